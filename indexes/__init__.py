@@ -1,0 +1,1 @@
+"""Vector indexes: one protocol, Qdrant Edge embedded or a Qdrant server behind it."""

@@ -1,0 +1,1 @@
+"""rsrag: ask your satellite archive."""

@@ -1,0 +1,1 @@
+"""The demo: Blue Marble, a gazetteer, three questions."""

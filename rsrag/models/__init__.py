@@ -1,0 +1,1 @@
+"""The registry of models and the code that loads and runs them."""
