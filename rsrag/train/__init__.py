@@ -1,1 +1,39 @@
-"""Training of the small models that ship with the package, and fine-tuning of larger ones."""
+"""Training of the dual encoder: frozen static text vectors on one side, a small image tower on the other.
+
+Importing this package needs neither torch nor OpenCV; the two public functions load them when they are called::
+
+    config = load_config(Path("rsrag/train/configs/mini.toml"))
+    train_encoder(config, run_dir=Path("runs/mini"), data_dir=Path("../shared/data"))
+    export_encoder(Path("runs/mini"), Path("weights/image"))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rsrag.train.config import TrainConfig, TrainResult, load_config
+
+__all__ = ["TrainConfig", "TrainResult", "export_encoder", "load_config", "train_encoder"]
+
+
+def train_encoder(
+    config: TrainConfig,
+    *,
+    run_dir: Path,
+    data_dir: Path,
+    resume: bool = True,
+    progress: Callable[[dict[str, Any]], None] | None = None,
+) -> TrainResult:
+    """Train a dual encoder; see :func:`rsrag.train.encoder.train_encoder`."""
+    from rsrag.train.encoder import train_encoder as run
+
+    return run(config, run_dir=run_dir, data_dir=data_dir, resume=resume, progress=progress)
+
+
+def export_encoder(run_dir: Path, out_dir: Path, **options: Any) -> dict[str, Any]:
+    """Write the shipped files of a run; see :func:`rsrag.train.export.export_encoder`."""
+    from rsrag.train.export import export_encoder as run
+
+    return run(run_dir, out_dir, **options)

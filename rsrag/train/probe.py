@@ -1,0 +1,175 @@
+"""Measures on embeddings, used on the pictures held out of training (and by the model card's evaluation)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from rsrag.train.augment import QUERY, plain, view
+from rsrag.train.data import Item
+from rsrag.train.prompts import TEMPLATES, normal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rsrag.train.tower import ImageTower
+
+Vectors = npt.NDArray[np.float32]
+Pixels = npt.NDArray[np.uint8]
+
+
+def unit(vectors: npt.NDArray[Any]) -> Vectors:
+    """Rows scaled to length one, float32."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
+
+
+def to_tensor(pixels: Pixels, device: str = "cpu") -> torch.Tensor:
+    """uint8 [N, S, S, 3] to float32 [N, 3, S, S] in 0..1, channels last in memory."""
+    tensor = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2)
+    return tensor.float().div_(255).contiguous(memory_format=torch.channels_last)
+
+
+@torch.inference_mode()
+def embed(tower: ImageTower, pictures: Sequence[Pixels], size: int, device: str = "cpu") -> tuple[Vectors, Vectors]:
+    """Semantic and instance vectors of pictures resized to ``size``.
+
+    Args:
+        tower: in evaluation mode.
+        pictures: uint8 [H, W, 3] each.
+        size: side in px.
+        device: torch device.
+
+    Returns:
+        float32 [N, semantic_dim] and float32 [N, instance_dim].
+    """
+    parts = []
+    for start in range(0, len(pictures), 128):
+        block = np.stack([plain(picture, size) for picture in pictures[start : start + 128]])
+        parts.append([part.float().cpu().numpy() for part in tower(to_tensor(block, device))])
+    return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+
+
+def class_vectors(names: Sequence[str], encode: Callable[[list[str]], Vectors]) -> Vectors:
+    """One prompt-averaged unit vector a class, float32 [C, D]."""
+    return unit(np.stack([encode([t.format(name) for t in TEMPLATES]).mean(axis=0) for name in names]))
+
+
+def recall(scores: npt.NDArray[Any], relevant: npt.NDArray[np.bool_], ks: Sequence[int] = (1, 5, 10)) -> list[float]:
+    """Share of rows with a relevant column among the best k, for every k.
+
+    Args:
+        scores: [N, M], larger is better.
+        relevant: bool [N, M].
+        ks: ranks.
+    """
+    top = np.argsort(-scores, axis=1, kind="stable")[:, : max(ks)]
+    hits = np.take_along_axis(relevant, top, axis=1)
+    return [float(hits[:, :k].any(axis=1).mean()) for k in ks]
+
+
+def caption_recall(images: Vectors, items: Sequence[Item], encode: Callable[[list[str]], Vectors]) -> dict[str, float]:
+    """Retrieval both ways over all captions; any picture or text with an equal caption counts.
+
+    Args:
+        images: float32 [N, D].
+        items: the N pictures, all with captions.
+        encode: sentences to unit vectors in the same space.
+
+    Returns:
+        ``i2t_r1``, ..., ``t2i_r10`` and their mean ``mr``, 0..1.
+    """
+    pairs = [(row, text) for row, item in enumerate(items) for text in item.captions]
+    keys = {key: number for number, key in enumerate(dict.fromkeys(normal(text) for _, text in pairs))}
+    column_key = np.array([keys[normal(text)] for _, text in pairs])
+    has = np.zeros((len(items), len(keys)), dtype=bool)
+    for (row, _), key in zip(pairs, column_key, strict=True):
+        has[row, key] = True
+    relevant = has[:, column_key]
+    scores = images @ encode([text for _, text in pairs]).T
+    names = [f"{way}_r{k}" for way in ("i2t", "t2i") for k in (1, 5, 10)]
+    values = recall(scores, relevant) + recall(scores.T, relevant.T)
+    result = dict(zip(names, values, strict=True))
+    result["mr"] = float(np.mean(values))
+    return result
+
+
+def zero_shot(
+    images: Vectors, items: Sequence[Item], names: dict[str, list[str]], encode: Callable[[list[str]], Vectors]
+) -> float:
+    """Top-1 share of pictures whose own class has the best prompt-averaged vector among the classes of their set."""
+    classes = sorted({item.label for item in items})
+    vectors = class_vectors([names[key][0] for key in classes], encode)
+    best = (images @ vectors.T).argmax(axis=1)
+    return float(np.mean([classes[b] == item.label for b, item in zip(best, items, strict=True)]))
+
+
+def twin_views(items: Sequence[Item], size: int, seed: int = 0) -> tuple[list[Pixels], list[Pixels]]:
+    """Two altered views of every picture, as a query against an archive would be: turned, cropped, recoloured."""
+    both = [np.random.default_rng([seed, row]) for row in range(len(items))]
+    first = [view(item.pixels, size, QUERY, rng) for item, rng in zip(items, both, strict=True)]
+    second = [view(item.pixels, size, QUERY, rng) for item, rng in zip(items, both, strict=True)]
+    return first, second
+
+
+def twin_hits(first: tuple[Vectors, Vectors], second: tuple[Vectors, Vectors], alpha: float) -> list[float]:
+    """hit@1 and hit@5 of finding the other view of a picture among all, with cosines mixed by ``alpha``."""
+    scores = alpha * first[0] @ second[0].T + (1 - alpha) * first[1] @ second[1].T
+    return recall(scores, np.eye(len(scores), dtype=bool), (1, 5))
+
+
+def same_class_map(vectors: tuple[Vectors, Vectors], labels: Sequence[str], alpha: float) -> float:
+    """Mean average precision of finding pictures of the same class, every picture a query."""
+    scores = alpha * vectors[0] @ vectors[0].T + (1 - alpha) * vectors[1] @ vectors[1].T
+    np.fill_diagonal(scores, -np.inf)
+    classes = np.array(labels)
+    order = np.argsort(-scores, axis=1)[:, :-1]
+    hits = classes[order] == classes[:, None]
+    precision = hits.cumsum(axis=1) / np.arange(1, hits.shape[1] + 1)
+    counts = hits.sum(axis=1)
+    kept = counts > 0
+    return float(((precision * hits).sum(axis=1)[kept] / counts[kept]).mean())
+
+
+def held_out_metrics(
+    tower: ImageTower,
+    encode: Callable[[list[str]], Vectors],
+    items: Sequence[Item],
+    names: dict[str, list[str]],
+    size: int,
+    *,
+    device: str = "cpu",
+    alphas: Sequence[float] = (0.0, 0.5, 1.0),
+) -> dict[str, float]:
+    """Class, caption and place measures over held-out pictures.
+
+    Args:
+        tower: in evaluation mode.
+        encode: sentences to unit vectors of the semantic space.
+        items: held-out pictures.
+        names: class names in words.
+        size: side of the pictures in px.
+        device: torch device.
+        alphas: mixtures for the place measure.
+
+    Returns:
+        ``top1/SET``, ``mr/SET`` (0..1), ``twin@1/ALPHA``.
+    """
+    result: dict[str, float] = {}
+    semantic, _ = embed(tower, [item.pixels for item in items], size, device)
+    for source in sorted({item.source for item in items}):
+        rows = [row for row, item in enumerate(items) if item.source == source]
+        labelled = [row for row in rows if items[row].label]
+        if labelled:
+            result[f"top1/{source}"] = zero_shot(semantic[labelled], [items[r] for r in labelled], names, encode)
+        told = [row for row in rows if items[row].captions]
+        if told:
+            result[f"mr/{source}"] = caption_recall(semantic[told], [items[r] for r in told], encode)["mr"]
+    first, second = (embed(tower, views, size, device) for views in twin_views(items, size))
+    for alpha in alphas:
+        result[f"twin@1/{alpha:g}"] = twin_hits(first, second, alpha)[0]
+    return result
