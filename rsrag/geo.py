@@ -251,7 +251,7 @@ def centre(footprint: Footprint) -> Position:
         return (0.0, 90.0 if north >= 90 - 1e-6 else -90.0)
     whole = shape(footprint)
     if footprint.bbox.crosses_antimeridian:
-        whole = shapely.transform(whole, lambda xy: np.where(xy < [0.0, -91.0], xy + [360.0, 0.0], xy))
+        whole = shapely.transform(whole, lambda xy: np.where(xy < [0.0, -91.0], np.add(xy, [360.0, 0.0]), xy))
     point = shapely.centroid(whole)
     return (wrap(point.x), point.y)
 

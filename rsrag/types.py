@@ -251,9 +251,9 @@ class Query:
 class Location:
     """Where an image is believed to lie, and why.
 
-    ``method`` is "given" (the image said so), "geometry" (verified by matching local features with an archive tile) or
-    "agreement" (its best tiles lie near each other). ``confidence`` is in [0, 1]; ``error_km`` the radius that holds the
-    centre.
+    ``method`` is "given" (the image said so), "stated" (the question said so), "geometry" (verified by matching local
+    features with an archive tile) or "agreement" (its best tiles lie near each other). ``confidence`` is in [0, 1];
+    ``error_km`` the radius that holds the centre.
     """
 
     lon: float

@@ -1,0 +1,150 @@
+"""The small encoders that ship with the package: static text vectors and an ONNX image tower, no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rsrag.config import Settings
+from rsrag.errors import BadModelFile
+from rsrag.models.base import ModelRow, Picture, Vectors
+
+_HERE = Path(__file__).parent
+_BATCH = 32
+
+
+def _directory(row: ModelRow) -> Path:
+    path = Path(row.source) if Path(row.source).is_absolute() else _HERE / row.source
+    if not (path / "config.json").is_file():
+        raise BadModelFile(f"model {row.name}: no config.json in {path}")
+    return path
+
+
+def _read_config(directory: Path) -> Mapping[str, Any]:
+    try:
+        config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadModelFile(f"cannot read {directory / 'config.json'}: {error}") from error
+    if not isinstance(config, dict):
+        raise BadModelFile(f"{directory / 'config.json'} is not an object")
+    return config
+
+
+def _checked_bytes(directory: Path, name: str, digests: Mapping[str, str]) -> bytes:
+    """A weights file whose sha256 is the one its config states."""
+    try:
+        data = (directory / name).read_bytes()
+    except OSError as error:
+        raise BadModelFile(f"cannot read {directory / name}: {error}") from error
+    if digests.get(name, "") != hashlib.sha256(data).hexdigest():
+        raise BadModelFile(f"{directory / name} is not the file its config describes", hint="install rsrag again")
+    return data
+
+
+def _unit(vectors: npt.NDArray[Any]) -> Vectors:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.where(norms > 0, norms, 1.0), dtype=np.float32)
+
+
+class MiniTextEncoder:
+    """Mean of static token vectors distilled from a sentence transformer (model2vec), 256-d, unit norm."""
+
+    def __init__(self, row: ModelRow, settings: Settings) -> None:
+        self._directory = _directory(row)
+        self._config = _read_config(self._directory)
+        self.name = row.name
+        self.dim = row.dim
+        digests: Mapping[str, str] = self._config.get("sha256", {})
+        self.fingerprint = f"{row.name}:{digests.get('model.safetensors', '')[:16]}"
+
+    @cached_property
+    def _model(self) -> Any:
+        from model2vec import StaticModel
+
+        _checked_bytes(self._directory, "model.safetensors", self._config.get("sha256", {}))
+        return StaticModel.from_pretrained(self._directory)
+
+    def encode_passages(self, texts: Sequence[str]) -> Vectors:
+        """Unit vectors, float32 of shape [N, 256]; the zero vector for a text without a known token."""
+        if not texts:
+            return np.zeros((0, self.dim), dtype=np.float32)
+        return _unit(self._model.encode(list(texts), max_length=512, use_multiprocessing=False))
+
+    def encode_questions(self, texts: Sequence[str]) -> Vectors:
+        """The same as for passages: static vectors know no roles."""
+        return self.encode_passages(texts)
+
+
+class MiniImageEncoder:
+    """A small tower with a semantic and an instance head, run by ONNX Runtime.
+
+    A picture's vector is ``concat(√a · semantic, √(1-a) · instance)``, so that the cosine of two pictures is
+    ``a·cos(semantic) + (1-a)·cos(instance)``; words live in the semantic part alone.
+    """
+
+    def __init__(self, row: ModelRow, settings: Settings) -> None:
+        self._directory = _directory(row)
+        self._config = _read_config(self._directory)
+        self.name = row.name
+        self.dim = int(self._config["dim"])
+        self.input_size = int(self._config["input_size"])
+        self._semantic = int(self._config["semantic_dim"])
+        self._alpha = float(self._config["alpha"])
+        digests: Mapping[str, str] = self._config.get("sha256", {})
+        self.fingerprint = f"{row.name}:{digests.get('encoder.onnx', '')[:16]}:a{self._alpha:g}"
+        self._text = MiniTextEncoder(ModelRow("mini-text", "text", "mini_text", "weights/mini/text", dim=256), settings)
+
+    @cached_property
+    def _session(self) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        data = _checked_bytes(self._directory, "encoder.onnx", self._config.get("sha256", {}))
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+    @cached_property
+    def _head(self) -> Mapping[str, npt.NDArray[np.float32]]:
+        from safetensors.numpy import load
+
+        return load(_checked_bytes(self._directory, "text_head.safetensors", self._config.get("sha256", {})))
+
+    def prepare(self, picture: Picture) -> npt.NDArray[np.float32]:
+        """A picture squeezed to the input size: float32 in [0, 1] of shape [3, S, S]."""
+        import cv2
+
+        size = self.input_size
+        smaller = max(picture.shape[:2]) > size
+        resized = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
+        return np.ascontiguousarray(resized.transpose(2, 0, 1), dtype=np.float32) / np.float32(255.0)
+
+    def encode_images(self, pictures: Sequence[Picture]) -> Vectors:
+        """Unit vectors, float32 of shape [N, 384]."""
+        parts: list[Vectors] = [np.zeros((0, self.dim), dtype=np.float32)]
+        for start in range(0, len(pictures), _BATCH):
+            batch = np.stack([self.prepare(p) for p in pictures[start : start + _BATCH]])
+            semantic, instance = self._session.run(["semantic", "instance"], {"images": batch})
+            weights = np.sqrt([self._alpha, 1 - self._alpha], dtype=np.float64)
+            parts.append(_unit(np.concatenate([weights[0] * semantic, weights[1] * instance], axis=1)))
+        return np.concatenate(parts)
+
+    def encode_words(self, texts: Sequence[str]) -> Vectors:
+        """Texts mapped into the semantic part of the image space, the rest zero: float32 of shape [N, 384]."""
+        mapped = self.semantic_words(texts)
+        return np.pad(mapped, ((0, 0), (0, self.dim - self._semantic)))
+
+    def semantic_words(self, texts: Sequence[str]) -> Vectors:
+        """Texts in the semantic space alone: float32 of shape [N, 256], unit norm (residual MLP on static vectors)."""
+        x = self._text.encode_questions(texts)
+        head = self._head
+        hidden = np.maximum(x @ head["first.weight"].T + head["first.bias"], 0)
+        return _unit(x + hidden @ head["second.weight"].T + head["second.bias"])
