@@ -1,0 +1,167 @@
+"""What a question asks for: its content words, the kind of answer, unit, dates, and stored facts it names."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from rsrag.words import STOPWORDS, fold, stem, tokens
+
+Asks = Literal["number", "year", "who", "where", "which", "yes_no", "describe", "what"]
+
+MONTHS = (
+    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+    "december",
+)  # fmt: skip
+_MONTH = re.compile(rf"\b({'|'.join(MONTHS)})\b(?:,? (?:of )?(?:the year )?(\d{{4}}))?")
+_YEAR = re.compile(r"\b(1[0-9]{3}|20[0-9]{2})\b")
+
+# Ways to ask for a number: dimension, pattern (see rsrag.quantities; "count" is a bare number of things).
+_DIMENSIONS: tuple[tuple[str, str], ...] = (
+    (
+        "area",
+        r"how (?:large|big|extensive)|what (?:size|area|extent)|(?:surface |total )?area|how much (?:land|ground)",
+    ),
+    ("area", r"what surface|square (?:kilo)?met\w+|hectares?"),
+    ("speed", r"how fast|wind speed|speed"),
+    ("length", r"how (?:high|tall|deep|wide|far|broad|thick)|height|depth|width|elevation|altitude|length|distance"),
+    ("length", r"diameter|thickness|circumference"),
+    ("duration", r"how (?:many|old).{0,24}\b(?:years|centuries)|how old|duration|age"),
+    ("length|duration", r"how long"),
+    ("people", r"how many (?:people|inhabitants|residents)|population"),
+    ("share", r"what (?:percentage|share|proportion|fraction)|percent(?:age)?|what part"),
+    ("temperature", r"temperature|how (?:hot|cold|warm)"),
+    ("pressure", r"pressure"),
+    ("weight", r"how heavy|weight|weigh"),
+    ("count", r"how many|number of|how much|count"),
+)
+_DIMENSION = tuple((re.compile(rf"\b(?:{pattern})\b"), dimension) for dimension, pattern in _DIMENSIONS)
+_WHEN = re.compile(
+    r"\bwhen\b|\b(?:what|which|in what|in which) (?:year|century|decade|date|period)\b|\bsince when\b|\bhow recent\w*\b"
+)
+_WHERE = re.compile(r"\bwhere\b|\b(?:what|which) (?:country|place|region|continent|site|island|city|location)\b")
+_WHO = re.compile(r"\bwho(?:se|m)?\b|\bwhich (?:king|emperor|architect|people|dynasty|ruler)\b")
+_YES_NO = re.compile(r"^(?:is|are|was|were|do|does|did|has|have|had|can|could)\b")
+_DESCRIBE = re.compile(
+    r"\b(?:tell (?:me|us) (?:more )?about|describe|explain|summar\w+|know about"
+    r"|what (?:do|can) (?:i|we|you) see|what place|where is (?:this|that)|which place|identify|overview|history of"
+    r"|what (?:is|are) (?:this|that|these|here|it|shown|seen|visible)|what does (?:this|the) (?:image|picture|tile|scene) show)\b"
+)
+_THIS = re.compile(r"\b(?:this|that|these|those|here|shown|pictured|depicted|image|picture|photo|scene|tile)\b")
+
+# Stored facts by the words people use for them; the first is the name used in answers.
+VARIABLES: dict[str, tuple[str, ...]] = {
+    "ndvi": ("ndvi", "vegetation index", "greenness", "how green"),
+    "ndwi": ("ndwi", "water index", "wetness"),
+    "ndbi": ("ndbi", "built-up index", "built up index", "builtup index"),
+    "brightness": ("brightness", "how bright", "how dark"),
+    "area": ("area of the tile", "area of this tile", "tile area", "area covered", "ground area", "area in the image"),
+    "date": ("acquisition date", "date of the image", "when was this image", "when was the image", "when was it taken",
+             "image taken", "tile taken", "scene taken", "acquired", "captured", "recorded by the satellite"),
+    "sensor": ("sensor", "which satellite", "what satellite", "instrument", "which camera"),
+    "resolution": ("resolution", "gsd", "pixel size", "ground sampling distance"),
+    "valid_fraction": ("valid fraction", "valid pixels", "nodata", "no data"),
+    "coordinates": ("coordinates", "latitude", "longitude", "lat/lon"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question taken apart.
+
+    Attributes:
+        text: as asked.
+        terms: stems of its content words and numbers, each once, in order.
+        names: capitalised names in it, folded ("aachen cathedral"); a name is what an answer must be about.
+        asks: the kind of answer.
+        dimensions: for numbers, the acceptable dimensions ("area"; "count" is a bare number); empty when unknown.
+        months: (month 1-12, year or None) mentions.
+        years: years mentioned.
+        variables: names of stored facts it asks for, keys of VARIABLES.
+        about_image: it points at something shown ("this", "here", "the image").
+    """
+
+    text: str
+    terms: tuple[str, ...]
+    names: tuple[str, ...]
+    asks: Asks
+    dimensions: tuple[str, ...] = ()
+    months: tuple[tuple[int, int | None], ...] = ()
+    years: tuple[int, ...] = ()
+    variables: tuple[str, ...] = ()
+    about_image: bool = False
+
+
+def understand(text: str) -> Question:
+    """Take a question apart. Pure; an empty question has no terms and asks to describe."""
+    folded = " ".join(fold(text).split())
+    dimensions = _dimensions(folded)
+    return Question(
+        text=text,
+        terms=tuple(dict.fromkeys(stem(w) for w in tokens(text) if w not in _ASKING)),
+        names=_names(text),
+        asks=_asks(folded, dimensions),
+        dimensions=dimensions,
+        months=tuple((MONTHS.index(m[1]) + 1, int(m[2]) if m[2] else None) for m in _month_mentions(text)),
+        years=tuple(dict.fromkeys(int(y) for y in _YEAR.findall(folded))),
+        variables=tuple(v for v, words in VARIABLES.items() if any(_mentions(folded, w) for w in words)),
+        about_image=bool(_THIS.search(folded)),
+    )
+
+
+_ASKING = STOPWORDS | {"kind", "type", "sort", "image", "picture", "photo", "tile", "scene", "shown"}
+
+
+def _asks(folded: str, dimensions: tuple[str, ...]) -> Asks:
+    if not folded or _DESCRIBE.search(folded):
+        return "describe"
+    if _WHEN.search(folded):
+        return "year"
+    if dimensions:
+        return "number"
+    if _WHO.search(folded):
+        return "who"
+    if _WHERE.search(folded):
+        return "where"
+    if _YES_NO.match(folded):
+        return "yes_no"
+    return "which" if re.search(r"\bwhich\b", folded) else "what"
+
+
+def _dimensions(folded: str) -> tuple[str, ...]:
+    for pattern, dimension in _DIMENSION:
+        if pattern.search(folded):
+            return tuple(dimension.split("|"))
+    return ()
+
+
+def _month_mentions(text: str) -> list[re.Match[str]]:
+    """Months, the word "may" only when it is capitalised or a year follows."""
+    folded = " ".join(fold(text).split())
+    found = []
+    for match in _MONTH.finditer(folded):
+        if match[1] == "may" and not match[2] and not re.search(r"\bMay\b(?!\s+(?:I|we|you)\b)", text[1:]):
+            continue
+        found.append(match)
+    return found
+
+
+def _mentions(folded: str, phrase: str) -> bool:
+    return re.search(rf"\b{re.escape(phrase)}\b", folded) is not None
+
+
+_CAPITAL = r"[A-ZÀ-ÞĀĂĄĆČĎĐĒĘĚĞĢĪİĶŁŃŇŌŐŒŘŚŞŠŤŪŮŰŹŻŽ]"
+_NAME = re.compile(rf"{_CAPITAL}[\w'’-]*(?:(?:\s+(?:of|the|de|la|le|du|del|and|y))*\s+{_CAPITAL}[\w'’-]*)*")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Runs of capitalised words, without months and without words that only open the question."""
+    found = []
+    for match in _NAME.finditer(text):
+        words = fold(match[0]).split()
+        while words and (words[0] in STOPWORDS or words[0] in MONTHS):
+            words = words[1:]
+        if words:
+            found.append(" ".join(words))
+    return tuple(dict.fromkeys(found))
