@@ -179,6 +179,7 @@ def distil(teacher_dir: Path, out: Path, sif: float) -> dict[str, Any]:
         out.mkdir(parents=True, exist_ok=True)
         for name in ("model.safetensors", "tokenizer.json"):
             shutil.copyfile(chosen / name, out / name)
+            (out / name).chmod(0o644)
         config = json.loads((chosen / "config.json").read_text(encoding="utf-8"))
     write_config(out, config)
     sizes = {path.name: path.stat().st_size for path in sorted(out.iterdir())}

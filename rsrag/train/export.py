@@ -1,0 +1,156 @@
+"""From a run folder to the files that ship: an ONNX graph, the text head and a small JSON."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import save_file
+from torch import nn
+
+from rsrag.errors import BadModelFile
+from rsrag.train import checkpoint
+from rsrag.train.choose import choose
+from rsrag.train.config import TrainConfig, parse_config
+from rsrag.train.tower import DualEncoder
+
+ONNX_NAME, HEAD_NAME, CONFIG_NAME = "encoder.onnx", "text_head.safetensors", "config.json"
+OPSET = 18
+
+
+def load_run(run_dir: Path) -> tuple[TrainConfig, DualEncoder]:
+    """Settings and averaged weights of a run, in evaluation mode, float32 on the CPU.
+
+    Raises:
+        BadModelFile: no readable checkpoint.
+    """
+    config = parse_config(json.loads((run_dir / "config.json").read_text(encoding="utf-8")))
+    state = checkpoint.load(run_dir)
+    if state is None:
+        raise BadModelFile(f"{run_dir} has no checkpoint")
+    network = DualEncoder(config.model)
+    network.load_state_dict(state["average"])
+    return config, network.eval()
+
+
+def write_onnx(image: nn.Module, path: Path, size: int) -> None:
+    """Export the image tower with a free batch size.
+
+    Args:
+        image: module from float32 [N, 3, S, S] to two matrices.
+        path: file to write, weights inside.
+        size: S.
+    """
+    example = torch.rand(2, 3, size, size)
+    image = image.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    program = torch.onnx.export(
+        image,
+        (example,),
+        input_names=["pixels"],
+        output_names=["semantic", "instance"],
+        dynamic_shapes={"pixels": {0: torch.export.Dim("batch", min=1, max=4096)}},
+        opset_version=OPSET,
+        dynamo=True,
+        verbose=False,
+    )
+    program.save(str(path), external_data=False)
+    strip(path)
+
+
+def strip(path: Path) -> None:
+    """Remove names of source files and other traces of the exporting machine from a graph."""
+    import onnx
+
+    graph = onnx.load(str(path))
+    for holder in [graph, graph.graph, *graph.graph.node, *graph.graph.value_info, *graph.functions]:
+        del holder.metadata_props[:]
+        holder.doc_string = ""
+    onnx.checker.check_model(graph)
+    onnx.save(graph, str(path))
+
+
+def digest(path: Path) -> str:
+    """sha256 of a file, hexadecimal."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def export_encoder(
+    run_dir: Path,
+    out_dir: Path,
+    *,
+    data_dir: Path | None = None,
+    size: int | None = None,
+    alpha: float | None = None,
+    sizes: Sequence[int] = (96, 112, 128),
+) -> dict[str, Any]:
+    """Write ``encoder.onnx``, ``text_head.safetensors`` and ``config.json`` of the averaged weights.
+
+    Args:
+        run_dir: folder of a run, finished or not.
+        out_dir: where the files go; each replaces an older one in a rename.
+        data_dir: with it, input size and mixture are chosen on the held-out pictures.
+        size: input size in px; overrides the choice. Without choice: the training size.
+        alpha: share of the semantic part; overrides the choice. Without choice: one half.
+        sizes: candidates of the choice.
+
+    Returns:
+        The content of ``config.json`` and, under ``choice``, the figures behind it.
+
+    Raises:
+        BadModelFile: the run has no readable checkpoint.
+    """
+    config, network = load_run(Path(run_dir))
+    choice: dict[str, Any] = {}
+    if data_dir is not None:
+        choice = choose(config, network, Path(data_dir), sizes)
+    size = size or choice.get("size") or config.optim.size_at(1.0)
+    alpha = alpha if alpha is not None else choice.get("alpha", 0.5)
+    out_dir = Path(out_dir)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out_dir) as folder:
+        work = Path(folder)
+        write_onnx(network.image, work / ONNX_NAME, size)
+        head = {key: np.ascontiguousarray(value.numpy()) for key, value in network.text.state_dict().items()}
+        save_file(head, work / HEAD_NAME)
+        table = {
+            "name": f"{config.name}-image",
+            "version": config.version,
+            "input_size": size,
+            "dim": config.model.semantic_dim + config.model.instance_dim,
+            "semantic_dim": config.model.semantic_dim,
+            "instance_dim": config.model.instance_dim,
+            "alpha": alpha,
+            "sha256": {name: digest(work / name) for name in (ONNX_NAME, HEAD_NAME)},
+        }
+        (work / CONFIG_NAME).write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+        for name in (ONNX_NAME, HEAD_NAME, CONFIG_NAME):
+            (work / name).chmod(0o644)
+            (work / name).replace(out_dir / name)
+    return {**table, "choice": choice}
+
+
+def write_manifest(run_dir: Path, path: Path) -> int:
+    """Compact list of what a run was trained on, for leakage checks.
+
+    One line a picture: the first 32 digits of its sha256, its 64-bit difference hash, its set and its use.
+
+    Args:
+        run_dir: folder of a run.
+        path: ``.txt.gz`` file to write; equal runs give equal bytes.
+
+    Returns:
+        The number of lines.
+    """
+    rows = [json.loads(line) for line in (Path(run_dir) / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = sorted(f"{r['sha256'][:32]} {r['dhash'] or '-'} {r['source']} {r['use']}" for r in rows)
+    text = "# sha256[:32] dhash64 set use\n" + "\n".join(lines) + "\n"
+    path.write_bytes(gzip.compress(text.encode("utf-8"), 9, mtime=0))
+    return len(lines)
