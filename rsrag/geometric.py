@@ -188,3 +188,9 @@ def outline(
         return geo.footprint_from_raster(scene.crs, transform, Window(0, 0, *query_size))  # type: ignore[arg-type]
     except BadFootprint:
         return None
+
+
+def picture_size(encoded: bytes) -> tuple[int, int]:
+    """Width and height of an encoded picture."""
+    image: Any = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_GRAYSCALE)
+    return (0, 0) if image is None else (int(image.shape[1]), int(image.shape[0]))

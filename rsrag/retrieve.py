@@ -1,0 +1,379 @@
+"""From a query to its hits: channels searched at once, images verified, places located, rankings fused.
+
+Channels: image→tiles, image→passages (places with a picture), words→tiles, question→passages dense, question→passages
+BM25, and place→passages: the knowledge about places near the location, which is given, stated, verified or estimated.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from rsrag import geo, geometric, locate
+from rsrag.catalog import Catalog
+from rsrag.config import Settings
+from rsrag.errors import UsageError
+from rsrag.fuse import alpha_fusion, rrf
+from rsrag.indexes.base import IndexFilter, Scored, Vector, VectorIndex
+from rsrag.models.base import Picture, Profile
+from rsrag.rerank import diversify, passage_text
+from rsrag.types import BBox, Filters, Hit, Location, Place, Query
+
+TILES, PASSAGES = "tiles", "passages"
+IMAGE, TEXT = "image", "text"
+
+_DEPTH = 100
+_RERANK = 50
+_PLACES = 12
+CHANNEL_WEIGHTS: Mapping[str, float] = {"bm25": 1.0, "dense": 0.15, "place": 1.0, "picture": 0.5}
+"""RRF weights; docs/decisions tells how the ratio of bm25 to dense was measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """What a query found: tile hits and passage hits, each best first, and what was learned on the way."""
+
+    tiles: tuple[Hit, ...] = ()
+    passages: tuple[Hit, ...] = ()
+    location: Location | None = None
+    warnings: tuple[str, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+class Retriever:
+    """Finds and ranks evidence. One per engine; holds no state but caches."""
+
+    def __init__(self, index: VectorIndex, catalog: Catalog, profile: Profile, settings: Settings) -> None:
+        self._index = index
+        self._catalog = catalog
+        self._profile = profile
+        self._settings = settings
+        self._verifier = geometric.Verifier()
+
+    def run(self, query: Query, *, verify: bool = True) -> Retrieval:
+        """Every stage of retrieval for one query.
+
+        Args:
+            query: text, image or both; ``where`` is a place name or a position.
+            verify: whether image hits are verified by geometry.
+
+        Raises:
+            UsageError: a query without text, image, place or filter.
+        """
+        if not (query.text or query.image or query.where or not query.filters.empty):
+            raise UsageError("nothing to search for", hint="give a question, an image, a place or a filter")
+        clock = _Clock()
+        warnings: list[str] = []
+        with clock("encode"):
+            image_vector = self._encode_image(query.image.pixels) if query.image else None
+            words, question = self._encode_text(query.text) if query.text else (None, None)
+        with clock("search"):
+            found = self._search_channels(query, image_vector, words, question)
+        tiles = self._tile_hits(found, query.filters)
+        location = self._known_location(query, warnings)
+        if query.image is not None and location is None:
+            with clock("verify"):
+                if verify and self._settings.verify_candidates:
+                    tiles = self._verify(query.image.pixels, tiles)
+                location = _best_location(tiles)
+        with clock("fuse"):
+            closeness = self._places_at(location, query.filters)
+            passages = self._passage_hits(query, found, tiles, location, closeness)
+        if location is not None and location.method in ("given", "stated"):
+            tiles = _near_first(tiles, location)
+        return Retrieval(tuple(tiles), tuple(passages), location, tuple(warnings), dict(clock.seconds))
+
+    # --- encoding -----------------------------------------------------------------------------------------------
+
+    def _encode_image(self, picture: Picture) -> Vector:
+        """Mean vector of the picture in its four right-angled turns: nadir images have no upright."""
+        turned = [np.ascontiguousarray(np.rot90(picture, k)) for k in range(4)]
+        mean = self._profile.image.encode_images(turned).mean(axis=0)
+        return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12), dtype=np.float32)
+
+    def _encode_text(self, text: str) -> tuple[Vector | None, Vector | None]:
+        words = self._profile.image.encode_words([text])[0]
+        question = self._profile.text.encode_questions([text])[0]
+        return (words if words.any() else None), (question if question.any() else None)
+
+    # --- channels -----------------------------------------------------------------------------------------------
+
+    def _search_channels(
+        self, query: Query, image: Vector | None, words: Vector | None, question: Vector | None
+    ) -> dict[str, list[Scored]]:
+        index, filters, text = self._index, query.filters, query.text
+        tile_filter, passage_filter = index_filter(filters), index_filter(filters, for_passages=True)
+        depth = max(_DEPTH, 3 * query.limit, self._settings.verify_candidates)
+        jobs: dict[str, Callable[[], list[Scored]]] = {}
+        if index.count(TILES):
+            if image is not None:
+                jobs["image"] = lambda: index.search(TILES, IMAGE, image, depth, tile_filter)
+            if words is not None:
+                jobs["words"] = lambda: index.search(TILES, IMAGE, words, depth, tile_filter)
+        if index.count(PASSAGES):
+            if image is not None:
+                jobs["picture"] = lambda: index.search(PASSAGES, IMAGE, image, depth, passage_filter)
+            if question is not None:
+                jobs["dense"] = lambda: index.search(PASSAGES, TEXT, question, depth, passage_filter)
+            if text:
+                jobs["bm25"] = lambda: index.search_text(PASSAGES, text, depth, passage_filter)
+        if not jobs:
+            return {}
+        with ThreadPoolExecutor(len(jobs)) as pool:
+            futures = {name: pool.submit(job) for name, job in jobs.items()}
+            return {name: future.result() for name, future in futures.items()}
+
+    # --- tiles --------------------------------------------------------------------------------------------------
+
+    def _tile_hits(self, found: Mapping[str, Sequence[Scored]], filters: Filters) -> list[Hit]:
+        scores: dict[str, dict[str, float]] = {}
+        for channel in ("image", "words"):
+            for item in found.get(channel, ()):
+                scores.setdefault(item.id, {})[channel] = item.score
+        if not scores and not filters.empty and "image" not in found and "words" not in found:
+            return self.browse(filters)
+        records = self._catalog.resolve_tiles(list(scores))
+        hits = []
+        for identity, by_channel in scores.items():
+            if identity not in records:
+                continue
+            tile, scene = records[identity]
+            if filters.intersects and (not tile.footprint or not geo.intersects(tile.footprint, filters.intersects)):
+                continue
+            score = by_channel.get("image", by_channel.get("words", 0.0))
+            hits.append(Hit("tile", identity, score, by_channel, tile=tile, scene=scene))
+        channel = "image" if "image" in found else "words"
+        hits = [h for h in hits if channel in h.scores]
+        return sorted(hits, key=lambda h: (-h.score, h.id))
+
+    def browse(self, filters: Filters, limit: int = 200) -> list[Hit]:
+        """Tiles of the scenes that pass the filters, coarsest first: what a search without a query shows."""
+        hits = []
+        for scene in self._catalog.scenes(filters, limit=limit):
+            for tile in self._catalog.tiles_of(scene.id):
+                inside = tile.footprint is not None
+                if filters.bbox:
+                    inside = inside and geo.intersects(tile.footprint, geo.footprint_from_bbox(filters.bbox))  # type: ignore[arg-type]
+                if filters.intersects:
+                    inside = inside and geo.intersects(tile.footprint, filters.intersects)  # type: ignore[arg-type]
+                if inside or not (filters.bbox or filters.intersects):
+                    hits.append(Hit("tile", tile.id, tile.scale, tile=tile, scene=scene))
+        return sorted(hits, key=lambda h: (-h.score, h.id))[: 4 * limit]
+
+    def _verify(self, picture: Picture, tiles: Sequence[Hit]) -> list[Hit]:
+        """Tiles re-ranked by geometry: verified ones first, by inliers; the rest by cosine."""
+        count = self._settings.verify_candidates
+        candidates = []
+        for hit in tiles[:count]:
+            encoded = self._catalog.thumbnail(hit.id)
+            if encoded is not None:
+                candidates.append((hit.id, encoded))
+        matches = self._verifier.verify(picture, candidates)
+        size = (picture.shape[1], picture.shape[0])
+        ranked = []
+        for hit in tiles:
+            found = matches.get(hit.id)
+            score, scores, outline = 0.5 * max(hit.score, 0.0), dict(hit.scores), None
+            if found is not None:
+                scores |= {"inliers": float(found.inliers), "geometry": found.confidence}
+                if found.verified and hit.tile is not None and hit.scene is not None:
+                    score = 0.5 + 0.5 * found.confidence
+                    thumbnail = geometric.picture_size(dict(candidates)[hit.id])
+                    outline = geometric.outline(found, size, hit.tile, hit.scene, thumbnail)
+            ranked.append(replace(hit, score=score, scores=scores, match=outline))
+        return sorted(ranked, key=lambda h: (-h.score, -h.scores.get("inliers", 0.0), h.id))
+
+    # --- location -----------------------------------------------------------------------------------------------
+
+    def _known_location(self, query: Query, warnings: list[str]) -> Location | None:
+        if isinstance(query.where, tuple):
+            return locate.stated(*geo.check_position(*query.where))
+        if query.where:
+            places = self._catalog.places_by_name(query.where)
+            if not places:
+                warnings.append(f"no place named {query.where!r} in the archive: searched everywhere")
+                return None
+            if len(places) > 1:
+                warnings.append(f"{len(places)} places are named {query.where!r}: took {_label(places[0])}")
+            place = places[0]
+            location = locate.stated(place.lon, place.lat)
+            return replace(location, footprint=place.extent) if place.extent else location
+        if query.image is not None and query.image.footprint is not None:
+            return locate.given(query.image.footprint)
+        return None
+
+    def _places_at(self, location: Location | None, filters: Filters) -> dict[str, tuple[Place, float]]:
+        """Places near a location with their closeness, best first."""
+        if location is None:
+            return {}
+        reach = max(3 * location.error_km, 25.0)
+        places = {p.id: p for p in self._catalog.places_near(location.lon, location.lat, reach)}
+        if location.footprint is not None:
+            places |= {p.id: p for p in self._catalog.places_in(location.footprint.bbox)}
+        scored = [
+            (p, locate.closeness(location, p.lon, p.lat, p.extent))
+            for p in places.values()
+            if not filters.kinds or p.kind in filters.kinds
+        ]
+        scored.sort(key=lambda item: (-item[1], item[0].id))
+        return {p.id: (p, value) for p, value in scored[:_PLACES]}
+
+    # --- passages -----------------------------------------------------------------------------------------------
+
+    def _passage_hits(
+        self,
+        query: Query,
+        found: Mapping[str, Sequence[Scored]],
+        tiles: Sequence[Hit],
+        location: Location | None,
+        closeness: Mapping[str, tuple[Place, float]],
+    ) -> list[Hit]:
+        rankings = {c: [(s.id, s.score) for s in found[c]] for c in ("bm25", "dense", "picture") if found.get(c)}
+        near = {p.id: value for place, value in closeness.values() for p in self._catalog.passages_of_place(place.id)}
+        if near:
+            rankings["place"] = sorted(near.items(), key=lambda item: (-item[1], item[0]))[:_DEPTH]
+        if self._settings.fusion == "alpha":
+            texts = dict(rankings.get("dense", ()))
+            images = dict(rankings.get("picture", ())) or self._images_of(tiles, list({**texts, **near}))
+            fused = alpha_fusion(images, texts, self._settings.alpha)
+        else:
+            fused = rrf(rankings, CHANNEL_WEIGHTS)
+        records = self._catalog.resolve_passages([f.id for f in fused[: 2 * _DEPTH]])
+        hits = []
+        for item in fused[: 2 * _DEPTH]:
+            if item.id not in records:
+                continue
+            passage, document, place = records[item.id]
+            if not _passes(passage.lon, passage.lat, query.filters):
+                continue
+            scores = {**item.channels, "fused": item.score}
+            hits.append(Hit("passage", item.id, item.score, scores, passage=passage, document=document, place=place))
+        if self._settings.fusion == "alpha":
+            return hits
+        hits = self._rerank(query.text, hits)
+        return _weigh_location(hits, near, location)
+
+    def _rerank(self, question: str | None, hits: list[Hit]) -> list[Hit]:
+        if not question or self._profile.reranker is None or not hits:
+            return hits
+        head, tail = hits[:_RERANK], hits[_RERANK:]
+        relevance = self._profile.reranker.score(question, [passage_text(h) for h in head])
+        ranked = [
+            replace(h, score=0.5 * h.score + 0.5 * float(r), scores={**h.scores, "rerank": float(r)})
+            for h, r in zip(head, relevance, strict=True)
+        ]
+        floor = min(h.score for h in ranked)
+        lowered = [replace(h, score=min(h.score, floor) * 0.5) for h in tail]
+        return sorted([*ranked, *lowered], key=lambda h: (-h.score, h.id))
+
+    def _images_of(self, tiles: Sequence[Hit], passages: Sequence[str]) -> dict[str, float]:
+        """For RS-RAG's fusion without pictures of places: the best cosine of a tile that holds the place."""
+        best: dict[str, float] = {}
+        for identity, (passage, _, _) in self._catalog.resolve_passages(passages).items():
+            if passage.lon is None or passage.lat is None:
+                continue
+            for hit in tiles[:_DEPTH]:
+                if hit.footprint is not None and geo.holds(hit.footprint, (passage.lon, passage.lat)):
+                    best[identity] = max(best.get(identity, 0.0), hit.scores.get("image", 0.0))
+        return best
+
+
+def index_filter(filters: Filters, *, for_passages: bool = False) -> IndexFilter | None:
+    """The part of the filters that the engine applies; geometries are refined exactly afterwards.
+
+    Passages have a collection and perhaps a position, but no sensor and mostly no date: those filters are for tiles.
+    """
+    match: dict[str, Sequence[str]] = {}
+    if filters.collections:
+        match["collection"] = filters.collections
+    if for_passages:
+        if filters.kinds:
+            match["kind"] = filters.kinds
+        result = IndexFilter(box=_box(filters), match=match)
+    else:
+        if filters.sensors:
+            match["sensor"] = filters.sensors
+        if filters.scenes:
+            match["scene"] = filters.scenes
+        ranges = {f"facts.{name}": bounds for name, bounds in filters.facts.items()}
+        result = IndexFilter(box=_box(filters), when=filters.when, match=match, ranges=ranges)
+    return None if result.empty else result
+
+
+def _box(filters: Filters) -> BBox | None:
+    return filters.bbox or (filters.intersects.bbox if filters.intersects else None)
+
+
+def _passes(lon: float | None, lat: float | None, filters: Filters) -> bool:
+    if filters.intersects is None:
+        return True
+    return lon is not None and lat is not None and geo.holds(filters.intersects, (lon, lat))
+
+
+def _label(place: Place) -> str:
+    return f"{place.name} ({place.country or f'{place.lat:.2f}, {place.lon:.2f}'})"
+
+
+def _best_location(tiles: Sequence[Hit]) -> Location | None:
+    """Verified geometry when there is any, else agreement among the best tiles."""
+    if tiles and tiles[0].match is not None:
+        footprint = tiles[0].match
+        lon, lat = geo.centre(footprint)
+        confidence = tiles[0].scores.get("geometry", 0.5)
+        return Location(lon, lat, "geometry", confidence, 0.1 * locate.size_km(footprint), footprint)
+    return locate.by_agreement(tiles)
+
+
+def _near_first(tiles: Sequence[Hit], location: Location) -> list[Hit]:
+    """Tiles re-ranked by distance to a known location, in units of their own size."""
+    ranked = []
+    for hit in tiles:
+        if hit.footprint is None:
+            ranked.append(replace(hit, score=0.25 * max(hit.score, 0.0)))
+            continue
+        distance = geo.distance_km((location.lon, location.lat), geo.centre(hit.footprint))
+        decay = 0.5 ** (distance / max(locate.size_km(hit.footprint), location.error_km))
+        ranked.append(replace(hit, score=max(hit.score, 0.0) * decay, scores={**hit.scores, "near": decay}))
+    return sorted(ranked, key=lambda h: (-h.score, h.id))
+
+
+def _weigh_location(hits: list[Hit], near: Mapping[str, float], location: Location | None) -> list[Hit]:
+    """Score = c·closeness·(0.6 + 0.4·relevance) + (1 - c)·relevance, with c the confidence of the location."""
+    if location is None or not near:
+        return hits
+    sure = location.confidence
+    ranked = []
+    for hit in hits:
+        relevance, close = hit.score, near.get(hit.id, 0.0)
+        score = sure * close * (0.6 + 0.4 * relevance) + (1 - sure) * relevance
+        ranked.append(replace(hit, score=score, scores={**hit.scores, "place": close}))
+    return sorted(ranked, key=lambda h: (-h.score, h.id))
+
+
+def merge(retrieval: Retrieval, limit: int, *, tiles_first: int = 2) -> list[Hit]:
+    """Evidence of both kinds in one list: up to ``tiles_first`` distinct tiles, then passages, then further tiles."""
+    tiles = diversify(retrieval.tiles, per_scene=1)
+    passages = diversify(retrieval.passages, per_place=3)
+    head = tiles[:tiles_first]
+    room = max(limit - len(head), 0)
+    return [*head, *passages[:room], *tiles[tiles_first:]][:limit]
+
+
+class _Clock:
+    """Seconds spent in named stages."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
