@@ -1,0 +1,332 @@
+"""The engine: one object with one method a task. ``rsrag.open(path)`` returns it; every face speaks to it alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from rsrag import workspace as workspaces
+from rsrag.config import Resolved, Settings
+from rsrag.types import Answer, Filters, Hit, Position, Query, QueryImage
+
+if TYPE_CHECKING:
+    from rsrag.catalog import Catalog
+    from rsrag.indexes.base import VectorIndex
+    from rsrag.ingest.pipeline import IngestOptions, IngestSummary
+    from rsrag.ingest.verify import VerifyReport
+    from rsrag.models.base import Picture, Profile
+    from rsrag.progress import Progress
+    from rsrag.retrieve import Retrieval, Retriever
+
+
+class Engine:
+    """An open workspace.
+
+    Everything heavy is opened at first use. Close it, or use it as a context manager: the embedded index belongs to
+    one process at a time.
+    """
+
+    def __init__(self, workspace: workspaces.Workspace) -> None:
+        self.workspace = workspace
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Flush and release index and catalogue."""
+        for name in ("index", "catalog"):
+            opened = self.__dict__.pop(name, None)
+            if opened is not None:
+                opened.close()
+        self.__dict__.pop("_retriever", None)
+
+    # --- parts --------------------------------------------------------------------------------------------------
+
+    @property
+    def path(self) -> Path:
+        return self.workspace.path
+
+    @property
+    def resolved(self) -> Resolved:
+        return self.workspace.resolved
+
+    @property
+    def settings(self) -> Settings:
+        return self.workspace.resolved.settings
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        from rsrag.catalog import Catalog
+
+        return Catalog.open(self.workspace.catalog)
+
+    @cached_property
+    def profile(self) -> Profile:
+        from rsrag.models.registry import load_profile
+
+        return load_profile(self.settings)
+
+    @cached_property
+    def index(self) -> VectorIndex:
+        from rsrag.collections import specs
+        from rsrag.indexes.open import open_index
+
+        index = open_index(self.workspace.index, settings=self.settings)
+        try:
+            for spec in specs(self.profile):
+                index.ensure(spec)
+        except BaseException:
+            index.close()
+            raise
+        return index
+
+    @cached_property
+    def _retriever(self) -> Retriever:
+        from rsrag.retrieve import Retriever
+
+        return Retriever(self.index, self.catalog, self.profile, self.settings)
+
+    # --- ingest -------------------------------------------------------------------------------------------------
+
+    def ingest(
+        self,
+        sources: Iterable[str | Path] = (),
+        *,
+        knowledge: Iterable[str | Path] = (),
+        options: IngestOptions | None = None,
+        progress: Progress | None = None,
+    ) -> IngestSummary:
+        """Bring imagery and knowledge into the archive; what is there already and unchanged is left alone.
+
+        Args:
+            sources: files, folders, STAC catalogues; knowledge files found in folders are taken too.
+            knowledge: files with places or documents.
+            options: band mapping, dates, scales and the like; defaults when None.
+            progress: told of totals and steps.
+
+        Returns:
+            Counts of done, skipped, failed and removed sources and tiles; every failure is in the catalogue too.
+        """
+        from rsrag.ingest.pipeline import IngestOptions, ingest
+
+        return ingest(
+            self.catalog,
+            self.index,
+            self.profile,
+            self.settings,
+            [str(s) for s in sources],
+            [str(k) for k in knowledge],
+            options or IngestOptions(),
+            progress,
+        )
+
+    def verify(self, *, deep: bool = False, progress: Progress | None = None) -> VerifyReport:
+        """Compare sources, catalogue and index.
+
+        Args:
+            deep: read every source again and compare digests, not only size and time.
+        """
+        from rsrag.ingest.verify import verify
+
+        return verify(self.catalog, self.index, deep=deep, progress=progress)
+
+    def reindex(self, *, progress: Progress | None = None) -> Mapping[str, int]:
+        """Rebuild the vector index from the catalogue; returns points written by collection."""
+        from rsrag.ingest.reindex import reindex
+
+        self.__dict__.pop("_retriever", None)
+        return reindex(self.catalog, self.index, self.profile, progress=progress)
+
+    # --- ask ----------------------------------------------------------------------------------------------------
+
+    def search(
+        self,
+        text: str | None = None,
+        *,
+        image: Any = None,
+        where: str | Position | None = None,
+        filters: Filters | None = None,
+        kind: Literal["all", "tile", "passage"] = "all",
+        limit: int | None = None,
+    ) -> list[Hit]:
+        """Tiles and passages that fit, best first.
+
+        Args:
+            text: a question or description.
+            image: path, encoded bytes, uint8 RGB array [H, W, 3] or QueryImage.
+            where: name of a place in the archive, or (longitude, latitude).
+            filters: what the hits are limited to.
+            kind: one kind of hit only.
+            limit: most hits.
+        """
+        from rsrag.retrieve import merge
+
+        query = self._query(text, image, where, filters, limit)
+        found = self._retriever.run(query)
+        if kind == "tile":
+            return list(found.tiles[: query.limit])
+        if kind == "passage":
+            return list(found.passages[: query.limit])
+        half = max(query.limit // 2, query.limit - len(found.passages))
+        return merge(found, query.limit, tiles_first=half)
+
+    def retrieve(
+        self,
+        text: str | None = None,
+        *,
+        image: Any = None,
+        where: str | Position | None = None,
+        filters: Filters | None = None,
+        limit: int | None = None,
+    ) -> Retrieval:
+        """Everything retrieval found, with location, warnings and timings: for evaluation and debugging."""
+        return self._retriever.run(self._query(text, image, where, filters, limit))
+
+    def ask(
+        self,
+        question: str,
+        *,
+        image: Any = None,
+        where: str | Position | None = None,
+        filters: Filters | None = None,
+        limit: int | None = None,
+        history: Sequence[tuple[str, str]] = (),
+        on_text: Callable[[str], None] | None = None,
+    ) -> Answer:
+        """An answer with citations, or an abstention with its reason.
+
+        Args:
+            question: what to find out.
+            image: what it is about: path, encoded bytes, uint8 RGB array [H, W, 3] or QueryImage.
+            where: name of a place in the archive, or (longitude, latitude).
+            filters: what the evidence is limited to.
+            limit: how much evidence the reader gets.
+            history: earlier questions and answers of a dialogue.
+            on_text: told of the answer's pieces as they come, before they are checked.
+        """
+        from rsrag.answer import answer
+
+        query = self._query(question, image, where, filters, limit)
+        found = self._retriever.run(query)
+        return answer(query, found, self.profile, self.settings, self.catalog, history=history, on_text=on_text)
+
+    def chat(self) -> Chat:
+        """A dialogue that remembers the image, the place and what was said."""
+        return Chat(self)
+
+    def picture(self, image: Any) -> QueryImage:
+        """The query image behind any accepted input, through the same guard as ingest."""
+        from rsrag.ingest.readers.photo import load_picture
+
+        return image if isinstance(image, QueryImage) else load_picture(image)
+
+    def thumbnail(self, tile_id: str) -> bytes | None:
+        """The tile's picture as JPEG."""
+        return self.catalog.thumbnail(tile_id)
+
+    def status(self) -> Mapping[str, Any]:
+        """Counts, models, places of storage and the last run."""
+        counts = dict(self.catalog.counts())
+        return {
+            "workspace": str(self.path),
+            "catalog": str(self.workspace.catalog) if not self.settings.catalog else "by URL",
+            "index": str(self.workspace.index),
+            "profile": self.settings.profile,
+            "models": {
+                role: model.fingerprint
+                for role in ("image", "text", "reranker", "reader")
+                if (model := getattr(self.profile, role)) is not None
+            },
+            "counts": counts,
+            "indexed": {name: self.index.count(name) for name in ("tiles", "passages")},
+            "runs": [dict(r) if isinstance(r, Mapping) else r for r in self.catalog.runs(limit=3)],
+        }
+
+    def export(
+        self, path: str | Path, *, what: str = "tiles", hits: Sequence[Hit] | None = None, vectors: bool = False
+    ) -> int:
+        """Write tiles, scenes or places, or given hits, as GeoJSON, GeoParquet or GeoPackage by the file's ending.
+
+        Returns:
+            Number of features written.
+        """
+        from rsrag.export import export
+
+        return export(self.catalog, Path(path), what=what, hits=hits, vectors=vectors)
+
+    def _query(
+        self,
+        text: str | None,
+        image: Any,
+        where: str | Position | None,
+        filters: Filters | None,
+        limit: int | None,
+    ) -> Query:
+        picture = self.picture(image) if image is not None else None
+        text = text.strip() if text else None
+        return Query(text or None, picture, where, filters or Filters(), limit or self.settings.limit)
+
+
+class Chat:
+    """A dialogue: later questions see the image, place and turns before them."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._image: QueryImage | None = None
+        self._where: str | Position | None = None
+        self.turns: list[tuple[str, Answer]] = []
+
+    def ask(
+        self,
+        question: str,
+        *,
+        image: Any = None,
+        where: str | Position | None = None,
+        filters: Filters | None = None,
+        on_text: Callable[[str], None] | None = None,
+    ) -> Answer:
+        """Like :meth:`Engine.ask`; an image or place stays until another one is given."""
+        if image is not None:
+            self._image, self._where = self._engine.picture(image), None
+        if where is not None:
+            self._where = where
+        history = [(q, a.text) for q, a in self.turns[-4:]]
+        result = self._engine.ask(
+            question, image=self._image, where=self._where, filters=filters, history=history, on_text=on_text
+        )
+        self.turns.append((question, result))
+        return result
+
+    def reset(self) -> None:
+        """Forget image, place and turns."""
+        self._image, self._where = None, None
+        self.turns.clear()
+
+
+def open(path: str | Path, *, create: bool = False, **settings: Any) -> Engine:  # noqa: A001
+    """Open a workspace.
+
+    Args:
+        path: its directory.
+        create: make it if there is none.
+        **settings: fields of :class:`rsrag.config.Settings`; they take precedence over environment and file.
+
+    Raises:
+        WorkspaceNotFound: no workspace there and ``create`` is False.
+        ConfigError: a setting that does not exist or has a wrong value.
+    """
+    directory = Path(path).expanduser()
+    if create:
+        workspaces.create(directory)
+    return Engine(workspaces.locate_workspace(directory, settings))
+
+
+__all__ = ["Chat", "Engine", "open"]

@@ -1,0 +1,77 @@
+"""A workspace: the directory that holds settings, catalogue and embedded index, and how it is created and opened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rsrag.config import FILE_NAME, Resolved, resolve
+from rsrag.errors import UsageError, WorkspaceNotFound
+
+CATALOG_NAME = "catalog.sqlite"
+INDEX_NAME = "index"
+
+_TEMPLATE = """\
+# Settings of this workspace. `rsrag config show` lists all of them with their meaning and where each value comes from.
+# Arguments and environment variables (RSRAG_PROFILE, RSRAG_INDEX, ...) take precedence over this file.
+
+{lines}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Where things are: ``path`` the directory, ``catalog`` a SQLAlchemy URL or path, ``index`` a URL or a directory."""
+
+    path: Path
+    resolved: Resolved
+
+    @property
+    def catalog(self) -> str | Path:
+        return self.resolved.settings.catalog or self.path / CATALOG_NAME
+
+    @property
+    def index(self) -> str | Path:
+        return self.resolved.settings.index or self.path / INDEX_NAME
+
+
+def create(path: Path, arguments: Mapping[str, Any] | None = None) -> Workspace:
+    """Make a workspace; one that exists already is left as it is.
+
+    Raises:
+        UsageError: the path is a file, or a directory that holds something else.
+        ConfigError: a setting with a wrong value.
+    """
+    given = {k: v for k, v in (arguments or {}).items() if v is not None}
+    resolve(None, given)
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path} is a file", hint="name a directory for the workspace")
+    if path.is_dir() and not (path / FILE_NAME).exists() and any(path.iterdir()):
+        raise UsageError(f"{path} is not empty and no workspace", hint="name a new directory")
+    path.mkdir(parents=True, exist_ok=True)
+    file = path / FILE_NAME
+    if not file.exists():
+        lines = "\n".join(f"{name} = {_toml(value)}" for name, value in given.items()) or '# profile = "mini"'
+        file.write_text(_TEMPLATE.format(lines=lines), encoding="utf-8")
+    return locate_workspace(path)
+
+
+def locate_workspace(path: Path, arguments: Mapping[str, Any] | None = None) -> Workspace:
+    """Find the workspace at a path.
+
+    Raises:
+        WorkspaceNotFound: no ``rsrag.toml`` there.
+    """
+    if not (path / FILE_NAME).is_file():
+        raise WorkspaceNotFound(f"no workspace at {path}", hint=f"rsrag init {path}")
+    return Workspace(path, resolve(path, arguments))
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
