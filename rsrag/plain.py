@@ -45,6 +45,7 @@ def quoted(text: str, limit: int = 1200) -> str:
     text = _BRACKETED.sub("", _CHAT.sub(" ", text))
     text = _RULE.sub("", text)
     text = re.sub(r"[ \t]+", " ", text)
+    text = re.sub(r" (?=[.,;:!?](?:\s|$))", "", text)
     text = re.sub(r"\s*\n\s*", "\n", text).strip()
     return clipped(text, limit)
 
