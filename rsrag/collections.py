@@ -33,7 +33,7 @@ def specs(profile: Profile) -> tuple[CollectionSpec, CollectionSpec]:
             {TEXT: text.dim, IMAGE: image.dim},
             text="bm25",
             average_words=PASSAGE_WORDS,
-            keywords=("document", "place", "kind", "collection"),
+            keywords=("document", "place", "kind"),
             fingerprint={TEXT: text.fingerprint, IMAGE: image.fingerprint},
         ),
     )
@@ -54,9 +54,9 @@ def tile_point(tile: Tile, scene: Scene, vector: Vector) -> Point:
     return Point(tile.id, {IMAGE: vector}, payload, box=box, when=scene.time)
 
 
-def passage_point(passage: Passage, place: Place | None, vectors: Mapping[str, Vector], collection: str) -> Point:
+def passage_point(passage: Passage, place: Place | None, vectors: Mapping[str, Vector]) -> Point:
     """A passage as a point of the passages collection; its text carries place and heading for BM25."""
-    payload: dict[str, Any] = {"document": passage.document_id, "collection": collection}
+    payload: dict[str, Any] = {"document": passage.document_id}
     if place is not None:
         payload["place"] = place.id
         if place.kind:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rsrag.indexes.base import VectorIndex
     from rsrag.ingest.pipeline import IngestOptions, IngestSummary
     from rsrag.ingest.verify import VerifyReport
-    from rsrag.models.base import Picture, Profile
+    from rsrag.models.base import Profile
     from rsrag.progress import Progress
     from rsrag.retrieve import Retrieval, Retriever
 
@@ -311,7 +311,7 @@ class Chat:
         self.turns.clear()
 
 
-def open(path: str | Path, *, create: bool = False, **settings: Any) -> Engine:  # noqa: A001
+def open(path: str | Path, *, create: bool = False, **settings: Any) -> Engine:
     """Open a workspace.
 
     Args:

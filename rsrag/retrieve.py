@@ -286,16 +286,16 @@ class Retriever:
 def index_filter(filters: Filters, *, for_passages: bool = False) -> IndexFilter | None:
     """The part of the filters that the engine applies; geometries are refined exactly afterwards.
 
-    Passages have a collection and perhaps a position, but no sensor and mostly no date: those filters are for tiles.
+    Passages have a kind of place and perhaps a position, but no collection, sensor or date: those are for tiles.
     """
     match: dict[str, Sequence[str]] = {}
-    if filters.collections:
-        match["collection"] = filters.collections
     if for_passages:
         if filters.kinds:
             match["kind"] = filters.kinds
         result = IndexFilter(box=_box(filters), match=match)
     else:
+        if filters.collections:
+            match["collection"] = filters.collections
         if filters.sensors:
             match["sensor"] = filters.sensors
         if filters.scenes:

@@ -23,7 +23,7 @@ _TEMPLATE = """\
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """Where things are: ``path`` the directory, ``catalog`` a SQLAlchemy URL or path, ``index`` a URL or a directory."""
+    """Where things are: ``catalog`` is a SQLAlchemy URL or a path, ``index`` a server URL or a directory."""
 
     path: Path
     resolved: Resolved

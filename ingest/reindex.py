@@ -1,0 +1,41 @@
+"""Rebuild the vector index from the catalogue, without reading a pixel or running a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rsrag.catalog import Catalog
+from rsrag.collections import PASSAGES, TILES, passage_point, specs, tile_point
+from rsrag.indexes.base import VectorIndex
+from rsrag.models.base import Profile
+from rsrag.progress import Progress, Silent
+
+
+def reindex(
+    catalog: Catalog, index: VectorIndex, profile: Profile, *, progress: Progress | None = None
+) -> Mapping[str, int]:
+    """Drop both collections and write them again from the stored vectors; returns points by collection.
+
+    Raises:
+        ModelMismatch: the stored vectors were made by other models than the profile's.
+    """
+    progress = progress or Silent()
+    counts = catalog.counts()
+    written = {TILES: 0, PASSAGES: 0}
+    for spec in specs(profile):
+        index.drop(spec.name)
+        index.ensure(spec)
+    progress.start("reindex", counts.get("tiles", 0) + counts.get("passages", 0), unit="points")
+    for tiles in catalog.iter_tile_vectors():
+        index.upsert(TILES, [tile_point(tile, scene, vector) for tile, scene, vector in tiles])
+        written[TILES] += len(tiles)
+        progress.advance(len(tiles))
+    for passages in catalog.iter_passage_vectors():
+        points = [passage_point(passage, place, vectors) for passage, place, vectors in passages]
+        index.upsert(PASSAGES, points)
+        written[PASSAGES] += len(passages)
+        progress.advance(len(passages))
+    index.optimize()
+    index.flush()
+    progress.finish()
+    return written

@@ -1,0 +1,103 @@
+"""Compare what the sources are, what the catalogue says and what the index holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rsrag.catalog import Catalog
+from rsrag.collections import PASSAGES, TILES
+from rsrag.errors import ExitCode
+from rsrag.indexes.base import VectorIndex
+from rsrag.ingest.digest import digest_file
+from rsrag.progress import Progress, Silent
+
+ProblemKind = Literal["source-missing", "source-changed", "source-partial", "not-indexed", "orphan", "no-tiles"]
+_ADVICE: Mapping[ProblemKind, str] = {
+    "source-missing": "the file is gone: run ingest on its folder to remove its tiles",
+    "source-changed": "the file changed since it was ingested: run ingest again",
+    "source-partial": "its ingest did not finish: run ingest again",
+    "not-indexed": "in the catalogue but not in the index: run reindex",
+    "orphan": "in the index but not in the catalogue: run reindex",
+    "no-tiles": "a scene without any tile: run ingest again",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One disagreement: what kind, about which file or id, and what to do."""
+
+    kind: ProblemKind
+    subject: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What was compared and what disagrees."""
+
+    counts: Mapping[str, int]
+    problems: tuple[Problem, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+    @property
+    def exit_code(self) -> int:
+        return ExitCode.OK if self.ok else ExitCode.PARTIAL
+
+
+def verify(
+    catalog: Catalog, index: VectorIndex, *, deep: bool = False, progress: Progress | None = None
+) -> VerifyReport:
+    """Compare sources, catalogue and index.
+
+    Args:
+        deep: compute every source's digest again instead of comparing size and time of modification.
+    """
+    progress = progress or Silent()
+    problems: list[Problem] = []
+    sources = catalog.sources()
+    progress.start("sources", len(sources), unit="files")
+    for record in sources:
+        path = Path(record.path)
+        if not path.exists():
+            problems.append(_problem("source-missing", record.path))
+        elif record.status == "partial":
+            problems.append(_problem("source-partial", record.path))
+        elif _changed(path, record.size, record.mtime_ns, record.digest, deep):
+            problems.append(_problem("source-changed", record.path))
+        progress.advance()
+    progress.finish()
+    counts = dict(catalog.counts())
+    for collection, known in ((TILES, catalog.tile_ids()), (PASSAGES, catalog.passage_ids())):
+        counts[f"indexed {collection}"] = _compare(collection, known, index, problems)
+    for scene in catalog.scenes():
+        if not catalog.tiles_of(scene.id):
+            problems.append(_problem("no-tiles", scene.source))
+    return VerifyReport(counts, tuple(problems))
+
+
+def _changed(path: Path, size: int, mtime_ns: int, digest: str, deep: bool) -> bool:
+    stat = path.stat()
+    if deep:
+        return digest_file(path) != digest
+    if (stat.st_size, stat.st_mtime_ns) == (size, mtime_ns):
+        return False
+    return digest_file(path) != digest
+
+
+def _compare(collection: str, known: Iterable[str], index: VectorIndex, problems: list[Problem]) -> int:
+    expected, held = set(known), set(index.ids(collection)) if index.count(collection) else set()
+    for identity in sorted(expected - held):
+        problems.append(_problem("not-indexed", f"{collection} {identity}"))
+    for identity in sorted(held - expected):
+        problems.append(_problem("orphan", f"{collection} {identity}"))
+    return len(held)
+
+
+def _problem(kind: ProblemKind, subject: str) -> Problem:
+    return Problem(kind, subject, _ADVICE[kind])
