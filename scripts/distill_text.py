@@ -38,6 +38,7 @@ VERSION = "1"
 
 Vectors = npt.NDArray[np.float32]
 Encode = Callable[[list[str]], Vectors]
+Task = tuple[list[str], list[int], list[str], list[int]]
 
 
 def digest(path: Path) -> str:
@@ -102,7 +103,7 @@ def strip_title(sentence: str, name: str) -> str:
     return " ".join(w for w in sentence.split() if not taboo & set(re.findall(r"\w+", w.lower())))
 
 
-def retrieval_task(sites: list[tuple[str, list[str]]], seed: int = 0) -> tuple[list[str], list[int], list[str], list[int]]:
+def retrieval_task(sites: list[tuple[str, list[str]]], seed: int = 0) -> Task:
     """Queries and chunks: one title-stripped sentence a site, against chunks of three of all other sentences."""
     rng = np.random.default_rng(seed)
     queries, truth, chunks, owner = [], [], [], []
@@ -117,7 +118,7 @@ def retrieval_task(sites: list[tuple[str, list[str]]], seed: int = 0) -> tuple[l
     return queries, truth, chunks, owner
 
 
-def measure(encode: Encode, task: tuple[list[str], list[int], list[str], list[int]]) -> tuple[dict[str, float], Vectors]:
+def measure(encode: Encode, task: Task) -> tuple[dict[str, float], Vectors]:
     """hit@1, hit@5, milliseconds a query; and the chunk vectors."""
     queries, truth, chunks, owner = task
     begun = time.perf_counter()

@@ -10,12 +10,21 @@ Importing this package needs neither torch nor OpenCV; the two public functions 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from rsrag.errors import MissingExtra
 from rsrag.train.config import TrainConfig, TrainResult, load_config
 
 __all__ = ["TrainConfig", "TrainResult", "export_encoder", "load_config", "train_encoder"]
+
+
+def _need(*modules: str) -> None:
+    """Name the first module that is not installed."""
+    for module in modules:
+        if find_spec(module) is None:
+            raise MissingExtra("training", extra="train", package=module)
 
 
 def train_encoder(
@@ -26,14 +35,24 @@ def train_encoder(
     resume: bool = True,
     progress: Callable[[dict[str, Any]], None] | None = None,
 ) -> TrainResult:
-    """Train a dual encoder; see :func:`rsrag.train.encoder.train_encoder`."""
+    """Train a dual encoder; see :func:`rsrag.train.encoder.train_encoder`.
+
+    Raises:
+        MissingExtra: torch or timm is not installed.
+    """
+    _need("torch", "timm")
     from rsrag.train.encoder import train_encoder as run
 
     return run(config, run_dir=run_dir, data_dir=data_dir, resume=resume, progress=progress)
 
 
 def export_encoder(run_dir: Path, out_dir: Path, **options: Any) -> dict[str, Any]:
-    """Write the shipped files of a run; see :func:`rsrag.train.export.export_encoder`."""
+    """Write the shipped files of a run; see :func:`rsrag.train.export.export_encoder`.
+
+    Raises:
+        MissingExtra: torch, timm or onnxscript is not installed.
+    """
+    _need("torch", "timm", "onnx", "onnxscript")
     from rsrag.train.export import export_encoder as run
 
     return run(run_dir, out_dir, **options)

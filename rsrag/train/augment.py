@@ -100,14 +100,14 @@ def _mixing(strength: float, rng: np.random.Generator) -> npt.NDArray[np.float32
     """Colour mixing matrix float32 [3, 3]: saturation, small hue-like mixing, sometimes grey or swapped channels."""
     if rng.random() < 0.15 * strength:
         weights = rng.dirichlet((3, 3, 3)).astype(np.float32)
-        return np.tile(weights, (3, 1))
+        return np.asarray(np.tile(weights, (3, 1)), dtype=np.float32)
     saturation = math.exp(rng.normal(0, 0.35 * strength))
     matrix = saturation * np.eye(3, dtype=np.float32) + (1 - saturation) * _GREY
     noise = rng.normal(0, 0.10 * strength, (3, 3)).astype(np.float32)
-    matrix = matrix + noise - noise.mean(axis=1, keepdims=True)
+    matrix = np.asarray(matrix + noise - noise.mean(axis=1, keepdims=True), dtype=np.float32)
     if rng.random() < 0.10 * strength:
         matrix = matrix[rng.permutation(3)]
-    return matrix.astype(np.float32)
+    return matrix
 
 
 def recolour(picture: Picture, strength: Strength, rng: np.random.Generator) -> Picture:

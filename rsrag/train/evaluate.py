@@ -107,10 +107,10 @@ def _overlap(corners: npt.NDArray[np.float64], left: int, top: int) -> float:
 
 
 def place_queries(scene: Pixels, count: int, seed: int = 0) -> list[tuple[Pixels, npt.NDArray[np.float64]]]:
-    """Tiles cut anywhere, turned by any angle, 70-100 % of a tile's area, recoloured; with their corners [4, 2] in px."""
+    """Tiles cut anywhere, turned by any angle, 70-100 % of a tile's area, recoloured; with their corners [4, 2]."""
     rng = np.random.default_rng(seed)
     height, width = scene.shape[:2]
-    queries = []
+    queries: list[tuple[Pixels, npt.NDArray[np.float64]]] = []
     while len(queries) < count:
         side, angle = TILE * np.sqrt(rng.uniform(0.7, 1.0)), rng.uniform(0, 2 * np.pi)
         centre = rng.uniform((0, 0), (width, height))

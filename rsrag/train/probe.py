@@ -34,7 +34,7 @@ def to_tensor(pixels: Pixels, device: str = "cpu") -> torch.Tensor:
     return tensor.float().div_(255).contiguous(memory_format=torch.channels_last)
 
 
-@torch.inference_mode()
+@torch.inference_mode()  # type: ignore[untyped-decorator]
 def embed(tower: ImageTower, pictures: Sequence[Pixels], size: int, device: str = "cpu") -> tuple[Vectors, Vectors]:
     """Semantic and instance vectors of pictures resized to ``size``.
 

@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from rsrag.errors import MissingExtra
-
 SHIPPED = Path(__file__).resolve().parents[1] / "models" / "weights" / "mini" / "text"
 
 
@@ -22,10 +20,8 @@ def load_text(path: str) -> Callable[[list[str]], npt.NDArray[np.float32]]:
     Returns:
         A function from sentences to float32 [N, D], unit length.
     """
-    try:
-        from model2vec import StaticModel
-    except ImportError as exc:
-        raise MissingExtra("training needs model2vec", hint="pip install model2vec") from exc
+    from model2vec import StaticModel
+
     model = StaticModel.from_pretrained(path or str(SHIPPED))
 
     def encode(texts: list[str]) -> npt.NDArray[np.float32]:

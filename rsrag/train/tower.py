@@ -15,7 +15,7 @@ MEAN = (0.40, 0.41, 0.37)
 STD = (0.20, 0.18, 0.18)
 
 
-class ImageTower(nn.Module):
+class ImageTower(nn.Module):  # type: ignore[misc]
     """Picture to two unit vectors.
 
     Input is float32 [N, 3, S, S], RGB in 0..1; normalisation happens inside. Output is ``semantic`` float32
@@ -42,7 +42,7 @@ class ImageTower(nn.Module):
         return semantic, instance
 
 
-class TextHead(nn.Module):
+class TextHead(nn.Module):  # type: ignore[misc]
     """Residual two-layer perceptron: ``normalise(x + W2 relu(W1 x + b1) + b2)``, begins as the identity.
 
     Input and output are float32 [N, D]; the output has unit length.
@@ -60,7 +60,7 @@ class TextHead(nn.Module):
         return functional.normalize(moved.float(), dim=1)
 
 
-class DualEncoder(nn.Module):
+class DualEncoder(nn.Module):  # type: ignore[misc]
     """Both towers and the learned inverse temperature (as its logarithm)."""
 
     def __init__(self, config: ModelConfig) -> None:

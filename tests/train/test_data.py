@@ -26,7 +26,8 @@ def test_names_become_words() -> None:
 
 
 def test_classes_that_share_a_name_share_a_group() -> None:
-    groups = merge_groups({"a": ["parking lot"], "b": ["car park", "garage"], "c": ["parking lot", "car park"], "d": ["x"]})
+    names = {"a": ["parking lot"], "b": ["car park", "garage"], "c": ["parking lot", "car park"], "d": ["x"]}
+    groups = merge_groups(names)
     assert groups["a"] == groups["b"] == groups["c"] != groups["d"]
 
 
@@ -106,9 +107,7 @@ def test_difference_hash_survives_rescaling() -> None:
 
 def test_batches_do_not_depend_on_the_number_of_threads(toy_data: Path, toy_table: dict[str, Any]) -> None:
     data = load(parse_config(toy_table).data, toy_data)
-    runs = [
-        list(epoch_batches(data, batch=16, size=32, seed=1, epoch=4, workers=workers)) for workers in (1, 3)
-    ]
+    runs = [list(epoch_batches(data, batch=16, size=32, seed=1, epoch=4, workers=workers)) for workers in (1, 3)]
     assert len(runs[0]) == steps_per_epoch(data, 16)
     for one, other in zip(*runs, strict=True):
         assert np.array_equal(one.first, other.first)

@@ -13,10 +13,10 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("timm")
 pytest.importorskip("model2vec")
 
-from rsrag.errors import BadModelFile, ConfigError
-from rsrag.train import checkpoint, export_encoder, train_encoder
-from rsrag.train.config import parse_config
-from rsrag.train.export import load_run, write_manifest
+from rsrag.errors import BadModelFile, ConfigError  # noqa: E402
+from rsrag.train import checkpoint, export_encoder, train_encoder  # noqa: E402
+from rsrag.train.config import parse_config  # noqa: E402
+from rsrag.train.export import load_run, write_manifest  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -33,6 +33,15 @@ def test_the_loss_goes_down(toy_data: Path, toy_table: dict[str, Any], tmp_path:
     assert found[-1]["text"] < 0.85 * found[0]["text"]
     assert found[-1]["instance"] < 0.9 * found[0]["instance"]
     assert found[-1]["top1/scenes"] > 0.25
+
+
+def test_curves_are_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from rsrag.train.curves import draw_curves
+
+    table = [{"epoch": n, "text": 3 / n, "instance": 4 / n, "top1/toy": n / 4} for n in (1, 2, 3)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in table), encoding="utf-8")
+    assert draw_curves(tmp_path).read_bytes().startswith(b"\x89PNG")
 
 
 def test_killed_and_resumed_equals_uninterrupted(toy_data: Path, toy_table: dict[str, Any], tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from rsrag.train.losses import multi_positive_nce, nt_xent
+from rsrag.train.losses import multi_positive_nce, nt_xent  # noqa: E402
 
 
 def log_softmax(row: list[float], index: int) -> float:
