@@ -1,0 +1,41 @@
+"""Bounding boxes in SQL, on a round Earth."""
+
+from __future__ import annotations
+
+import math
+
+from sqlalchemy import Table, and_, or_
+from sqlalchemy.sql import ColumnElement
+
+from rsrag.types import BBox
+
+_KM_A_DEGREE = 110.574
+"""Least length of a degree of latitude on WGS84."""
+
+
+def touches(table: Table, box: BBox) -> ColumnElement[bool]:
+    """Condition: the row's box shares a point with ``box``. Rows without a box never do.
+
+    Stored boxes have west ≤ east with east up to 540, so the query box is compared at its own longitude and one turn
+    to either side.
+    """
+    east = box.east + 360.0 if box.crosses_antimeridian else box.east
+    turns = [and_(table.c.west <= east + turn, table.c.east >= box.west + turn) for turn in (-360.0, 0.0, 360.0)]
+    return and_(table.c.south <= box.north, table.c.north >= box.south, or_(*turns))
+
+
+def box_around(lon: float, lat: float, km: float) -> BBox:
+    """A box that holds everything within ``km`` kilometres; it reaches round the Earth where a pole is that near."""
+    reach = km / _KM_A_DEGREE
+    south, north = lat - reach, lat + reach
+    if south <= -90.0 or north >= 90.0:
+        return BBox(-180.0, max(south, -90.0), 180.0, min(north, 90.0))
+    # The widest longitude is reached poleward of the centre; a sphere of the least radius errs on the safe side.
+    ratio = math.sin(math.radians(reach)) / math.cos(math.radians(lat))
+    if ratio >= 1.0:
+        return BBox(-180.0, south, 180.0, north)
+    width = math.degrees(math.asin(ratio))
+    west, east = lon - width, lon + width
+    if width >= 180.0:
+        return BBox(-180.0, south, 180.0, north)
+    return BBox(west + 360.0 if west < -180.0 else west, south, east - 360.0 if east > 180.0 else east, north)

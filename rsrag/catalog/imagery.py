@@ -1,0 +1,219 @@
+"""Scenes and tiles, their thumbnails, their vectors, and their near-duplicates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from sqlalchemy import func, or_, select, tuple_
+from sqlalchemy.sql import Select
+
+from rsrag.catalog.boxes import touches
+from rsrag.catalog.codec import (
+    PIECES,
+    embedding_values,
+    hash_pieces,
+    look_values,
+    scene_from,
+    scene_values,
+    tile_from,
+    tile_values,
+    vector_from,
+)
+from rsrag.catalog.database import delete_in, rows_in, table_of
+from rsrag.catalog.journal import Journal
+from rsrag.catalog.records import IMAGE_VECTOR, TileRow, Vector
+from rsrag.catalog.tables import EmbeddingTable, LookTable, SceneTable, ThumbnailTable, TileTable
+from rsrag.errors import CatalogError, UsageError
+from rsrag.types import Filters, Scene, Tile, TimeSpan
+
+_SCENES = table_of(SceneTable)
+_TILES = table_of(TileTable)
+_LOOKS = table_of(LookTable)
+_THUMBNAILS = table_of(ThumbnailTable)
+_EMBEDDINGS = table_of(EmbeddingTable)
+
+NEAR_DUPLICATE_BITS = PIECES - 1
+"""Bits in which perceptual hashes of near-duplicates may differ; up to here no pair is missed."""
+
+
+class Imagery(Journal):
+    """The part of the catalogue that holds images."""
+
+    # --- writing ---
+
+    def save_scene(self, scene: Scene, source_path: str) -> None:
+        """Store or replace a scene that came from a source."""
+        with self._writing(f"save scene {scene.id}") as connection:
+            self._claim(connection, source_path, "scene", [scene.id], digest=scene.digest)
+            self._upsert(connection, SceneTable, [scene_values(scene)])
+
+    def save_tiles(self, scene_id: str, rows: Sequence[TileRow]) -> None:
+        """Store or replace tiles of a scene with vectors and thumbnails: all of them, or none.
+
+        Raises:
+            BadVector: a vector that the index would refuse.
+            CatalogError: a tile of another scene, or the scene is unknown.
+        """
+        tiles = [row.tile for row in rows]
+        if strays := [tile.id for tile in tiles if tile.scene_id != scene_id]:
+            raise CatalogError(f"tile {strays[0]} does not belong to scene {scene_id}")
+        embeddings = [embedding_values(row.tile.id, IMAGE_VECTOR, row.vector, row.fingerprint) for row in rows]
+        pictures = [{"tile_id": row.tile.id, "jpeg": row.thumbnail} for row in rows if row.thumbnail is not None]
+        with self._writing(f"save tiles of scene {scene_id}") as connection:
+            self._upsert(connection, TileTable, [tile_values(tile) for tile in tiles])
+            delete_in(connection, _LOOKS.c.tile_id, [tile.id for tile in tiles])
+            self._upsert(connection, LookTable, [look for tile in tiles for look in look_values(tile)])
+            self._upsert(connection, EmbeddingTable, embeddings)
+            self._upsert(connection, ThumbnailTable, pictures)
+
+    # --- reading ---
+
+    def scene(self, scene_id: str) -> Scene | None:
+        """A scene by id."""
+        return self._one("read a scene", select(_SCENES).where(_SCENES.c.id == scene_id), scene_from)
+
+    def scenes(self, filters: Filters | None = None, limit: int | None = None) -> list[Scene]:
+        """Scenes that pass every given filter, ordered by source.
+
+        Footprints are compared exactly; a scene without footprint passes no place filter, and one of unknown time no
+        time filter.
+
+        Raises:
+            UsageError: filters on facts or kinds, which scenes do not have.
+        """
+        filters = filters or Filters()
+        if filters.facts or filters.kinds:
+            raise UsageError(
+                "scenes have no facts and no kinds", hint="facts filter tiles, kinds filter places; leave them out here"
+            )
+        found: list[Scene] = []
+        with self._reading("read scenes") as connection:
+            for row in connection.execute(_scene_statement(filters)).mappings():
+                if limit is not None and len(found) >= limit:
+                    break
+                scene = scene_from(row)
+                if _lies_in(scene, filters):
+                    found.append(scene)
+        return found
+
+    def tile(self, tile_id: str) -> Tile | None:
+        """A tile by id."""
+        return self._one("read a tile", select(_TILES).where(_TILES.c.id == tile_id), tile_from)
+
+    def tiles(self, ids: Sequence[str]) -> dict[str, Tile]:
+        """Tiles by id, in the order asked for; unknown ids are left out."""
+        with self._reading("read tiles") as connection:
+            found = {row["id"]: tile_from(row) for row in rows_in(connection, _TILES.c.id, ids)}
+        return {key: found[key] for key in ids if key in found}
+
+    def tiles_of(self, scene_id: str) -> list[Tile]:
+        """The tiles of a scene, finest scale first, then by row and column."""
+        order = (_TILES.c.scale, _TILES.c.window_row, _TILES.c.window_col, _TILES.c.id)
+        return self._all("read tiles", select(_TILES).where(_TILES.c.scene_id == scene_id).order_by(*order), tile_from)
+
+    def tile_ids(self) -> Iterator[str]:
+        """The id of every tile."""
+        return self._ids(TileTable)
+
+    def thumbnail(self, tile_id: str) -> bytes | None:
+        """The JPEG of a tile."""
+        statement = select(_THUMBNAILS).where(_THUMBNAILS.c.tile_id == tile_id)
+        return self._one("read a thumbnail", statement, lambda row: bytes(row["jpeg"]))
+
+    def resolve_tiles(self, ids: Sequence[str]) -> dict[str, tuple[Tile, Scene]]:
+        """Tiles with their scenes, in the order asked for; unknown ids are left out."""
+        with self._reading("read tiles") as connection:
+            tiles = {row["id"]: tile_from(row) for row in rows_in(connection, _TILES.c.id, ids)}
+            wanted = {tile.scene_id for tile in tiles.values()}
+            scenes = {row["id"]: scene_from(row) for row in rows_in(connection, _SCENES.c.id, wanted)}
+        return {key: (tiles[key], scenes[tiles[key].scene_id]) for key in ids if key in tiles}
+
+    def iter_tile_vectors(self, batch: int = 512) -> Iterator[list[tuple[Tile, Scene, Vector]]]:
+        """Every tile with its scene and vector, in lists of at most ``batch``; tiles of a scene follow each other."""
+        joined = (
+            select(*_TILES.c, _EMBEDDINGS.c.vector)
+            .join(_EMBEDDINGS, (_EMBEDDINGS.c.owner_id == _TILES.c.id) & (_EMBEDDINGS.c.name == IMAGE_VECTOR))
+            .order_by(_TILES.c.scene_id, _TILES.c.id)
+            .limit(batch)
+        )
+        last = ("", "")
+        while True:
+            with self._reading("read vectors") as connection:
+                after = tuple_(_TILES.c.scene_id, _TILES.c.id) > tuple_(*last)
+                rows = connection.execute(joined.where(after)).mappings().all()
+                wanted = {row["scene_id"] for row in rows}
+                scenes = {row["id"]: scene_from(row) for row in rows_in(connection, _SCENES.c.id, wanted)}
+            if not rows:
+                return
+            yield [(tile_from(row), scenes[row["scene_id"]], vector_from(row["vector"])) for row in rows]
+            last = (rows[-1]["scene_id"], rows[-1]["id"])
+
+    # --- near-duplicates ---
+
+    def find_group(self, phash: int, digest: str, distance: int = NEAR_DUPLICATE_BITS) -> str | None:
+        """The first tile that looks the same: equal pixels, or else the nearest perceptual hash.
+
+        Only tiles that stand for their group are compared, so that groups do not grow into chains. A tile that is
+        saved already finds itself.
+
+        Args:
+            phash: perceptual hash, 64 bits.
+            digest: of the pixels.
+            distance: most bits that may differ, 0 to 4.
+
+        Raises:
+            UsageError: a distance at which pairs would be missed.
+        """
+        if not 0 <= distance <= NEAR_DUPLICATE_BITS:
+            raise UsageError(f"near-duplicate distance {distance} is not in 0..{NEAR_DUPLICATE_BITS}")
+        group = func.coalesce(_TILES.c.group_id, _TILES.c.id)
+        same = select(group).where(_TILES.c.digest == digest).order_by(_TILES.c.id).limit(1)
+        alike = select(_LOOKS.c.tile_id, _LOOKS.c.phash).where(_LOOKS.c.piece.in_(hash_pieces(phash)))
+        with self._reading("look for near-duplicates") as connection:
+            equal = connection.scalar(same)
+            if equal is not None:
+                return str(equal)
+            near = [((other ^ phash).bit_count(), tile_id) for tile_id, other in connection.execute(alike)]
+        bits, first = min(near, default=(NEAR_DUPLICATE_BITS + 1, ""))
+        return first if bits <= distance else None
+
+
+def _scene_statement(filters: Filters) -> Select[tuple[object, ...]]:
+    """Scenes that pass the filters, apart from exact shapes."""
+    statement = select(_SCENES).order_by(_SCENES.c.source, _SCENES.c.id)
+    if filters.collections:
+        statement = statement.where(_SCENES.c.collection.in_(filters.collections))
+    if filters.sensors:
+        statement = statement.where(_SCENES.c.sensor.in_(filters.sensors))
+    if filters.scenes:
+        statement = statement.where(_SCENES.c.id.in_(filters.scenes))
+    if filters.bbox is not None:
+        statement = statement.where(touches(_SCENES, filters.bbox))
+    if filters.intersects is not None:
+        statement = statement.where(touches(_SCENES, filters.intersects.bbox))
+    if filters.when is not None:
+        statement = _overlapping(statement, filters.when)
+    return statement
+
+
+def _overlapping(statement: Select[tuple[object, ...]], span: TimeSpan) -> Select[tuple[object, ...]]:
+    statement = statement.where(_SCENES.c.timed)
+    if span.end is not None:
+        statement = statement.where(or_(_SCENES.c.time_start.is_(None), _SCENES.c.time_start <= span.end))
+    if span.start is not None:
+        statement = statement.where(or_(_SCENES.c.time_end.is_(None), _SCENES.c.time_end >= span.start))
+    return statement
+
+
+def _lies_in(scene: Scene, filters: Filters) -> bool:
+    """Whether the scene's exact footprint meets the place filters."""
+    if filters.bbox is None and filters.intersects is None:
+        return True
+    if scene.footprint is None:
+        return False
+    from rsrag.geo import footprint_from_bbox, intersects
+
+    areas = [filters.intersects] if filters.intersects is not None else []
+    if filters.bbox is not None:
+        areas.append(footprint_from_bbox(filters.bbox))
+    return all(intersects(scene.footprint, area) for area in areas)

@@ -1,0 +1,148 @@
+"""The catalogue as a whole: opening, closing, removing a source, counting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import Connection, delete, func, select, update
+
+from rsrag.catalog import schema
+from rsrag.catalog.connect import connect, parse_url, translated
+from rsrag.catalog.database import delete_in, ids_where, table_of
+from rsrag.catalog.imagery import Imagery
+from rsrag.catalog.journal import ItemKind
+from rsrag.catalog.knowledge import Knowledge
+from rsrag.catalog.records import RemovedIds
+from rsrag.catalog.tables import (
+    Base,
+    DocumentTable,
+    EmbeddingTable,
+    ErrorTable,
+    OriginTable,
+    PassageTable,
+    PlaceTable,
+    RunTable,
+    SceneTable,
+    SourceTable,
+    TileTable,
+)
+from rsrag.errors import WorkspaceNotFound
+
+_ORIGINS = table_of(OriginTable)
+_ERRORS = table_of(ErrorTable)
+_SOURCES = table_of(SourceTable)
+_EMBEDDINGS = table_of(EmbeddingTable)
+
+_ITEMS: dict[ItemKind, type[Base]] = {"scene": SceneTable, "place": PlaceTable, "document": DocumentTable}
+_COUNTED: dict[str, type[Base]] = {
+    "scenes": SceneTable,
+    "tiles": TileTable,
+    "places": PlaceTable,
+    "documents": DocumentTable,
+    "passages": PassageTable,
+    "sources": SourceTable,
+    "runs": RunTable,
+    "errors": ErrorTable,
+}
+
+
+class Catalog(Imagery, Knowledge):
+    """What a workspace holds, in SQLite or PostgreSQL. The vector index can be rebuilt from it alone.
+
+    Every call is one transaction: after a crash it is there whole or not at all. Any thread may call. Every failure of
+    the database leaves as CatalogError.
+    """
+
+    @classmethod
+    def open(cls, target: str | Path, *, create: bool = True) -> Self:
+        """Open the catalogue at a path (SQLite) or URL, creating or upgrading its tables as needed.
+
+        Args:
+            target: file path, ``sqlite:///PATH`` or ``postgresql://USER:PASSWORD@HOST/NAME``.
+            create: make a new catalogue when there is none.
+
+        Raises:
+            WorkspaceNotFound: there is none and ``create`` is False.
+            SchemaMismatch: written by a newer rsrag, or not a catalogue.
+            MissingExtra: PostgreSQL without the extra ``postgres``.
+            CatalogError: the database cannot be reached or used.
+        """
+        url = parse_url(target)
+        is_file = url.get_backend_name() == "sqlite"
+        name = str(url.database) if is_file else url.render_as_string(hide_password=True)
+        if is_file and not create and not name.startswith("file:") and not Path(name).exists():
+            raise WorkspaceNotFound(f"there is no catalogue at {name}", hint="make a workspace with: rsrag init")
+        engine = connect(url)
+        try:
+            with translated(name, "open it"):
+                schema.ensure(engine, name, create=create)
+        except BaseException:
+            engine.dispose()
+            raise
+        return cls(engine, name)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def remove_source(self, path: str) -> RemovedIds:
+        """Delete a source with everything that came from it alone, and say what must leave the index.
+
+        What also lies at another source (a copy of the file) stays. An unknown source removes nothing.
+        """
+        with self._writing(f"remove source {path}") as connection:
+            scenes, places, documents = (_only_from(connection, path, kind) for kind in ("scene", "place", "document"))
+            tiles = ids_where(connection, table_of(TileTable).c.scene_id, scenes)
+            passages = ids_where(connection, table_of(PassageTable).c.document_id, documents)
+            delete_in(connection, _EMBEDDINGS.c.owner_id, [*tiles, *passages])
+            for model, ids in ((SceneTable, scenes), (PlaceTable, places), (DocumentTable, documents)):
+                delete_in(connection, table_of(model).c.id, ids)
+            _rename_copies(connection, path)
+            connection.execute(delete(_SOURCES).where(_SOURCES.c.path == path))
+            connection.execute(delete(_ERRORS).where(_ERRORS.c.source == path))
+        return RemovedIds(tuple(tiles), tuple(passages))
+
+    def counts(self) -> dict[str, int]:
+        """Number of rows by kind: scenes, tiles, places, documents, passages, sources, runs, errors."""
+        with self._reading("count") as connection:
+            return {
+                name: connection.scalar(select(func.count()).select_from(table_of(model))) or 0
+                for name, model in _COUNTED.items()
+            }
+
+
+def _only_from(connection: Connection, path: str, kind: str) -> list[str]:
+    """Items that came from this source and no other."""
+    other = _ORIGINS.alias()
+    elsewhere = select(other.c.item_id).where(
+        other.c.kind == _ORIGINS.c.kind, other.c.item_id == _ORIGINS.c.item_id, other.c.source_path != path
+    )
+    return list(
+        connection.scalars(
+            select(_ORIGINS.c.item_id)
+            .where(_ORIGINS.c.source_path == path, _ORIGINS.c.kind == kind, ~elsewhere.exists())
+            .order_by(_ORIGINS.c.item_id)
+        )
+    )
+
+
+def _rename_copies(connection: Connection, path: str) -> None:
+    """Point scenes and documents that named the leaving source at another one that has them."""
+    for kind in ("scene", "document"):
+        table = table_of(_ITEMS[kind])
+        another = (
+            select(func.min(_ORIGINS.c.source_path))
+            .where(_ORIGINS.c.kind == kind, _ORIGINS.c.item_id == table.c.id, _ORIGINS.c.source_path != path)
+            .scalar_subquery()
+        )
+        connection.execute(update(table).where(table.c.source == path).values(source=another))
