@@ -23,7 +23,7 @@ LONGEST_WORD = 400
 
 _END = re.compile(
     r"""
-      [.!?…]+ ["'”’»)\]]* (?:\[\d+\])* (?=\s|$)     # a full stop, its closing quotes and footnote marks
+      (?<![.!?…]) [.!?…]++ ["'”’»)\]]*+ (?:\[\d+\])*+ (?=\s|$)  # a full stop, its closing quotes and footnote marks
     | [。！？।؟] ["”’»」』）)]*                        # scripts that put no space after a sentence
     """,
     re.VERBOSE,

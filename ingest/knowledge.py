@@ -1,0 +1,428 @@
+"""One file of knowledge in, places and passages out: tables of places, documents, and JSON lines of either.
+
+The pipeline calls :func:`read_knowledge` for each file and writes what it yields. Everything is deterministic: the same
+file gives the same ids on every machine, whatever folder it lies in.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from rsrag.errors import BadKnowledge, BadTimeSpan, RsragError, SourceError, UnreadableSource, UnsupportedSource
+from rsrag.ingest.chunks import split_passages
+from rsrag.ingest.countries import country_name
+from rsrag.ingest.digest import digest_file, make_id
+from rsrag.ingest.guard import SourceType, check_path, sniff
+from rsrag.ingest.linking import Known, PlaceLookup
+from rsrag.ingest.positions import degrees, positions
+from rsrag.ingest.readers.columns import Columns, find_columns, name_and_unit
+from rsrag.ingest.readers.documents import Record, Text, read_markdown, read_pdf, read_plain, read_records
+from rsrag.ingest.readers.places import Described, describe, fact_of, on_earth, place_id, tell
+from rsrag.ingest.readers.tables import read_tables
+from rsrag.ingest.readers.text import one_line, plain_value, title_of
+from rsrag.times import parse_span
+from rsrag.types import Document, Fact, ItemError, Passage, Place, Position, TimeSpan
+from rsrag.words import fold
+
+_TABLES = frozenset((SourceType.GEOJSON, SourceType.GEOPACKAGE, SourceType.CSV))
+_TEXTS = {SourceType.MARKDOWN: read_markdown, SourceType.TEXT: read_plain, SourceType.PDF: read_pdf}
+_BY_SUFFIX = {
+    ".csv": SourceType.CSV, ".tsv": SourceType.CSV, ".md": SourceType.MARKDOWN, ".markdown": SourceType.MARKDOWN,
+    ".txt": SourceType.TEXT, ".json": SourceType.GEOJSON, ".geojson": SourceType.GEOJSON, ".jsonl": SourceType.JSONL,
+    ".ndjson": SourceType.JSONL,
+}  # fmt: skip
+_SCENE_METADATA = re.compile(r".*_(mtl|ang|gcp|ver)\.txt", re.IGNORECASE)
+"""Text files that come with Landsat scenes; they say nothing to people."""
+
+_KEYS: Mapping[str, tuple[str, ...]] = {
+    "id": ("id", "passage_id"),
+    "text": ("text", "passage", "description", "summary"),
+    "place_id": ("place_id",),
+    "name": ("place", "name", "place_name"),
+    "lat": ("lat", "latitude"),
+    "lon": ("lon", "lng", "long", "longitude"),
+    "title": ("title", "heading"),
+    "time": ("date", "datetime", "time"),
+    "kind": ("kind", "type"),
+    "country": ("country",),
+    "aliases": ("aliases",),
+    "sources": ("sources", "source", "url"),
+    "licence": ("licence", "license"),
+    "facts": ("facts",),
+}
+"""What a record or the front matter of a document may say, and by which keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnowledgeItem:
+    """A place with its passages, or passages alone. Every item of a file carries the same document.
+
+    ``place`` is None where the passages belong to no place, or to one that came before or was known already; their
+    ``place_id`` says which.
+    """
+
+    document: Document
+    place: Place | None
+    passages: tuple[Passage, ...]
+
+
+def is_knowledge(path: str | PathLike[str]) -> bool:
+    """Whether :func:`read_knowledge` reads files of this kind; False for imagery, STAC and anything unreadable."""
+    try:
+        _kind(check_path(path))
+    except RsragError:
+        return False
+    return _SCENE_METADATA.fullmatch(Path(path).name) is None
+
+
+def read_knowledge(
+    path: str | PathLike[str],
+    *,
+    columns: Mapping[str, str | Sequence[str]] | None = None,
+    licence: str | None = None,
+    known_places: PlaceLookup | None = None,
+) -> Iterator[KnowledgeItem | ItemError]:
+    """Read one file: GeoJSON, GeoPackage, CSV, Markdown, plain text, PDF or JSON lines; all but two also gzipped.
+
+    A row or line that cannot be used comes out as an :class:`ItemError`, and the rest goes on.
+
+    Args:
+        path: the file.
+        columns: role → column (or key), where names are not found by themselves; roles are those of
+            :data:`rsrag.ingest.readers.columns.ROLES`.
+        licence: of the whole file, unless the file itself says otherwise.
+        known_places: places that documents are linked to.
+
+    Yields:
+        Items in the order of the file, and errors.
+
+    Raises:
+        SourceError: nothing of the file can be used; which one says why.
+        UsageError: ``columns`` names a role or a column that does not exist.
+    """
+    file = check_path(path)
+    kind = _kind(file)
+    digest = digest_file(file)
+    stem = Document(make_id("document", digest), str(file), digest, title_of(file), licence)
+    reading = _Reading(file, stem, known_places)
+    if kind in _TABLES:
+        found = _read_tables(reading, kind, columns)
+    elif kind is SourceType.JSONL:
+        found = _read_lines(reading, columns)
+    else:
+        found = _read_text(reading, _TEXTS[kind](file))
+    usable = False
+    refused: list[ItemError] = []
+    for item in found:
+        usable = usable or isinstance(item, KnowledgeItem)
+        if isinstance(item, ItemError) and len(refused) < 3:
+            refused.append(item)
+        yield item
+    if not usable:
+        why = "; ".join(e.reason for e in refused) or "it holds no text"
+        raise BadKnowledge(f"{file.name}: nothing in it can be used: {why}")
+
+
+def _kind(file: Path) -> SourceType:
+    suffixes = [s.lower() for s in file.suffixes if s.lower() != ".gz"]
+    suffix = suffixes[-1] if suffixes else ""
+    if not file.is_file():
+        raise UnreadableSource(f"{file.name}: not a file")
+    with file.open("rb") as stream:
+        wide = stream.read(2) in (b"\xff\xfe", b"\xfe\xff")
+    if wide and suffix in _BY_SUFFIX:
+        return _BY_SUFFIX[suffix]
+    kind = sniff(file)
+    if kind is SourceType.JSON and suffix in (".jsonl", ".ndjson"):
+        return SourceType.JSONL  # a single line is a JSON document too
+    if kind in _TABLES or kind in _TEXTS or kind is SourceType.JSONL:
+        return kind
+    raise UnsupportedSource(f"{file.name}: a {kind} is no source of knowledge")
+
+
+class _Reading:
+    """One file being read: its document, the running number of passages, and the places that texts belong to."""
+
+    def __init__(self, file: Path, document: Document, known: PlaceLookup | None) -> None:
+        self.file = file
+        self.document = document
+        self.known = known
+        self._ordinals = count()
+
+    def error(self, where: str, error: RsragError | str) -> ItemError:
+        code = error.code if isinstance(error, RsragError) else BadKnowledge.__name__
+        return ItemError(str(self.file), code, f"{where}: {error}")
+
+    def passage(self, text: str, **rest: Any) -> Passage:
+        ordinal = next(self._ordinals)
+        key = make_id("passage", self.document.digest, ordinal, text)
+        return Passage(key, self.document.id, ordinal, text, **rest)
+
+
+# Tables
+
+
+def _read_tables(
+    reading: _Reading, kind: SourceType, given: Mapping[str, str | Sequence[str]] | None
+) -> Iterator[KnowledgeItem | ItemError]:
+    tables = read_tables(reading.file, kind)
+    roles = [find_columns(table.columns, given) for table in tables]
+    properties: dict[str, Any] = {"format": tables[0].format}
+    for table, found in zip(tables, roles, strict=True):
+        own = {**table.properties, "columns": found.as_dict()}
+        properties |= {table.title: own} if len(tables) > 1 else own
+    title = tables[0].title if len(tables) == 1 else reading.document.title
+    reading.document = replace(reading.document, title=title, properties=properties)
+    first_row: dict[tuple[str, float, float], str] = {}
+    for table, found in zip(tables, roles, strict=True):
+        layer = f"layer {table.title!r}, " if len(tables) > 1 else ""
+        for row in table.rows:
+            where = f"{layer}row {row.number}"
+            try:
+                described = describe(row, found, reading.file, reading.document.licence)
+                place = described.place
+                same = (fold(place.name), round(place.lon, 4), round(place.lat, 4))
+                earlier = first_row.setdefault(same, where)
+                if earlier != where:
+                    raise BadKnowledge(f"repeats {earlier}: same name and position")
+            except SourceError as error:
+                yield reading.error(where, error)
+                continue
+            yield _place_item(reading, described, found)
+
+
+def _place_item(reading: _Reading, described: Described, columns: Columns) -> KnowledgeItem:
+    place = described.place
+    heading = place.name
+    if place.country and fold(country_name(place.country)) != fold(place.name):
+        heading = f"{place.name}, {country_name(place.country)}"
+    common: dict[str, Any] = {
+        "heading": heading,
+        "place_id": place.id,
+        "lon": place.lon,
+        "lat": place.lat,
+        "time": described.time,
+        "sources": described.sources,
+    }
+    facts = tuple(f for f in place.facts if f.name != "id")
+    passages = [reading.passage(tell(place), facts=facts, picture=described.picture, **common)]
+    for text in described.texts:
+        passages += [reading.passage(piece, **common) for piece in split_passages(text)]
+    return KnowledgeItem(reading.document, place, tuple(passages))
+
+
+# Documents and records
+
+
+@dataclass(frozen=True, slots=True)
+class _Anchor:
+    """Where texts belong: a known or a new place, or only a position."""
+
+    place_id: str | None = None
+    position: Position | None = None
+    place: Place | None = None
+    name: str | None = None
+
+
+class _Fields:
+    """What a record or a document says about itself, by role."""
+
+    def __init__(self, values: Mapping[str, Any], given: Mapping[str, str | Sequence[str]] | None = None) -> None:
+        self.values = values
+        self._keys: dict[str, tuple[str, ...]] = dict(_KEYS)
+        for role, keys in (given or {}).items():
+            self._keys[role] = (keys,) if isinstance(keys, str) else tuple(keys)
+
+    def raw(self, role: str) -> Any:
+        return next((self.values[k] for k in self._keys.get(role, ()) if self.values.get(k) not in (None, "")), None)
+
+    def text(self, role: str) -> str | None:
+        value = self.raw(role)
+        return one_line(str(value)) or None if isinstance(value, (str, int, float)) else None
+
+    def many(self, role: str) -> tuple[str, ...]:
+        value = self.raw(role)
+        parts = value if isinstance(value, list) else re.split(r"[;|\n]", value) if isinstance(value, str) else []
+        return tuple(p for p in (one_line(str(part)) for part in parts) if p)
+
+    def position(self) -> Position | None:
+        """Longitude and latitude; None if neither is given.
+
+        Raises:
+            BadKnowledge: only one, unreadable, or not on Earth.
+        """
+        lat, lon = self.raw("lat"), self.raw("lon")
+        if lat is None and lon is None:
+            return None
+        if lat is None or lon is None:
+            raise BadKnowledge("latitude without longitude" if lon is None else "longitude without latitude")
+        try:
+            return on_earth(degrees(str(lon), "lon"), degrees(str(lat), "lat"))
+        except ValueError as error:
+            raise BadKnowledge(str(error)) from error
+
+    def time(self) -> TimeSpan | None:
+        """The time it is about.
+
+        Raises:
+            BadTimeSpan: not readable.
+        """
+        written = self.text("time")
+        return parse_span(written) if written else None
+
+    def facts(self) -> tuple[Fact, ...]:
+        """The facts given, and every other scalar value."""
+        used = {k for keys in self._keys.values() for k in keys}
+        given = self.raw("facts")
+        rest = {k: v for k, v in self.values.items() if k not in used and len(str(v)) <= 200}
+        facts: list[Fact | None] = []
+        for entry in given if isinstance(given, list) else []:
+            if isinstance(entry, dict) and isinstance(entry.get("name"), str):
+                facts.append(fact_of(entry["name"], str(entry.get("unit") or "1"), entry.get("value")))
+        for key, value in (*(given.items() if isinstance(given, dict) else ()), *rest.items()):
+            facts.append(fact_of(*name_and_unit(str(key)), value))
+        return tuple(f for f in facts if f is not None and f.name)
+
+
+def _anchor(reading: _Reading, fields: _Fields) -> _Anchor | None:
+    """Where a text belongs by its own word; None if it says nothing.
+
+    Raises:
+        BadKnowledge: a position that cannot be used, or an id that no place has.
+    """
+    position = fields.position()
+    name, key, country = fields.text("name"), fields.text("place_id"), fields.text("country")
+    known = reading.known
+    if key is not None:
+        found = known.by_id(key) if known else None
+        if found is None:
+            raise BadKnowledge(f"no place has the id {key!r}", hint="ingest the places first")
+        return _Anchor(found.id, position or found.position, name=name or found.name)
+    if name is not None:
+        found = known.by_name(name, near=position, country=country) if known else None
+        if found is not None:
+            return _Anchor(found.id, position or found.position, name=name)
+        if position is None:
+            return _Anchor(name=name)
+        place = Place(
+            id=place_id(reading.file.name, None, name, position),
+            name=name,
+            source=str(reading.file),
+            lon=position[0],
+            lat=position[1],
+            kind=fields.text("kind"),
+            country=country,
+            aliases=fields.many("aliases"),
+            licence=fields.text("licence") or reading.document.licence,
+        )
+        return _Anchor(place.id, position, place, name)
+    if position is not None:
+        near = known.nearest(position) if known else None
+        return _Anchor(near.id if near else None, position)
+    return None
+
+
+def _read_text(reading: _Reading, text: Text) -> Iterator[KnowledgeItem | ItemError]:
+    fields = _Fields(text.fields)
+    licence = fields.text("licence") or reading.document.licence
+    reading.document = replace(reading.document, title=text.title, licence=licence, properties=text.properties)
+    for problem in text.problems:
+        yield reading.error("front matter" if problem.startswith("line") else "text", problem)
+    anchor, time = None, None
+    try:
+        anchor = _anchor(reading, fields)
+    except BadKnowledge as error:
+        yield reading.error("front matter", error)
+    try:
+        time = fields.time()
+    except BadTimeSpan as error:
+        yield reading.error("front matter", error)
+    about = reading.known.subject(text.title) if reading.known and anchor is None else None
+    common: dict[str, Any] = {"time": time, "sources": fields.many("sources")}
+    place = anchor.place if anchor else None
+    for section in text.sections:
+        heading = " › ".join(h for h in (text.title, section.heading) if h)
+        passages = [
+            reading.passage(piece, heading=heading, **_placed(reading, anchor, section.heading, about, piece), **common)
+            for piece in split_passages(section.text)
+        ]
+        if passages:
+            yield KnowledgeItem(reading.document, place, tuple(passages))
+            place = None
+
+
+def _placed(
+    reading: _Reading, anchor: _Anchor | None, heading: str | None, about: Known | None, text: str
+) -> dict[str, Any]:
+    """Place and position of a passage.
+
+    What the document says of itself comes first, then the section's heading, the document's title, a position written
+    in the text, and last the names in the text.
+    """
+    known = reading.known
+    if anchor is not None:
+        lon, lat = anchor.position or (None, None)
+        return {"place_id": anchor.place_id, "lon": lon, "lat": lat}
+    found = (known.subject(heading) if known and heading else None) or about
+    written = positions(text)
+    if found is None and len(written) == 1:
+        near = known.nearest(written[0]) if known else None
+        return {"place_id": near.id if near else None, "lon": written[0][0], "lat": written[0][1]}
+    found = found or (known.subject(text) if known else None)
+    if found is None:
+        return {}
+    return {"place_id": found.id, "lon": found.lon, "lat": found.lat}
+
+
+def _read_lines(
+    reading: _Reading, given: Mapping[str, str | Sequence[str]] | None
+) -> Iterator[KnowledgeItem | ItemError]:
+    records, properties = read_records(reading.file)
+    reading.document = replace(reading.document, properties=properties)
+    seen: set[str] = set()
+    for record in records:
+        where = f"line {record.number}"
+        if record.problem:
+            yield reading.error(where, record.problem)
+            continue
+        fields = _Fields(record.values, given)
+        try:
+            item = _record(reading, record, fields)
+        except (BadKnowledge, BadTimeSpan) as error:
+            yield reading.error(where, error)
+            continue
+        if item.place is not None:
+            item = item if item.place.id not in seen else replace(item, place=None)
+            seen.update(p.place_id for p in item.passages if p.place_id)
+        yield item
+
+
+def _record(reading: _Reading, record: Record, fields: _Fields) -> KnowledgeItem:
+    written = fields.raw("text")
+    text = plain_value(written) if isinstance(written, str) else ""
+    if not text:
+        raise BadKnowledge("no text")
+    anchor, time = _anchor(reading, fields), fields.time()
+    key = fields.text("id")
+    # The id that the file gives stays with the passage as a fact, so that evaluations find it again.
+    facts = (*((Fact("id", key),) if key else ()), *fields.facts())
+    title = fields.text("title")
+    heading = " › ".join(dict.fromkeys(h for h in (anchor.name if anchor else None, title) if h)) or None
+    passages = tuple(
+        reading.passage(
+            piece,
+            heading=heading,
+            time=time,
+            facts=facts,
+            sources=fields.many("sources"),
+            **_placed(reading, anchor, title, None, piece),
+        )
+        for piece in split_passages(text)
+    )
+    return KnowledgeItem(reading.document, anchor.place if anchor else None, passages)
