@@ -131,7 +131,7 @@ def _value(item: Any, value: Any, source: Source) -> Any:
             if kind is float or float(value) == converted:
                 return converted
             raise ValueError
-        if isinstance(value, kind):
+        if isinstance(value, kind) and isinstance(value, bool) == (kind is bool):
             return value
         raise ValueError
     except (KeyError, ValueError) as error:

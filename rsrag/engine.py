@@ -77,9 +77,8 @@ class Engine:
     @cached_property
     def index(self) -> VectorIndex:
         from rsrag.collections import specs
-        from rsrag.indexes.open import open_index
 
-        index = open_index(self.workspace.index, settings=self.settings)
+        index = self._open_index()
         try:
             for spec in specs(self.profile):
                 index.ensure(spec)
@@ -87,6 +86,19 @@ class Engine:
             index.close()
             raise
         return index
+
+    def _open_index(self) -> VectorIndex:
+        from rsrag.indexes.open import open_index
+
+        settings = self.settings
+        if not settings.index:
+            return open_index(self.workspace.index)
+        return open_index(
+            settings.index,
+            api_key=settings.index_api_key or None,
+            shard_number=settings.index_shards or None,
+            replication_factor=settings.index_replicas or None,
+        )
 
     @cached_property
     def _retriever(self) -> Retriever:
@@ -142,8 +154,16 @@ class Engine:
         """Rebuild the vector index from the catalogue; returns points written by collection."""
         from rsrag.ingest.reindex import reindex
 
+        opened = self.__dict__.pop("index", None)
+        if opened is not None:
+            opened.close()
         self.__dict__.pop("_retriever", None)
-        return reindex(self.catalog, self.index, self.profile, progress=progress)
+        # Opened without the check of collections: a damaged or foreign one is what reindex is for.
+        index = self._open_index()
+        try:
+            return reindex(self.catalog, index, self.profile, progress=progress)
+        finally:
+            index.close()
 
     # --- ask ----------------------------------------------------------------------------------------------------
 

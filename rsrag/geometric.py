@@ -30,6 +30,16 @@ _RATIO = 0.9
 _REPROJECTION_PX = 4.0
 _CACHE = 4096
 
+MIN_INLIERS = 8
+"""Chance can be ruled out: of 3,456 pairs of tiles of different ground, none reached more than 6."""
+WEAK_INLIERS = 5
+"""Too few alone, but worth counting where several tiles agree on the same outline."""
+
+
+def confidence(inliers: float) -> float:
+    """Inliers to a figure in 0 to 1, one half at the acceptance threshold."""
+    return 1 / (1 + math.exp(-(inliers - MIN_INLIERS + 0.5) / 1.5))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Features:
@@ -56,19 +66,6 @@ class Match:
     matrix: npt.NDArray[np.float64]
     residual_px: float
     scale: float
-
-    @property
-    def verified(self) -> bool:
-        """Whether chance can be ruled out: unrelated pictures of this kind reach 7 inliers now and then, not 10."""
-        return self.inliers >= MIN_INLIERS
-
-    @property
-    def confidence(self) -> float:
-        """0 to 1, one half at the acceptance threshold."""
-        return 1 / (1 + math.exp(-(self.inliers - MIN_INLIERS) / 3))
-
-
-MIN_INLIERS = 10
 
 
 def extract(picture: Picture) -> Features:
@@ -114,7 +111,7 @@ def match(query: Features, tile: Features) -> Match | None:
     scale = math.hypot(matrix[0, 0], matrix[0, 1])
     if inliers < 4 or not 0.1 < scale < 10:
         return None
-    if inliers >= 2 * MIN_INLIERS:
+    if inliers >= 20:
         refined, _ = cv2.estimateAffine2D(source[inside], target[inside], method=cv2.LMEDS)
         if refined is not None and 0.8 < abs(np.linalg.det(refined[:, :2])) / scale**2 < 1.25:
             matrix = refined
@@ -194,3 +191,19 @@ def picture_size(encoded: bytes) -> tuple[int, int]:
     """Width and height of an encoded picture."""
     image: Any = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_GRAYSCALE)
     return (0, 0) if image is None else (int(image.shape[1]), int(image.shape[0]))
+
+
+def consensus(outlines: Sequence[Footprint], inliers: Sequence[int]) -> list[int]:
+    """Inliers behind each outline, those of other tiles that put the query in the same spot included.
+
+    Two outlines agree when their centres lie within a quarter of their size and their sizes within a quarter of each
+    other: wrong matches scatter, right ones on tiles of other dates and scales do not.
+    """
+    centres = [geo.centre(o) for o in outlines]
+    sizes = np.array([math.sqrt(geo.area_km2(o)) for o in outlines])
+    totals = []
+    for centre, size in zip(centres, sizes, strict=True):
+        near = geo.distances_km(centre, centres) <= 0.25 * size
+        alike = (sizes <= 1.25 * size) & (sizes >= 0.8 * size)
+        totals.append(int(np.asarray(inliers)[near & alike].sum()))
+    return totals

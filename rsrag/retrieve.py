@@ -166,27 +166,34 @@ class Retriever:
         return sorted(hits, key=lambda h: (-h.score, h.id))[: 4 * limit]
 
     def _verify(self, picture: Picture, tiles: Sequence[Hit]) -> list[Hit]:
-        """Tiles re-ranked by geometry: verified ones first, by inliers; the rest by cosine."""
-        count = self._settings.verify_candidates
-        candidates = []
-        for hit in tiles[:count]:
-            encoded = self._catalog.thumbnail(hit.id)
-            if encoded is not None:
-                candidates.append((hit.id, encoded))
-        matches = self._verifier.verify(picture, candidates)
+        """Tiles re-ranked by geometry: score = (cosine + confidence) / 2.
+
+        The confidence counts the inliers of all tiles that put the picture in the same spot.
+        """
+        encoded = {
+            h.id: data for h in tiles[: self._settings.verify_candidates] if (data := self._catalog.thumbnail(h.id))
+        }
+        matches = self._verifier.verify(picture, list(encoded.items()))
         size = (picture.shape[1], picture.shape[0])
+        outlines = {}
+        for hit in tiles:
+            found = matches.get(hit.id)
+            if found and found.inliers >= geometric.WEAK_INLIERS and hit.tile and hit.scene:
+                shown = geometric.picture_size(encoded[hit.id])
+                outline = geometric.outline(found, size, hit.tile, hit.scene, shown)
+                if outline is not None:
+                    outlines[hit.id] = outline
+        totals = geometric.consensus(list(outlines.values()), [matches[i].inliers for i in outlines])
+        support = dict(zip(outlines, totals, strict=True))
         ranked = []
         for hit in tiles:
             found = matches.get(hit.id)
-            score, scores, outline = 0.5 * max(hit.score, 0.0), dict(hit.scores), None
-            if found is not None:
-                scores |= {"inliers": float(found.inliers), "geometry": found.confidence}
-                if found.verified and hit.tile is not None and hit.scene is not None:
-                    score = 0.5 + 0.5 * found.confidence
-                    thumbnail = geometric.picture_size(dict(candidates)[hit.id])
-                    outline = geometric.outline(found, size, hit.tile, hit.scene, thumbnail)
-            ranked.append(replace(hit, score=score, scores=scores, match=outline))
-        return sorted(ranked, key=lambda h: (-h.score, -h.scores.get("inliers", 0.0), h.id))
+            inliers = support.get(hit.id, found.inliers if found else 0)
+            sure = geometric.confidence(inliers) if found else 0.0
+            scores = {**hit.scores, "inliers": float(inliers), "geometry": sure} if found else dict(hit.scores)
+            outline = outlines.get(hit.id) if inliers >= geometric.MIN_INLIERS else None
+            ranked.append(replace(hit, score=0.5 * max(hit.score, 0.0) + 0.5 * sure, scores=scores, match=outline))
+        return sorted(ranked, key=lambda h: (-h.score, -(matches[h.id].inliers if h.id in matches else 0), h.id))
 
     # --- location -----------------------------------------------------------------------------------------------
 

@@ -1,0 +1,61 @@
+"""Settings: precedence, sources, and wrong values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rsrag.config import Settings, resolve
+from rsrag.errors import ConfigError
+
+
+def write(folder: Path, text: str) -> Path:
+    (folder / "rsrag.toml").write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_precedence_and_sources(tmp_path: Path) -> None:
+    workspace = write(tmp_path, 'profile = "base"\nlimit = 3\ntile_size = 128\n')
+    environ = {"RSRAG_LIMIT": "4", "RSRAG_TILE_SIZE": "64"}
+    result = resolve(workspace, {"tile_size": 512, "alpha": None}, environ)
+    assert (result.settings.profile, result.settings.limit, result.settings.tile_size) == ("base", 4, 512)
+    sources = {name: source for name, _, source, _ in result.rows()}
+    assert sources["profile"] == "file"
+    assert sources["limit"] == "environment"
+    assert sources["tile_size"] == "argument"
+    assert sources["alpha"] == "default"
+
+
+def test_secrets_are_masked() -> None:
+    rows = resolve(None, {}, {"RSRAG_INDEX_API_KEY": "hush"}).rows()
+    assert "hush" not in str(rows)
+
+
+def test_every_setting_says_what_it_means() -> None:
+    assert all(about for _, _, _, about in resolve(None, {}, {}).rows())
+    assert resolve(None, {}, {}).settings == Settings()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "colour = 1",
+        'limit = "many"',
+        "limit = 2.5",
+        "limit = 0",
+        'fusion = "magic"',
+        "offline = 3",
+        "limit = true",
+        "=",
+    ],
+)
+def test_wrong_values_are_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError):
+        resolve(write(tmp_path, text), {}, {})
+
+
+def test_environment_values_are_converted() -> None:
+    settings = resolve(None, {}, {"RSRAG_OFFLINE": "false", "RSRAG_ALPHA": "0.25"}).settings
+    assert settings.offline is False
+    assert settings.alpha == 0.25
