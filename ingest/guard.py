@@ -245,11 +245,10 @@ def _by_text(path: Path, head: bytes, suffix: str) -> SourceType | None:
         return None
     start = text.lstrip("\ufeff \t\r\n")
     lower = start[:512].lower()
-    if "<vrtdataset" in lower or "<vrtdataset" in text.lower():
-        if suffix not in (".md", ".markdown", ".txt", ".html", ".htm"):
-            raise RefusedSource(
-                f"{path.name}: a virtual raster, which may name any other file", hint="give the files it is made of"
-            )
+    if "<vrtdataset" in text.lower() and suffix not in (".md", ".markdown", ".txt", ".html", ".htm"):
+        raise RefusedSource(
+            f"{path.name}: a virtual raster, which may name any other file", hint="give the files it is made of"
+        )
     if lower.startswith(("<!doctype html", "<html")):
         return SourceType.HTML
     if lower.startswith(("<?xml", "<!doctype")) or (lower.startswith("<") and suffix not in (".md", ".markdown")):
