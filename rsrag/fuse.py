@@ -1,8 +1,9 @@
 """Several rankings become one: weighted reciprocal ranks, or RS-RAG's weighted cosines.
 
-Reciprocal rank fusion (Cormack, Clarke, Büttcher 2009) sums ``w_c / (k + rank)``. Equal weights let a weak channel pull
-a strong one down, so every channel has a weight and, on top of it, counts the more the clearer its own winner stands
-out. ``docs/decisions`` holds the measurements behind the defaults.
+Reciprocal rank fusion (Cormack, Clarke, Büttcher 2009) sums ``w_c / (k + rank)``. With equal weights a weak channel
+pulls a strong one down. Here a channel counts by its weight times its *clarity* for this query: how far its winner
+stands out from what follows. BM25 that found rare words is clear; cosines that are all alike are not. The measurements
+are in ``docs/decisions/fusion.md``.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-RRF_K = 60
+RRF_K = 10
+_FOLLOWERS = 10
+_LEAST_CLARITY = 0.01
+
 Ranking = Sequence[tuple[str, float]]
 """Ids with scores, best first."""
 
@@ -24,21 +28,41 @@ class Fused:
     channels: Mapping[str, float] = field(default_factory=dict)
 
 
+def clarity(ranking: Ranking) -> float:
+    """How far the winner of a ranking stands out: (top - mean of the next ten) / top, in [0.01, 1].
+
+    A single result, or one whose followers score 0 or less, is as clear as can be; a top score of 0 or less is not
+    clear at all.
+    """
+    if not ranking:
+        return _LEAST_CLARITY
+    top = ranking[0][1]
+    followers = [score for _, score in ranking[1 : 1 + _FOLLOWERS]]
+    if top <= 0:
+        return _LEAST_CLARITY
+    if not followers:
+        return 1.0
+    return min(1.0, max(_LEAST_CLARITY, 1 - sum(followers) / len(followers) / top))
+
+
 def rrf(
     rankings: Mapping[str, Ranking],
     weights: Mapping[str, float] | None = None,
     k: float = RRF_K,
+    *,
+    by_clarity: bool = True,
 ) -> list[Fused]:
     """Weighted reciprocal rank fusion, best first.
 
     Args:
-        rankings: for each channel its ids with scores, best first, without repeats.
-        weights: channel → weight ≥ 0; 1 for channels not named.
+        rankings: for each channel its ids with scores (higher is better), best first, without repeats.
+        weights: channel → weight ≥ 0; 1 for channels not named. A weight of 0 leaves the channel out.
         k: damping of the first ranks; a smaller one trusts them more.
+        by_clarity: multiply every weight by the channel's :func:`clarity`; False is the plain method.
 
     Returns:
-        Every id of any channel with weight above 0. The score is scaled: rank 1 in every channel gives 1.
-        Ties go to the better single rank, then to the smaller id, so the order never depends on chance.
+        Every id of any channel that takes part. The score is scaled so that rank 1 in every channel gives 1. Ties go to
+        the better single rank, then to the smaller id: the order never depends on chance.
     """
     weights = weights or {}
     total = 0.0
@@ -46,7 +70,7 @@ def rrf(
     best: dict[str, int] = {}
     channels: dict[str, dict[str, float]] = {}
     for name, ranking in rankings.items():
-        weight = weights.get(name, 1.0)
+        weight = weights.get(name, 1.0) * (clarity(ranking) if by_clarity else 1.0)
         if weight <= 0 or not ranking:
             continue
         total += weight / (k + 1)

@@ -2,70 +2,224 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from rsrag.errors import BadModelFile
 from rsrag.quantities import quantities
-from rsrag.questions import Question, understand
-from rsrag.words import Weights, coverage, terms
+from rsrag.questions import MONTHS, Question, understand
+from rsrag.words import STOPWORDS, Weights, fold, stem, terms, tokens
 
 if TYPE_CHECKING:
+    from rsrag.config import Settings
+    from rsrag.models.base import ModelRow, Reranker, TextEncoder
     from rsrag.types import Hit
 
 Scores = npt.NDArray[np.float32]
 
+FEATURES = ("meaning", "place_words", "place_meaning", "pairs", "kind")
+"""What the light re-ranker looks at; see :func:`features`."""
+_SIMILAR = 0.3
+"""Cosine of two words from which they begin to count as alike."""
+_VOCABULARY = 60_000
+
 
 def passage_text(hit: Hit) -> str:
-    """What the re-ranker reads of a hit: place, heading and text on lines of their own."""
-    parts = []
-    if hit.place is not None:
-        parts.append(hit.place.name)
+    """What a re-ranker reads of a hit: place on the first line, then heading and text."""
+    first = hit.place.name if hit.place is not None else hit.title
+    parts = [first]
     if hit.passage is not None:
         parts += [hit.passage.heading or "", hit.passage.text]
-    elif hit.tile is not None:
-        parts.append(hit.title)
-    return "\n".join(p for p in parts if p)
+    return "\n".join(" ".join(p.split()) for p in parts if p.strip())
+
+
+# --- the light re-ranker --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Coefficients:
+    """Weights of the features, in their order, and the bias of the logistic function."""
+
+    weights: tuple[float, ...]
+    bias: float
+
+    @staticmethod
+    def read(path: Path) -> Coefficients:
+        """Weights as ``python -m rsrag.eval.fit_reranker`` writes them.
+
+        Raises:
+            BadModelFile: no such file, or not of this form.
+        """
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            weights = tuple(float(stored["weights"][name]) for name in FEATURES)
+            return Coefficients(weights, float(stored["bias"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BadModelFile(
+                f"cannot read re-ranker weights {path}: {error!r}", hint="install rsrag again"
+            ) from error
 
 
 class LightReranker:
-    """Lexical agreement between question and passage; no model file, microseconds a passage."""
+    """Do the question's words, or words like them, stand in the passage, and elsewhere in what is known of its place?
 
-    name = "light"
-    fingerprint = "light-1"
+    The score of a passage is the logistic function of a fitted weighted sum of its :meth:`features`. Words are compared
+    by their stems and by the static vectors of the mini profile, in every profile, because the weights were fitted to
+    them.
+
+    Args:
+        row: registry row; ``source`` is the folder with ``ranker.json``.
+        settings: handed on to the text encoder.
+        encoder: text encoder for single words, instead of the mini profile's.
+        coefficients: weights instead of the stored ones.
+    """
+
+    def __init__(
+        self,
+        row: ModelRow,
+        settings: Settings,
+        *,
+        encoder: TextEncoder | None = None,
+        coefficients: Coefficients | None = None,
+    ) -> None:
+        self.name = row.name
+        self._encoder = encoder or _word_encoder(settings)
+        source = Path(row.source) if Path(row.source).is_absolute() else Path(__file__).parent / "models" / row.source
+        self._coefficients = coefficients or Coefficients.read(source / "ranker.json")
+        figures = json.dumps([self._coefficients.weights, self._coefficients.bias])
+        digest = hashlib.sha256(figures.encode()).hexdigest()[:16]
+        self.fingerprint = f"{row.name}:{digest}:{self._encoder.fingerprint}"
+        self._vectors: dict[str, npt.NDArray[np.float32]] = {}
 
     def score(self, question: str, passages: Sequence[str]) -> Scores:
-        """One score in [0, 1] a passage, float32 of shape [N].
+        """Probability that a passage is about what is asked, float32 of shape [N].
 
-        The score is 0.6 × weighted coverage of the question's words + 0.25 × proximity (the same within the best window
-        of 30 words) + 0.15 × whether the passage holds the kind of thing asked for.
+        Args:
+            question: the question.
+            passages: texts as :func:`passage_text` makes them; passages with the same first line support each other.
+        """
+        if not passages:
+            return np.zeros(0, dtype=np.float32)
+        logits = self.features(question, passages) @ np.asarray(self._coefficients.weights) + self._coefficients.bias
+        return np.asarray(1 / (1 + np.exp(-np.clip(logits, -30, 30))), dtype=np.float32)
+
+    def features(self, question: str, passages: Sequence[str]) -> npt.NDArray[np.float64]:
+        """The figures behind the score, float64 of shape [N, len(FEATURES)].
+
+        Words are weighted by their inverse frequency among the given passages. ``place`` below means all passages with
+        the same first line.
+
+        - ``meaning``: share of the question's words in the passage, where a word counts in part if the passage has one
+          like it (cosine of the static vectors, from 0.3 up; numbers, months and names have no substitute).
+        - ``place_words``: share of the question's words, as such, in the place.
+        - ``place_meaning``: as ``meaning``, over the place.
+        - ``pairs``: share of neighbouring pairs of question words that are neighbours in the passage.
+        - ``kind``: :func:`answers_kind` of the passage less the best of its place: 0 or below, so that it orders the
+          passages of a place but never moves the place.
         """
         asked = understand(question)
-        texts = [terms(p) for p in passages]
-        weights = Weights(texts)
-        rows = [
-            0.6 * coverage(asked.terms, text, weights)
-            + 0.25 * proximity(asked.terms, text, weights)
-            + 0.15 * answers_kind(asked, passage)
-            for text, passage in zip(texts, passages, strict=True)
+        read = [_read(p) for p in passages]
+        weights = Weights([r.terms for r in read])
+        wanted = _wanted(question, asked)
+        importance = np.array([weights[w.stem] for w in wanted])
+        share = importance / max(float(importance.sum()), 1e-9)
+        alike = np.stack([self._alike(wanted, r) for r in read]) if wanted else np.zeros((len(read), 0))
+        gradual = np.clip((alike - _SIMILAR) / (1 - _SIMILAR), 0, 1)
+        leads = [r.lead for r in read]
+        pairs = set(pairwise(asked.terms))
+        kind = np.array([[answers_kind(asked, p)] for p in passages])
+        columns = [
+            gradual @ share,
+            _over_place((alike >= 1).astype(np.float64), leads) @ share,
+            _over_place(gradual, leads) @ share,
+            np.array([len(pairs & r.pairs) / len(pairs) if pairs else 0.0 for r in read]),
+            (kind - _over_place(kind, leads))[:, 0],
         ]
-        return np.asarray(rows, dtype=np.float32).reshape(len(passages))
+        return np.stack(columns, axis=1)
+
+    def _alike(self, wanted: Sequence[_Wanted], read: _Read) -> npt.NDArray[np.float64]:
+        """For each wanted word 1 if the passage has it, else the best cosine with one of its words."""
+        found = np.array([1.0 if w.stem in read.stems else 0.0 for w in wanted])
+        open_ = [i for i, w in enumerate(wanted) if not found[i] and not w.exact]
+        if not open_ or not read.words:
+            return found
+        cosines = self._vectors_of([wanted[i].word for i in open_]) @ self._vectors_of(read.words).T
+        found[open_] = np.minimum(cosines.max(axis=1), 0.99)
+        return found
+
+    def _vectors_of(self, words: Sequence[str]) -> npt.NDArray[np.float32]:
+        new = [w for w in dict.fromkeys(words) if w not in self._vectors]
+        if new:
+            if len(self._vectors) + len(new) > _VOCABULARY:
+                self._vectors.clear()
+                new = list(dict.fromkeys(words))
+            self._vectors.update(zip(new, self._encoder.encode_questions(new), strict=True))
+        return np.stack([self._vectors[w] for w in words])
 
 
-def proximity(wanted: Sequence[str], text: Sequence[str], weights: Weights, window: int = 30) -> float:
-    """Largest weighted coverage of the wanted terms within any run of ``window`` terms."""
-    needed = set(wanted)
-    total = sum(weights[t] for t in needed)
-    places = [i for i, term in enumerate(text) if term in needed]
-    best = 0.0
-    for start in places:
-        here = {text[i] for i in places if start <= i < start + window}
-        best = max(best, sum(weights[t] for t in here))
-    return best / total if total else 0.0
+def _word_encoder(settings: Settings) -> TextEncoder:
+    from rsrag.models.registry import find, load
+
+    encoder: TextEncoder = load(find("mini-text"), settings)
+    return encoder
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A word of the question; ``exact`` ones (numbers, months, names) have no substitute."""
+
+    word: str
+    stem: str
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A passage taken apart."""
+
+    lead: str
+    terms: tuple[str, ...]
+    stems: frozenset[str]
+    words: tuple[str, ...]
+    pairs: frozenset[tuple[str, str]]
+
+
+def _wanted(question: str, asked: Question) -> list[_Wanted]:
+    named = {w for name in asked.names for w in tokens(name)}
+    found: dict[str, _Wanted] = {}
+    for word in tokens(question):
+        root = stem(word)
+        if root in asked.terms and word not in STOPWORDS and root not in found:
+            found[root] = _Wanted(word, root, word[0].isdigit() or word in MONTHS or word in named)
+    return list(found.values())
+
+
+def _read(passage: str) -> _Read:
+    words = tuple(dict.fromkeys(w for w in tokens(passage) if w not in STOPWORDS))
+    found = tuple(terms(passage))
+    lead = fold(passage.partition("\n")[0])
+    return _Read(lead, found, frozenset(found), words, frozenset(pairwise(found)))
+
+
+def _over_place(values: npt.NDArray[np.float64], leads: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Each row replaced by the maximum over the rows with the same first line."""
+    rows: dict[str, list[int]] = {}
+    for index, lead in enumerate(leads):
+        rows.setdefault(lead, []).append(index)
+    result = values.copy()
+    for members in rows.values():
+        result[members] = values[members].max(axis=0)
+    return result
 
 
 def answers_kind(asked: Question, passage: str) -> float:
@@ -76,6 +230,27 @@ def answers_kind(asked: Question, passage: str) -> float:
         wanted = set(asked.dimensions) - {"count"}
         return float(any((q.dimension in wanted) if wanted else q.dimension != "year" for q in quantities(passage)))
     return 0.5
+
+
+def rerank(question: str, hits: Sequence[Hit], reranker: Reranker, *, depth: int = 60) -> list[Hit]:
+    """The first ``depth`` hits in the order of a re-ranker; the rest follow as they were.
+
+    The new ``score`` is the re-ranker's, also kept in ``scores["rerank"]``; what was not re-ranked gets a score below
+    the lowest of them. Ties keep their order.
+    """
+    head, tail = list(hits[:depth]), list(hits[depth:])
+    if not head:
+        return []
+    values = reranker.score(question, [passage_text(h) for h in head])
+    scored = [
+        replace(h, score=float(v), scores={**h.scores, "rerank": float(v)}) for h, v in zip(head, values, strict=True)
+    ]
+    floor = float(values.min())
+    rest = [replace(h, score=floor * (1 - (i + 1) / (len(tail) + 1))) for i, h in enumerate(tail)]
+    return sorted(scored, key=lambda h: -h.score) + rest
+
+
+# --- place, time, diversity -----------------------------------------------------------------------------------------
 
 
 def geo_decay(distance_km: float, scale_km: float) -> float:

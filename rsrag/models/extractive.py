@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rsrag import geo
+from rsrag._version import __version__
+from rsrag.config import Settings
 from rsrag.facts import footprint_text, groups, label, position_text, tile_sentences, value_text
 from rsrag.ingest.chunks import split_sentences
-from rsrag.models.base import Prompt
+from rsrag.models.base import ModelRow, Prompt
 from rsrag.plain import quoted
 from rsrag.quantities import quantities
 from rsrag.questions import Question, understand
@@ -39,8 +41,9 @@ class ExtractiveReader:
     number, year, name or place by the sentence that fits best; open ones by several sentences about the top place.
     """
 
-    name = "extractive"
-    fingerprint = "extractive-1"
+    def __init__(self, row: ModelRow, settings: Settings) -> None:
+        self.name = row.name
+        self.fingerprint = f"{row.name}:{__version__}"
 
     def read(self, prompt: Prompt) -> Iterator[str]:
         """The answer, a sentence at a time, each ending in its citation; nothing when no sentence fits."""
