@@ -1,0 +1,105 @@
+"""The command tree. Nothing heavy is imported before a command runs: ``rsrag --help`` answers at once."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from rsrag._version import __version__
+from rsrag.cli import archive, ask, ingest, models, show, train
+from rsrag.cli.session import Session, prepare_messages
+from rsrag.errors import ExitCode, MissingExtra, RsragError
+
+
+class ErrorsAsExitCodes(TyperGroup):
+    """Turns the errors of every command into one message and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RsragError as error:
+            ctx.obj.fail(error)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            ctx.obj.note("interrupted")
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+app = typer.Typer(
+    cls=ErrorsAsExitCodes,
+    help="Ask your satellite archive: ingest imagery and knowledge about places, and get answers with every sentence "
+    "cited.",
+    epilog="Exit codes: 0 all good, 1 nothing usable, 2 wrong usage, 3 some of it skipped or failed, 130 interrupted.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"rsrag {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    ctx: typer.Context,
+    workspace: Annotated[
+        Path | None,
+        typer.Option(
+            "--workspace",
+            "-w",
+            envvar="RSRAG_WORKSPACE",
+            help="Directory of the archive. Default: the nearest one upwards, or ./archive.rsrag.",
+        ),
+    ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Say more: provenance, timings, ids, tracebacks.")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    ctx.obj = Session(workspace.expanduser() if workspace else None, verbose)
+    ctx.call_on_close(prepare_messages(ctx.obj))
+
+
+app.command("init")(archive.init)
+app.command("ingest")(ingest.ingest)
+app.command("search")(ask.search)
+app.command("ask")(ask.ask)
+app.command("chat")(ask.chat)
+app.command("show")(show.show)
+app.command("status")(archive.status)
+app.command("verify")(archive.verify)
+app.command("reindex")(archive.reindex)
+app.command("export")(archive.export)
+app.add_typer(archive.config_app, name="config")
+app.add_typer(models.app, name="models")
+app.command("demo")(models.demo)
+app.add_typer(train.app, name="train")
+
+
+@app.command(
+    "eval",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def evaluate(ctx: typer.Context) -> None:
+    """Measure: place recognition and knowledge questions, with baselines beside them."""
+    try:
+        suites = import_module("rsrag.eval.cli").app
+    except ModuleNotFoundError as error:
+        raise MissingExtra("the evaluation", extra="test", package=error.name) from error
+    command = typer.main.get_command(suites)
+    with command.make_context("eval", list(ctx.args), parent=ctx.parent) as inner:
+        command.invoke(inner)
+
+
+__all__ = ["app"]
