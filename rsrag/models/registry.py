@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from rsrag.config import Settings
 from rsrag.errors import ConfigError, ModelError
+from rsrag.models import weights
 from rsrag.models.base import ModelRow, Profile
 
 MODELS: tuple[ModelRow, ...] = (
@@ -19,51 +21,85 @@ MODELS: tuple[ModelRow, ...] = (
     ModelRow("mini-text", "text", "mini_text", "weights/mini/text", dim=256, licence="Apache-2.0"),
     ModelRow("mini-ranker", "reranker", "light_ranker", "weights/mini", licence="Apache-2.0"),
     ModelRow("extractive", "reader", "extractive", "", licence="Apache-2.0"),
+    # GeoRSCLIP's authors evaluate over open_clip's "openai" weights, which always run with QuickGELU.
     ModelRow(
         "georsclip-vit-b-32",
         "image",
         "open_clip",
         "Zilun/GeoRSCLIP",
+        revision="4920188e6eba4e711ef9848cfd7cb77e874ee33f",
         dim=512,
         input_size=224,
-        licence="CC-BY-4.0 as tagged on the hub; code MIT",
-        options={"architecture": "ViT-B-32-quickgelu", "file": "ckpt/RS5M_ViT-B-32.pt"},
+        licence="tagged 'cc' on the hub, no version named; code MIT",
+        options={
+            "architecture": "ViT-B-32-quickgelu",
+            "file": "ckpt/RS5M_ViT-B-32.pt",
+            "sha256": "129bafaa6a097b8be52e2babf27d24f0a934dae919201e538dc698611bd1ea01",
+            "resize": "crop",
+        },
     ),
-    ModelRow(
-        "remoteclip-vit-b-32",
-        "image",
-        "open_clip",
-        "chendelong/RemoteCLIP",
-        dim=512,
-        input_size=224,
-        licence="Apache-2.0",
-        options={"architecture": "ViT-B-32", "file": "RemoteCLIP-ViT-B-32.pt"},
-    ),
-    ModelRow(
-        "skyclip-vit-b-32",
-        "image",
-        "open_clip",
-        "SkyCLIP_ViT_B32_top50pct",
-        dim=512,
-        input_size=224,
-        licence="MIT code; see the data set's terms",
-        options={"architecture": "ViT-B-32", "file": "epoch_20.pt"},
-    ),
+    # The H/14 tower starts from LAION-2B weights, which use the exact GELU.
     ModelRow(
         "georsclip-vit-h-14",
         "image",
         "open_clip",
         "Zilun/GeoRSCLIP",
+        revision="4920188e6eba4e711ef9848cfd7cb77e874ee33f",
         dim=1024,
         input_size=224,
-        licence="CC-BY-4.0 as tagged on the hub; code MIT",
-        options={"architecture": "ViT-H-14", "file": "ckpt/RS5M_ViT-H-14.pt"},
+        licence="tagged 'cc' on the hub, no version named; code MIT",
+        options={"architecture": "ViT-H-14", "file": "ckpt/RS5M_ViT-H-14.pt", "resize": "crop"},
+    ),
+    # RemoteCLIP continues OpenAI's weights, and its authors' retrieval script runs them with QuickGELU.
+    ModelRow(
+        "remoteclip-vit-b-32",
+        "image",
+        "open_clip",
+        "chendelong/RemoteCLIP",
+        revision="bf1d8a3ccf2ddbf7c875705e46373bfe542bce38",
+        dim=512,
+        input_size=224,
+        licence="Apache-2.0",
+        options={
+            "architecture": "ViT-B-32-quickgelu",
+            "file": "RemoteCLIP-ViT-B-32.pt",
+            "sha256": "60014e395d930a3f2963d1d89c8522bf4ad56775571e4356e866864789af85c4",
+            "resize": "crop",
+        },
+    ),
+    ModelRow(
+        "remoteclip-vit-l-14",
+        "image",
+        "open_clip",
+        "chendelong/RemoteCLIP",
+        revision="bf1d8a3ccf2ddbf7c875705e46373bfe542bce38",
+        dim=768,
+        input_size=224,
+        licence="Apache-2.0",
+        options={"architecture": "ViT-L-14-quickgelu", "file": "RemoteCLIP-ViT-L-14.pt", "resize": "crop"},
+    ),
+    # SkyCLIP B/32 continues LAION-2B weights (exact GELU); published as a zip, not on the hub.
+    ModelRow(
+        "skyclip-vit-b-32",
+        "image",
+        "open_clip",
+        "",
+        dim=512,
+        input_size=224,
+        licence="MIT code; see the data set's terms",
+        options={
+            "architecture": "ViT-B-32",
+            "file": "epoch_20.pt",
+            "published": "https://opendatasharing.s3.us-west-2.amazonaws.com/SkyScript/ckpt/SkyCLIP_ViT_B32_top50pct.zip",
+            "resize": "crop",
+        },
     ),
     ModelRow(
         "all-minilm-l6-v2",
         "text",
         "sentence_transformers",
         "sentence-transformers/all-MiniLM-L6-v2",
+        revision="c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
         dim=384,
         licence="Apache-2.0",
     ),
@@ -72,28 +108,36 @@ MODELS: tuple[ModelRow, ...] = (
         "text",
         "sentence_transformers",
         "BAAI/bge-large-en-v1.5",
+        revision="d4aa6901d3a41ba39fb536a557fa166f842b0e09",
         dim=1024,
         licence="MIT",
         options={"question_prompt": "Represent this sentence for searching relevant passages: "},
     ),
     ModelRow(
-        "ms-marco-minilm-l6", "reranker", "cross_encoder", "cross-encoder/ms-marco-MiniLM-L6-v2", licence="Apache-2.0"
-    ),
-    ModelRow(
-        "qwen2.5-vl-3b",
-        "reader",
-        "transformers_vlm",
-        "Qwen/Qwen2.5-VL-3B-Instruct",
-        licence="Qwen research licence",
-        options={"boxes": "absolute pixels"},
+        "ms-marco-minilm-l6",
+        "reranker",
+        "cross_encoder",
+        "cross-encoder/ms-marco-MiniLM-L6-v2",
+        revision="c5ee24cb16019beea0893ab7796b1df96625c6b8",
+        licence="Apache-2.0",
     ),
     ModelRow(
         "qwen3-vl-4b",
         "reader",
         "transformers_vlm",
         "Qwen/Qwen3-VL-4B-Instruct",
+        revision="ebb281ec70b05090aa6165b016eac8ec08e71b17",
         licence="Apache-2.0",
         options={"boxes": "0-1000"},
+    ),
+    ModelRow(
+        "qwen2.5-vl-3b",
+        "reader",
+        "transformers_vlm",
+        "Qwen/Qwen2.5-VL-3B-Instruct",
+        revision="66285546d2b821cf421d4f5eb2576359d3770cd3",
+        licence="Qwen Research License: no commercial use",
+        options={"boxes": "absolute pixels"},
     ),
     ModelRow("endpoint", "reader", "endpoint", "", licence="as served"),
 )
@@ -104,7 +148,7 @@ PROFILES: Mapping[str, Mapping[str, str]] = {
         "image": "georsclip-vit-b-32",
         "text": "all-minilm-l6-v2",
         "reranker": "mini-ranker",
-        "reader": "qwen2.5-vl-3b",
+        "reader": "qwen3-vl-4b",
     },
     "large": {
         "image": "georsclip-vit-h-14",
@@ -126,6 +170,13 @@ _BACKENDS: Mapping[str, str] = {
     "endpoint": "rsrag.models.endpoint:EndpointReader",
 }
 _ROLES = ("image", "text", "reranker", "reader")
+_PACKAGES: Mapping[str, tuple[str, ...]] = {
+    "open_clip": ("torch", "open_clip"),
+    "sentence_transformers": ("torch", "sentence_transformers"),
+    "cross_encoder": ("torch", "sentence_transformers"),
+    "transformers_vlm": ("torch", "torchvision", "transformers"),
+    "endpoint": ("langchain_openai",),
+}
 
 
 def find(name: str) -> ModelRow:
@@ -181,6 +232,81 @@ def load_profile(settings: Settings) -> Profile:
     rows = rows_of(settings)
     models = {role: load(row, settings) for role, row in rows.items()}
     return Profile(settings.profile, models["image"], models["text"], models.get("reader"), models.get("reranker"))
+
+
+def available(row: ModelRow, settings: Settings) -> tuple[bool, str]:
+    """Whether a model can be loaded here without a network, and what is missing or where it lies.
+
+    Nothing is loaded and no socket opened, so damaged files are found only later, at first use.
+    """
+    missing = [package for package in _PACKAGES.get(row.backend, ()) if find_spec(package) is None]
+    if missing:
+        extra = "endpoint" if row.backend == "endpoint" else "models"
+        return False, f"needs {', '.join(missing)}: pip install 'rsrag[{extra}]'"
+    if row.backend == "endpoint":
+        if settings.endpoint_url and settings.endpoint_model:
+            return True, f"{settings.endpoint_model} at {settings.endpoint_url}"
+        return False, "needs the settings endpoint_url and endpoint_model"
+    if row.backend not in _PACKAGES:
+        return True, "part of rsrag"
+    try:
+        path = weights.locate(row, replace(settings, offline=True))
+        if row.backend == "open_clip":
+            path = weights.one_weights_file(path, row.options.get("file"))
+    except ModelError as error:
+        return False, str(error)
+    return True, str(path)
+
+
+def pull(name: str, settings: Settings) -> Path:
+    """Fetch the weights of a model from the hub, and convert them where they are published as a pickle only.
+
+    Args:
+        name: a model's name, or a hub id with a revision, "owner/name@commit".
+        settings: ``offline`` must be off.
+
+    Returns:
+        The directory in the hub's cache, or the converted file.
+
+    Raises:
+        ModelError: offline, nothing to fetch, no revision, or the hub failed.
+        BadModelFile: what came has another digest, no safetensors, or does not fit.
+    """
+    row = next((r for r in MODELS if r.name == name), None)
+    if row is None and "/" in name:
+        row = ModelRow(name, "reader", "transformers_vlm", name)
+    row = row or find(name)
+    hub = weights.hub_id(row)
+    if row.backend not in _PACKAGES or row.backend == "endpoint":
+        raise ModelError(f"model {row.name} has no weights to fetch")
+    if hub is None:
+        where = row.options.get("published", "its authors' page")
+        hint = f"download {where}, then rsrag models convert FILE --model {row.name}"
+        raise ModelError(f"model {row.name} is not on the hub", hint=hint)
+    if settings.offline:
+        raise ModelError(f"offline: {hub[0]} is not fetched", hint="set offline = false, or RSRAG_OFFLINE=false")
+    published = row.options.get("file")
+    if published is not None and not published.endswith(".safetensors"):
+        return install(row.name, weights.fetch_file(*hub, published)).path
+    path = weights.snapshot(*hub, local=False)
+    if path is None or not any(path.rglob("*.safetensors")):
+        raise ModelError(f"{hub[0]} holds no .safetensors files", hint="rsrag reads no other format")
+    return path
+
+
+def install(name: str, source: Path, destination: Path | None = None) -> weights.Converted:
+    """Convert the published checkpoint of a model of the registry; by default to where the model is looked for.
+
+    Raises:
+        ModelError: no such model, or one that needs no conversion.
+        BadModelFile: see :func:`rsrag.models.weights.convert`.
+    """
+    row = find(name)
+    architecture = row.options.get("architecture")
+    if architecture is None:
+        raise ModelError(f"model {name} needs no conversion")
+    target = destination or weights.converted_path(row)
+    return weights.convert(source, target, architecture, sha256=row.options.get("sha256"))
 
 
 @lru_cache(maxsize=16)

@@ -1,0 +1,106 @@
+"""Architectures of open_clip models: from a name or a JSON file to a network and the tensors it needs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from rsrag.errors import BadModelFile, MissingExtra, ModelError
+
+Config = dict[str, Any]
+_NEEDED = {"embed_dim", "vision_cfg", "text_cfg"}
+
+
+def _open_clip() -> Any:
+    try:
+        import open_clip
+    except ImportError as error:
+        raise MissingExtra("open_clip", extra="models", package=error.name) from error
+    return open_clip
+
+
+def read_config(architecture: str) -> Config:
+    """The configuration of an architecture.
+
+    Args:
+        architecture: a name that open_clip knows ("ViT-B-32-quickgelu"), or the path of a JSON file in its format.
+
+    Raises:
+        MissingExtra: open_clip is not installed (needed for a name only).
+        ModelError: no such name or file, or one whose text part open_clip would have to fetch.
+    """
+    if architecture.endswith(".json"):
+        config = _read_json(Path(architecture))
+    else:
+        config = _open_clip().get_model_config(architecture)
+        if config is None:
+            raise ModelError(f"open_clip knows no architecture {architecture!r}", hint="see open_clip.list_models()")
+    return checked(config, architecture)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadModelFile(f"cannot read the architecture {path}: {error}") from error
+    # Files beside open_clip weights on the hub wrap the same thing.
+    return config.get("model_cfg", config) if isinstance(config, dict) else config
+
+
+def checked(config: Any, name: str) -> Config:
+    """The configuration if it describes a model that can be built from local files alone.
+
+    Raises:
+        BadModelFile: it lacks a part.
+        ModelError: its text tower or tokenizer lies on the hub.
+    """
+    if not isinstance(config, dict) or not set(config) >= _NEEDED:
+        raise BadModelFile(f"architecture {name} lacks one of {', '.join(sorted(_NEEDED))}")
+    text = config["text_cfg"]
+    if not isinstance(text, dict) or not isinstance(config["vision_cfg"], dict):
+        raise BadModelFile(f"architecture {name}: vision_cfg and text_cfg must be objects")
+    if text.get("hf_model_name") or text.get("hf_tokenizer_name") or "siglip" in name.lower():
+        raise ModelError(
+            f"architecture {name} needs a text tower or tokenizer from the hub",
+            hint="use an architecture with open_clip's own text tower, such as ViT-B-32",
+        )
+    return config
+
+
+def label(architecture: str, config: Config) -> str:
+    """A short name for messages and fingerprints: the known name, or the digest of a configuration from a file."""
+    if not architecture.endswith(".json"):
+        return architecture
+    text = json.dumps(config, sort_keys=True, separators=(",", ":"))
+    return f"{Path(architecture).stem}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def build(config: Config) -> Any:
+    """The network with random weights, as a ``torch.nn.Module`` in evaluation mode."""
+    open_clip = _open_clip()
+    fields = deepcopy(config)
+    custom = fields.pop("custom_text", False)
+    if "timm_model_name" in fields["vision_cfg"]:
+        fields["vision_cfg"]["timm_model_pretrained"] = False
+    factory = open_clip.CustomTextCLIP if custom else open_clip.CLIP
+    try:
+        return factory(**fields).eval()
+    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+        raise BadModelFile(f"open_clip cannot build this architecture: {error}") from error
+
+
+def tokenizer(config: Config) -> Any:
+    """Texts to token ids: the byte-pair encoding of CLIP, which comes with open_clip."""
+    return _open_clip().SimpleTokenizer(context_length=config["text_cfg"].get("context_length", 77))
+
+
+def shapes(config: Config) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every tensor that a checkpoint of this architecture holds; no memory is filled."""
+    import torch
+
+    with torch.device("meta"):
+        model = build(config)
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}

@@ -1,0 +1,148 @@
+"""Readers that are vision-language models on this machine, through the Auto classes of transformers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+from rsrag.config import Settings
+from rsrag.errors import BadModelFile, MissingExtra, ReaderError
+from rsrag.models import pictures, weights
+from rsrag.models.base import ModelRow, Prompt
+from rsrag.models.devices import choose
+from rsrag.models.streaming import Put, pieces
+
+_CHARACTERS_PER_TOKEN = 16
+
+
+class VlmReader:
+    """A chat model that sees pictures (Qwen2.5-VL, Qwen3-VL and what follows their interfaces).
+
+    Weights are safetensors; code from the checkpoint is never run. Decoding is greedy: the same prompt gives the same
+    answer. One answer at a time; the next caller waits.
+    """
+
+    def __init__(self, row: ModelRow, settings: Settings) -> None:
+        """Find the files; weights are read at first use.
+
+        Raises:
+            ModelError: the directory is not there or holds no safetensors.
+        """
+        self.name = row.name
+        self._settings = settings
+        self._path = weights.locate(row, settings)
+        if not self._path.is_dir() or not any(self._path.glob("*.safetensors")):
+            raise BadModelFile(
+                f"reader {row.name}: {self._path} holds no .safetensors files", hint="pickled weights are not read"
+            )
+        self._lock = threading.Lock()
+        self._loaded: tuple[Any, Any] | None = None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of weights, settings and chat template."""
+        files = [f for pattern in ("*.safetensors", "*.json", "*.jinja") for f in self._path.glob(pattern)]
+        return f"transformers_vlm:{weights.digest(self._path, files)[:16]}"
+
+    def read(self, prompt: Prompt) -> Iterator[str]:
+        """Pieces of the answer as they come.
+
+        Raises:
+            MissingExtra: transformers is not installed.
+            BadModelFile: the checkpoint cannot be loaded.
+            ReaderError: the prompt is too long for the model, generation failed, or nothing came in time.
+        """
+        return pieces(
+            lambda put: self._generate(prompt, put),
+            name=f"reader {self.name}",
+            seconds=self._settings.endpoint_timeout,
+            characters=_CHARACTERS_PER_TOKEN * prompt.max_tokens,
+        )
+
+    def _generate(self, prompt: Prompt, put: Put) -> None:
+        with self._lock:
+            if self._loaded is None:
+                self._loaded = self._load()
+            model, processor = self._loaded
+            put("")
+            inputs = self._inputs(prompt, model, processor)
+            try:
+                self._run(model, processor, inputs, prompt.max_tokens, put)
+            except (RuntimeError, ValueError, IndexError, MemoryError) as error:
+                raise ReaderError(f"reader {self.name} failed: {error}") from error
+
+    def _load(self) -> tuple[Any, Any]:
+        try:
+            from transformers import AutoModelForImageTextToText, AutoProcessor
+        except ImportError as error:
+            raise MissingExtra(f"reader {self.name}", extra="models", package=error.name) from error
+        device, dtype = choose(self._settings)
+        common = {"local_files_only": True, "trust_remote_code": False}
+        try:
+            model = AutoModelForImageTextToText.from_pretrained(self._path, use_safetensors=True, dtype=dtype, **common)
+            processor = AutoProcessor.from_pretrained(self._path, **common)
+        except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError) as error:
+            raise BadModelFile(f"reader {self.name}: cannot load {self._path}: {error}") from error
+        if not processor.chat_template:
+            raise BadModelFile(f"reader {self.name}: {self._path} has no chat template")
+        return model.to(device).eval(), processor
+
+    def _inputs(self, prompt: Prompt, model: Any, processor: Any) -> Any:
+        images = pictures.chosen(prompt.pictures)
+        messages = [
+            {"role": "system", "content": [{"type": "text", "text": prompt.system}]},
+            {
+                "role": "user",
+                "content": [
+                    *({"type": "image", "image": image} for image in images),
+                    {"type": "text", "text": without_special(prompt.user, processor.tokenizer.all_special_tokens)},
+                ],
+            },
+        ]
+        text = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        inputs = processor(text=[text], images=images or None, return_tensors="pt").to(model.device)
+        room = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        length = int(inputs["input_ids"].shape[1])
+        if room is not None and length + prompt.max_tokens > room:
+            raise ReaderError(
+                f"reader {self.name} has room for {room} tokens; the prompt needs {length} + {prompt.max_tokens}",
+                hint="lower token_budget",
+            )
+        return inputs
+
+    def _run(self, model: Any, processor: Any, inputs: Any, tokens: int, put: Put) -> None:
+        import torch
+        from transformers import TextStreamer
+
+        class Streamer(TextStreamer):  # type: ignore[misc]
+            """Hands over text at word boundaries, and asks at every token whether to go on."""
+
+            def put(self, value: Any) -> None:
+                put("")
+                super().put(value)
+
+            def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+                put(text)
+
+        streamer = Streamer(processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
+        with torch.inference_mode():
+            model.generate(
+                **inputs,
+                streamer=streamer,
+                max_new_tokens=tokens,
+                do_sample=False,
+                num_beams=1,
+                temperature=None,
+                top_p=None,
+                top_k=None,
+            )
+
+
+def without_special(text: str, special: list[str]) -> str:
+    """Text in which no marker of the chat template stands: a space after its first character breaks each."""
+    for token in sorted(special, key=len, reverse=True):
+        if len(token) > 1:
+            text = text.replace(token, f"{token[0]} {token[1:]}")
+    return text
