@@ -34,11 +34,6 @@ _POSTGRES = {
     "55P03": _LOCKED,
     "40P01": _LOCKED,
     "42501": ("the database user may not do this", "grant the user rights on the schema"),
-    "3D000": ("there is no such database", "create it first: createdb NAME"),
-    "28P01": ("user or password are wrong", None),
-    "28000": ("the server refuses this user", None),
-    "53300": ("the server accepts no more connections", "try again later, or raise max_connections"),
-    "57P03": ("the server is starting up or shutting down", "try again in a moment"),
 }
 
 
@@ -128,5 +123,5 @@ def _explain(error: Exception) -> tuple[str, str | None]:
     text = str(cause).strip().splitlines()
     what = text[0] if text else type(cause).__name__
     if state is None and "connect" in what:
-        return what, "check that the database server runs and that the address is right"
+        return what, "check that the server runs, and the address, user and database name"
     return what, None

@@ -71,7 +71,7 @@ class Catalog(Imagery, Knowledge):
         """
         url = parse_url(target)
         is_file = url.get_backend_name() == "sqlite"
-        name = str(url.database) if is_file else url.render_as_string(hide_password=True)
+        name = str(url.database) if is_file else url.set(query={}).render_as_string(hide_password=True)
         if is_file and not create and not name.startswith("file:") and not Path(name).exists():
             raise WorkspaceNotFound(f"there is no catalogue at {name}", hint="make a workspace with: rsrag init")
         engine = connect(url)

@@ -71,7 +71,7 @@ class SourceTable(Base):
     mtime_ns: Mapped[int] = mapped_column(BigInteger)
     status: Mapped[str]
     run_id: Mapped[str | None] = mapped_column(ForeignKey("runs.id"))
-    options: Mapped[Any] = mapped_column(JsonOrNull)
+    options: Mapped[Any] = mapped_column(JsonOrNull, nullable=True)
 
 
 class OriginTable(Base):
@@ -100,9 +100,9 @@ class SceneTable(Boxed, Timed, Base):
     width: Mapped[int]
     height: Mapped[int]
     bands: Mapped[Any] = mapped_column(JSON)
-    footprint: Mapped[Any] = mapped_column(JsonOrNull)
+    footprint: Mapped[Any] = mapped_column(JsonOrNull, nullable=True)
     crs: Mapped[str | None]
-    transform: Mapped[Any] = mapped_column(JsonOrNull)
+    transform: Mapped[Any] = mapped_column(JsonOrNull, nullable=True)
     gsd_m: Mapped[float | None]
     sensor: Mapped[str | None]
     title: Mapped[str | None]
@@ -125,7 +125,7 @@ class TileTable(Boxed, Base):
     scale: Mapped[float]
     digest: Mapped[str]
     phash: Mapped[int] = mapped_column(UInt64)
-    footprint: Mapped[Any] = mapped_column(JsonOrNull)
+    footprint: Mapped[Any] = mapped_column(JsonOrNull, nullable=True)
     facts: Mapped[Any] = mapped_column(JSON)
     group_id: Mapped[str | None]
 
@@ -172,7 +172,7 @@ class PlaceTable(Boxed, Base):
     kind: Mapped[str | None]
     country: Mapped[str | None]
     aliases: Mapped[Any] = mapped_column(JSON)
-    extent: Mapped[Any] = mapped_column(JsonOrNull)
+    extent: Mapped[Any] = mapped_column(JsonOrNull, nullable=True)
     facts: Mapped[Any] = mapped_column(JSON)
     licence: Mapped[str | None]
 
@@ -243,7 +243,7 @@ class ErrorTable(Base):
     source: Mapped[str]
     code: Mapped[str]
     reason: Mapped[str]
-    window: Mapped[Any] = mapped_column(JsonOrNull)
+    window: Mapped[Any] = mapped_column(JsonOrNull, nullable=True)
     at: Mapped[datetime]
 
 
