@@ -20,14 +20,14 @@ from rsrag.ingest.countries import country_name
 from rsrag.ingest.digest import digest_file, make_id
 from rsrag.ingest.guard import SourceType, check_path, sniff
 from rsrag.ingest.linking import Known, PlaceLookup
-from rsrag.ingest.positions import degrees, positions
-from rsrag.ingest.readers.columns import Columns, find_columns, name_and_unit
+from rsrag.ingest.positions import positions
+from rsrag.ingest.readers.columns import Columns, find_columns
 from rsrag.ingest.readers.documents import Record, Text, read_markdown, read_pdf, read_plain, read_records
-from rsrag.ingest.readers.places import Described, describe, fact_of, on_earth, place_id, tell
-from rsrag.ingest.readers.tables import read_tables
-from rsrag.ingest.readers.text import one_line, plain_value, title_of
-from rsrag.times import parse_span
-from rsrag.types import Document, Fact, ItemError, Passage, Place, Position, TimeSpan
+from rsrag.ingest.readers.fields import Fields
+from rsrag.ingest.readers.places import Described, describe, place_id, tell
+from rsrag.ingest.readers.tables import Table, read_tables
+from rsrag.ingest.readers.text import plain_value, title_of
+from rsrag.types import Document, Fact, ItemError, Passage, Place, Position
 from rsrag.words import fold
 
 _TABLES = frozenset((SourceType.GEOJSON, SourceType.GEOPACKAGE, SourceType.CSV))
@@ -39,24 +39,6 @@ _BY_SUFFIX = {
 }  # fmt: skip
 _SCENE_METADATA = re.compile(r".*_(mtl|ang|gcp|ver)\.txt", re.IGNORECASE)
 """Text files that come with Landsat scenes; they say nothing to people."""
-
-_KEYS: Mapping[str, tuple[str, ...]] = {
-    "id": ("id", "passage_id"),
-    "text": ("text", "passage", "description", "summary"),
-    "place_id": ("place_id",),
-    "name": ("place", "name", "place_name"),
-    "lat": ("lat", "latitude"),
-    "lon": ("lon", "lng", "long", "longitude"),
-    "title": ("title", "heading"),
-    "time": ("date", "datetime", "time"),
-    "kind": ("kind", "type"),
-    "country": ("country",),
-    "aliases": ("aliases",),
-    "sources": ("sources", "source", "url"),
-    "licence": ("licence", "license"),
-    "facts": ("facts",),
-}
-"""What a record or the front matter of a document may say, and by which keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +119,7 @@ def _kind(file: Path) -> SourceType:
     with file.open("rb") as stream:
         wide = stream.read(2) in (b"\xff\xfe", b"\xfe\xff")
     if wide and suffix in _BY_SUFFIX:
-        return _BY_SUFFIX[suffix]
+        return _BY_SUFFIX[suffix]  # UTF-16, which spreadsheet programs write
     kind = sniff(file)
     if kind is SourceType.JSON and suffix in (".jsonl", ".ndjson"):
         return SourceType.JSONL  # a single line is a JSON document too
@@ -179,6 +161,8 @@ def _read_tables(
         properties |= {table.title: own} if len(tables) > 1 else own
     title = tables[0].title if len(tables) == 1 else reading.document.title
     reading.document = replace(reading.document, title=title, properties=properties)
+    for table, found in zip(tables, roles, strict=True):
+        _require(table, found)
     first_row: dict[tuple[str, float, float], str] = {}
     for table, found in zip(tables, roles, strict=True):
         layer = f"layer {table.title!r}, " if len(tables) > 1 else ""
@@ -195,6 +179,17 @@ def _read_tables(
                 yield reading.error(where, error)
                 continue
             yield _place_item(reading, described, found)
+
+
+def _require(table: Table, found: Columns) -> None:
+    """Raise at once what would otherwise be an error for every row."""
+    lacking = [] if found.name else ["name"]
+    if table.format == "csv" and not found.wkt:
+        lacking += [axis for axis in ("lat", "lon") if getattr(found, axis) is None]
+    if lacking:
+        have = ", ".join(table.columns[:40])
+        hint = "say which column it is, such as name=site"
+        raise BadKnowledge(f"{table.title}: no column for {' or '.join(lacking)} among: {have}", hint=hint)
 
 
 def _place_item(reading: _Reading, described: Described, columns: Columns) -> KnowledgeItem:
@@ -230,67 +225,7 @@ class _Anchor:
     name: str | None = None
 
 
-class _Fields:
-    """What a record or a document says about itself, by role."""
-
-    def __init__(self, values: Mapping[str, Any], given: Mapping[str, str | Sequence[str]] | None = None) -> None:
-        self.values = values
-        self._keys: dict[str, tuple[str, ...]] = dict(_KEYS)
-        for role, keys in (given or {}).items():
-            self._keys[role] = (keys,) if isinstance(keys, str) else tuple(keys)
-
-    def raw(self, role: str) -> Any:
-        return next((self.values[k] for k in self._keys.get(role, ()) if self.values.get(k) not in (None, "")), None)
-
-    def text(self, role: str) -> str | None:
-        value = self.raw(role)
-        return one_line(str(value)) or None if isinstance(value, (str, int, float)) else None
-
-    def many(self, role: str) -> tuple[str, ...]:
-        value = self.raw(role)
-        parts = value if isinstance(value, list) else re.split(r"[;|\n]", value) if isinstance(value, str) else []
-        return tuple(p for p in (one_line(str(part)) for part in parts) if p)
-
-    def position(self) -> Position | None:
-        """Longitude and latitude; None if neither is given.
-
-        Raises:
-            BadKnowledge: only one, unreadable, or not on Earth.
-        """
-        lat, lon = self.raw("lat"), self.raw("lon")
-        if lat is None and lon is None:
-            return None
-        if lat is None or lon is None:
-            raise BadKnowledge("latitude without longitude" if lon is None else "longitude without latitude")
-        try:
-            return on_earth(degrees(str(lon), "lon"), degrees(str(lat), "lat"))
-        except ValueError as error:
-            raise BadKnowledge(str(error)) from error
-
-    def time(self) -> TimeSpan | None:
-        """The time it is about.
-
-        Raises:
-            BadTimeSpan: not readable.
-        """
-        written = self.text("time")
-        return parse_span(written) if written else None
-
-    def facts(self) -> tuple[Fact, ...]:
-        """The facts given, and every other scalar value."""
-        used = {k for keys in self._keys.values() for k in keys}
-        given = self.raw("facts")
-        rest = {k: v for k, v in self.values.items() if k not in used and len(str(v)) <= 200}
-        facts: list[Fact | None] = []
-        for entry in given if isinstance(given, list) else []:
-            if isinstance(entry, dict) and isinstance(entry.get("name"), str):
-                facts.append(fact_of(entry["name"], str(entry.get("unit") or "1"), entry.get("value")))
-        for key, value in (*(given.items() if isinstance(given, dict) else ()), *rest.items()):
-            facts.append(fact_of(*name_and_unit(str(key)), value))
-        return tuple(f for f in facts if f is not None and f.name)
-
-
-def _anchor(reading: _Reading, fields: _Fields) -> _Anchor | None:
+def _anchor(reading: _Reading, fields: Fields) -> _Anchor | None:
     """Where a text belongs by its own word; None if it says nothing.
 
     Raises:
@@ -329,7 +264,7 @@ def _anchor(reading: _Reading, fields: _Fields) -> _Anchor | None:
 
 
 def _read_text(reading: _Reading, text: Text) -> Iterator[KnowledgeItem | ItemError]:
-    fields = _Fields(text.fields)
+    fields = Fields(text.fields)
     licence = fields.text("licence") or reading.document.licence
     reading.document = replace(reading.document, title=text.title, licence=licence, properties=text.properties)
     for problem in text.problems:
@@ -391,7 +326,7 @@ def _read_lines(
         if record.problem:
             yield reading.error(where, record.problem)
             continue
-        fields = _Fields(record.values, given)
+        fields = Fields(record.values, given)
         try:
             item = _record(reading, record, fields)
         except (BadKnowledge, BadTimeSpan) as error:
@@ -403,7 +338,7 @@ def _read_lines(
         yield item
 
 
-def _record(reading: _Reading, record: Record, fields: _Fields) -> KnowledgeItem:
+def _record(reading: _Reading, record: Record, fields: Fields) -> KnowledgeItem:
     written = fields.raw("text")
     text = plain_value(written) if isinstance(written, str) else ""
     if not text:

@@ -149,14 +149,16 @@ class PlaceIndex:
 
     def nearest(self, position: Position, within_km: float = NEAR_KM) -> Known | None:
         """The nearest place within a distance, across the antimeridian and the poles too."""
-        rows = math.ceil(within_km / 110) + 1
+        reach = within_km / 6_330  # radians; a little more than on the ellipsoid
+        rows = math.ceil(math.degrees(reach)) + 1
         lon, lat = _cell(position)
+        # The furthest a circle on the sphere reaches east and west; right round when it holds a pole.
+        parallel, side = math.cos(math.radians(position[1])), math.sin(min(reach, math.pi / 2))
+        columns = 180 if side >= parallel else math.ceil(math.degrees(math.asin(side / parallel))) + 1
+        around = {(c + 180) % 360 - 180 for c in range(lon - columns, lon + columns + 1)}
         best: tuple[float, Known] | None = None
         for row in range(max(lat - rows, -90), min(lat + rows, 89) + 1):
-            furthest = min(max(abs(row), abs(row + 1)), 90)
-            width = 111.0 * math.cos(math.radians(furthest))
-            columns = 180 if width * 180 <= within_km else min(180, math.ceil(within_km / width) + 1)
-            for column in {(c + 180) % 360 - 180 for c in range(lon - columns, lon + columns + 1)}:
+            for column in around:
                 for known in self._cells.get((column, row), ()):
                     distance = geo.distance_km(position, known.position)
                     if distance <= within_km and (best is None or distance < best[0]):

@@ -158,7 +158,7 @@ def _unquoted(text: str) -> str:
 def _value(text: str) -> Any:
     text = text.strip()
     if text.startswith("[") and text.endswith("]"):
-        parts = re.findall(r"\"[^\"]*\"|'[^']*'|[^,]+", text[1:-1])
+        parts = re.findall(r"\s*(\"[^\"]*\"|'[^']*'|[^,]+)", text[1:-1])
         return [_unquoted(p) for p in parts if p.strip()]
     return _unquoted(text)
 

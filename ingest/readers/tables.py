@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from rsrag.errors import SourceTooLarge, UnreadableSource, UnsupportedSource
 from rsrag.ingest.guard import SourceType
 from rsrag.ingest.readers.text import MAX_VALUE, Decoded, decode, read_bytes, title_of
 
+_LOG = logging.getLogger("rsrag.ingest")
 MAX_ROWS = 2_000_000
 _BATCH = 10_000
 _SNIFFED = 25
@@ -206,21 +210,15 @@ def _feature(number: int, feature: Any, transformer: pyproj.Transformer | None) 
     id_ = feature.get("id")
     own_id = str(id_) if isinstance(id_, (str, int)) and not isinstance(id_, bool) else None
     box = feature.get("bbox")
-    numbers = isinstance(box, list) and len(box) in (4, 6) and all(isinstance(v, (int, float)) for v in box)
+    four: tuple[float, ...] | None = None
+    if isinstance(box, list) and len(box) in (4, 6) and all(isinstance(v, (int, float)) for v in box):
+        four = tuple(box) if len(box) == 4 else (box[0], box[1], box[3], box[4])
     geometry, problem = None, None
     if feature.get("geometry") is not None:
         try:
             geometry = _to_wgs84(shapely.force_2d(shapely.geometry.shape(feature["geometry"])), transformer)
-        except (
-            TypeError,
-            ValueError,
-            AttributeError,
-            LookupError,
-            RecursionError,
-            shapely.errors.ShapelyError,
-        ) as error:
+        except _BROKEN as error:
             problem = f"broken geometry: {error}"
-    four = None if not numbers else tuple(box[:4] if len(box) == 4 else (box[0], box[1], box[3], box[4]))
     return Row(number, values, geometry, own_id, four, problem)
 
 
@@ -232,7 +230,8 @@ def _geopackage(path: Path) -> list[Table]:
     from pyogrio.errors import DataSourceError
 
     try:
-        layers = [str(name) for name, _ in pyogrio.list_layers(path)]
+        with _logged(path):
+            layers = [str(name) for name, _ in pyogrio.list_layers(path)]
     except DataSourceError as error:
         raise UnreadableSource(f"{path.name}: damaged GeoPackage: {error}") from error
     tables = [_layer(path, layer) for layer in layers]
@@ -241,12 +240,23 @@ def _geopackage(path: Path) -> list[Table]:
     return tables
 
 
+@contextmanager
+def _logged(path: Path) -> Iterator[None]:
+    """What GDAL warns of goes to the log, with the file's name."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for warning in caught:
+        _LOG.warning("%s: %s", path.name, warning.message)
+
+
 def _layer(path: Path, layer: str) -> Table:
     import pyogrio
     from pyogrio.errors import DataLayerError, DataSourceError
 
     try:
-        info = pyogrio.read_info(path, layer=layer)
+        with _logged(path):
+            info = pyogrio.read_info(path, layer=layer)
     except (DataLayerError, DataSourceError) as error:
         raise UnreadableSource(f"{path.name}: layer {layer!r} cannot be read: {error}") from error
     transformer = _transformer(f"{path.name}: layer {layer!r}", info["crs"])
@@ -262,25 +272,27 @@ def _layer_rows(path: Path, layer: str, transformer: pyproj.Transformer | None) 
     start = 0
     while True:
         try:
-            meta, fids, blobs, data = pyogrio.raw.read(
-                path,
-                layer=layer,
-                skip_features=start,
-                max_features=_BATCH,
-                return_fids=True,
-                datetime_as_string=True,
-            )
+            with _logged(path):
+                meta, fids, blobs, data = pyogrio.raw.read(
+                    path,
+                    layer=layer,
+                    skip_features=start,
+                    max_features=_BATCH,
+                    return_fids=True,
+                    datetime_as_string=True,
+                )
         except (DataLayerError, DataSourceError, FeatureError, FieldError) as error:
             raise UnreadableSource(f"{path.name}: layer {layer!r} breaks off after {start} rows: {error}") from error
-        if not len(fids):
+        if fids is None or not len(fids):
             return
         columns = [str(c) for c in meta["fields"]]
         for n in range(len(fids)):
             values = {c: _scalar(column[n]) for c, column in zip(columns, data, strict=True)}
             geometry, problem = None, None
-            if blobs is not None and blobs[n] is not None:
+            blob = blobs[n] if blobs is not None else None
+            if blob is not None:
                 try:
-                    geometry = _to_wgs84(shapely.force_2d(shapely.from_wkb(blobs[n])), transformer)
+                    geometry = _to_wgs84(shapely.force_2d(shapely.from_wkb(blob)), transformer)
                 except (ValueError, shapely.errors.ShapelyError) as error:
                     problem = f"broken geometry: {error}"
             yield Row(start + n + 1, values, geometry, problem=problem)

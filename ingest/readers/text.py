@@ -113,7 +113,7 @@ def decode(data: bytes, where: str) -> Decoded:
                 if encoding == "utf-16":
                     raise UnreadableSource(f"{where}: damaged UTF-16 text: {error.reason}") from error
                 data = data[len(mark) :]
-    if data.count(0) * 100 > len(data):
+    if data.count(0) > max(3, len(data) // 100):
         raise UnreadableSource(f"{where}: binary data, not text")
     try:
         return Decoded(data.decode("utf-8"), "utf-8")
