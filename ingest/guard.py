@@ -68,7 +68,7 @@ class Limits:
         max_json_bytes: bytes of a STAC document.
     """
 
-    max_pixels_photo: int = 100_000_000
+    max_pixels_photo: int = 80_000_000
     max_tiles_per_scene: int = 100_000
     max_block_bytes: int = 512 * 2**20
     max_json_bytes: int = 64 * 2**20

@@ -74,7 +74,7 @@ _SYNONYMS = {
     "tir": "lwir",
 }
 _NOT_LIGHT = re.compile(r"temperature|thermal|kelvin|quality|qa|mask|cloud|angle|scl", re.IGNORECASE)
-_PICTURES = (("red", "green", "blue"), ("nir", "red", "green"), ("swir16", "nir", "red"))
+_PICTURES = (("red", "green", "blue"), ("swir16", "nir", "red"), ("nir", "red", "green"))
 _GREYS = ("pan", "grey", "vv", "hh", "vh", "hv")
 
 
@@ -186,7 +186,8 @@ def _mark_alpha(roles: list[str | None], colours: Sequence[str | None]) -> None:
 def picture_of(roles: Sequence[str | None]) -> tuple[int, ...] | None:
     """Positions of the bands that make the picture: three, or one for grey; None when there is no way.
 
-    Natural colour where there is one, else near infrared, red, green, else short-wave infrared, near infrared, red.
+    Natural colour where there is one; else short-wave infrared, near infrared, red, in which plants are green and water
+    dark as in natural colour; else near infrared, red, green.
     """
     for picture in _PICTURES:
         if all(role in roles for role in picture):

@@ -147,7 +147,6 @@ class SceneHints:
     licence: str | None = None
     roles: tuple[str | None, ...] = ()
     properties: Mapping[str, Any] = field(default_factory=dict)
-    source: str | None = None
     extra: str = ""
 
 

@@ -119,6 +119,7 @@ def palette_layout(dataset: Any) -> tuple[tuple[Band, ...], Layout]:
 def read_pixels(dataset: Any, layout: Layout, path: Path, window: Window, out_size: tuple[int, int] | None) -> Pixels:
     """Values of a window of an open dataset; see :meth:`rsrag.ingest.readers.base.RasterSource.read`."""
     from rasterio.enums import Resampling
+    from rasterio.env import env_ctx_if_needed
     from rasterio.errors import RasterioError
     from rasterio.windows import Window as RasterWindow
 
@@ -128,12 +129,13 @@ def read_pixels(dataset: Any, layout: Layout, path: Path, window: Window, out_si
     method = Resampling.average if smaller and layout.palette is None else Resampling.nearest
     valid: Mask = np.ones((height, width), dtype=np.bool_)
     try:
-        shape = (len(layout.indexes), height, width)
-        values: Array = dataset.read(list(layout.indexes), window=area, out_shape=shape, resampling=method)
-        if layout.alpha is not None:
-            valid &= dataset.read(layout.alpha, window=area, out_shape=(height, width)) > 0
-        if layout.internal:
-            valid &= dataset.read_masks(layout.indexes[0], window=area, out_shape=(height, width)) > 0
+        with env_ctx_if_needed():  # else GDAL writes its warnings to the terminal
+            shape = (len(layout.indexes), height, width)
+            values: Array = dataset.read(list(layout.indexes), window=area, out_shape=shape, resampling=method)
+            if layout.alpha is not None:
+                valid &= dataset.read(layout.alpha, window=area, out_shape=(height, width)) > 0
+            if layout.internal:
+                valid &= dataset.read_masks(layout.indexes[0], window=area, out_shape=(height, width)) > 0
     except (RasterioError, OSError, MemoryError) as error:
         where = f"window {window.col},{window.row} {window.width}×{window.height}"
         raise UnreadableSource(f"{path.name}: {where} is damaged: {first_line(error)}") from error

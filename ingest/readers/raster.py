@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import warnings
 from dataclasses import replace
@@ -67,11 +68,30 @@ class RasterFile:
         self.block_shape = block_shape
         self._path, self._driver, self._layout = path, driver, layout
         self._dataset = dataset
+        # One handle a reduced copy: read directly, its pixels do not depend on what is read around them.
+        self._levels: dict[int, Any] = {}
+        for level, factor in enumerate(dataset.overviews(layout.indexes[0])):
+            with contextlib.suppress(UnreadableSource):  # damaged: its tiles are made from the full pixels
+                self._levels[factor] = _open(path, driver, level)
 
     def read(self, window: Window, out_size: tuple[int, int] | None = None) -> Pixels:
         """See :meth:`rsrag.ingest.readers.base.RasterSource.read`."""
         check_inside(window, self.scene)
-        return read_pixels(self._dataset, self._layout, self._path, window, out_size)
+        factor = self._level(window, out_size)
+        if factor is None:
+            return read_pixels(self._dataset, self._layout, self._path, window, out_size)
+        smaller = Window(
+            window.col // factor, window.row // factor, -(-window.width // factor), -(-window.height // factor)
+        )
+        return read_pixels(self._levels[factor], self._layout, self._path, smaller, out_size)
+
+    def _level(self, window: Window, out_size: tuple[int, int] | None) -> int | None:
+        """The coarsest reduced copy that serves a read: scale and start are multiples of its own factor."""
+        scale = round(window.width / out_size[0]) if out_size else 1
+        if out_size != (-(-window.width // scale), -(-window.height // scale)) or scale == 1:
+            return None
+        fitting = [f for f in self._levels if scale % f == 0 and window.col % f == 0 and window.row % f == 0]
+        return max(fitting, default=None)
 
     def reopen(self) -> RasterFile:
         """See :meth:`rsrag.ingest.readers.base.RasterSource.reopen`."""
@@ -89,7 +109,8 @@ class RasterFile:
 
     def close(self) -> None:
         """Release the file."""
-        self._dataset.close()
+        for dataset in (self._dataset, *self._levels.values()):
+            dataset.close()
 
     def __enter__(self) -> Self:
         return self
@@ -119,17 +140,20 @@ def open_raster(
     """
     options = options or ReadOptions()
     driver = guard.DRIVERS[kind]
-    dataset = _open(path, driver)
-    try:
-        return _describe(path, driver, dataset, options, hints)
-    except BaseException:
-        dataset.close()
-        raise
+    with _rasterio().Env():  # else GDAL writes its warnings to the terminal
+        dataset = _open(path, driver)
+        try:
+            return _describe(path, driver, dataset, options, hints)
+        except BaseException:
+            dataset.close()
+            raise
 
 
-def _open(path: Path, driver: str) -> Any:
+def _open(path: Path, driver: str, level: int | None = None) -> Any:
     rasterio = _rasterio()
-    options = {"num_threads": 2} if driver == "GTiff" else {}
+    options: dict[str, Any] = {"num_threads": 2} if driver == "GTiff" else {}
+    if level is not None:
+        options["overview_level"] = level
     with warnings.catch_warnings():
         # That a file has no position is said by an error of our own.
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
@@ -191,7 +215,7 @@ def _describe(path: Path, driver: str, dataset: Any, options: ReadOptions, hints
     digest = scene_digest(path, options, hints, cars)
     scene = Scene(
         id=scene_id(digest),
-        source=hints.source or str(path),
+        source=str(path),
         digest=digest,
         collection=options.collection or hints.collection or path.parent.name or "images",
         width=dataset.width,
