@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rsrag.errors import UsageError
-from rsrag.quantities import quantities, same
+from rsrag.quantities import backed, quantities
 from rsrag.types import Hit
 from rsrag.words import fold
 
@@ -58,13 +58,10 @@ def observe(workspace: Path, questions: Iterable[KnownQuestion]) -> Iterator[Obs
 
 
 def same_answer(answer: str, text: str) -> bool:
-    """Whether a text holds an answer: its number within 2 % in a fitting unit, or its words, regardless of accents."""
+    """Whether a text holds an answer: its numbers (years exactly, others within 2 %), or its words without accents."""
     wanted = quantities(answer)
     if wanted:
-        first = wanted[0]
-        return any(
-            same(first.value, q.value) and (first.dimension == q.dimension or not first.dimension or not q.dimension)
-            for q in quantities(text)
-        )
-    squeezed = " ".join(re.findall(r"\w+", fold(text)))
-    return " ".join(re.findall(r"\w+", fold(answer))) in squeezed
+        available = quantities(text)
+        return all(backed(q, available) for q in wanted)
+    wording, squeezed = (" ".join(re.findall(r"\w+", fold(t))) for t in (answer, text))
+    return f" {wording} " in f" {squeezed} "

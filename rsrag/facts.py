@@ -7,8 +7,10 @@ import re
 from collections.abc import Sequence
 
 from rsrag import geo
+from rsrag.questions import Question
 from rsrag.times import format_span
-from rsrag.types import Fact, Footprint, Hit
+from rsrag.types import Evidence, Fact, Footprint, Hit, TimeSpan
+from rsrag.words import terms
 
 _STATISTICS = {
     "mean": "mean", "avg": "mean", "average": "mean", "std": "spread", "spread": "spread", "min": "minimum",
@@ -102,3 +104,114 @@ def tile_sentences(hit: Hit) -> list[str]:
             sentences.append(f"One pixel is {value_text(Fact('gsd', scene.gsd_m * tile.scale, 'm'))} on the ground.")
         sentences += fact_sentences([f for f in tile.facts if split_name(f.name)[0] != "area" or not tile.footprint])
     return sentences
+
+
+# --- answers from values --------------------------------------------------------------------------------------------
+
+
+def fact_answers(asked: Question, evidence: Sequence[Evidence]) -> list[tuple[str, int]]:
+    """Sentences that answer from stored values, with the number of the evidence; empty if none was asked for.
+
+    A value is asked for when the question uses one of its names (:data:`rsrag.questions.VARIABLES`), or when it
+    consists of nothing but the value's name, the name of the thing, and a date. A month or year in the question must
+    fit the date of the evidence, if that has one.
+    """
+    answers: list[tuple[str, int]] = []
+    for variable in asked.variables:
+        for item in evidence:
+            text = _answer(variable, item.hit) if _in_time(asked, item.hit) else None
+            if text:
+                answers.append((text, item.number))
+                break
+    if answers:
+        return answers
+    for item in evidence:
+        for quantity in groups(_facts_of(item.hit)):
+            if _only_asks_for(asked, quantity, item.hit) and _in_time(asked, item.hit):
+                text = _answer(quantity, item.hit)
+                if text:
+                    return [(text, item.number)]
+    return []
+
+
+def _facts_of(hit: Hit) -> list[Fact]:
+    return [
+        *(hit.tile.facts if hit.tile else ()),
+        *(hit.passage.facts if hit.passage else ()),
+        *(hit.place.facts if hit.place else ()),
+    ]
+
+
+def _only_asks_for(asked: Question, quantity: str, hit: Hit) -> bool:
+    """Whether every word of the question is in the value's name, the thing's name, or says how much or when."""
+    naming = set(terms(label(quantity)))
+    if not naming or not naming <= set(asked.terms):
+        return False
+    names = [hit.title, *(hit.place.aliases if hit.place else ()), (hit.passage.heading or "") if hit.passage else ""]
+    said = naming | {t for name in names for t in terms(name)} | set(terms(_MEASURING))
+    return all(t in said or t.isdigit() for t in asked.terms)
+
+
+_MEASURING = (
+    "value measurement measured observed mean average total large big high tall deep long wide many much "
+    "january february march april may june july august september october november december year month area location"
+)
+
+
+def _in_time(asked: Question, hit: Hit) -> bool:
+    span = _time_of(hit)
+    if span is None or span.start is None or span.end is None:
+        return True
+    if asked.months and not any(
+        span.start.month <= month <= span.end.month and (year is None or span.start.year <= year <= span.end.year)
+        for month, year in asked.months
+    ):
+        return False
+    return not asked.years or any(span.start.year <= y <= span.end.year for y in asked.years)
+
+
+def _time_of(hit: Hit) -> TimeSpan | None:
+    if hit.scene is not None:
+        return hit.scene.time
+    return hit.passage.time if hit.passage is not None else None
+
+
+def _answer(quantity: str, hit: Hit) -> str | None:
+    """A sentence giving one value of a hit, or None if it has no such value."""
+    subject = f"the tile of {hit.title}" if hit.kind == "tile" else hit.title
+    scene = hit.scene
+    if quantity == "date":
+        return f"The image {hit.title} was taken {format_span(scene.time)}." if scene and scene.time else None
+    if quantity == "sensor":
+        return f"The image {hit.title} was taken by {scene.sensor}." if scene and scene.sensor else None
+    if quantity == "resolution":
+        if scene is None or not scene.gsd_m:
+            return None
+        return f"One pixel of {hit.title} is {value_text(Fact('gsd', scene.gsd_m, 'm'))} on the ground."
+    if quantity == "coordinates":
+        if hit.kind == "tile":
+            return (
+                f"{_capital(subject)} is centred at {position_text(*geo.centre(hit.footprint))}."
+                if hit.footprint
+                else None
+            )
+        return f"{hit.title} lies at {position_text(hit.place.lon, hit.place.lat)}." if hit.place else None
+    members = groups(_facts_of(hit)).get(quantity)
+    if members:
+        return _values(label(quantity), subject, members, hit)
+    if quantity == "area" and hit.kind == "tile" and hit.footprint is not None:
+        return f"{_capital(subject)} covers {value_text(Fact('area', geo.area_km2(hit.footprint), 'km2'))}."
+    return None
+
+
+def _values(name: str, subject: str, members: Sequence[tuple[str, Fact]], hit: Hit) -> str:
+    statistic, fact = next((m for m in members if m[0] in ("mean", "")), members[0])
+    verb = {"mean": "averages", "": "is"}.get(statistic, f"has a {statistic} of")
+    spread = next((value_text(f) for s, f in members if s == "spread"), None)
+    span = _time_of(hit)
+    when = f" in {format_span(span)}" if span is not None and hit.kind == "passage" else ""
+    return f"The {name} of {subject}{when} {verb} {value_text(fact)}{f' (spread {spread})' if spread else ''}."
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

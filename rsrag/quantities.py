@@ -55,7 +55,10 @@ _QUANTITY = re.compile(
     rf"(?:[ -](?P<scale>hundred|thousand|million|billion)\b)?"
     rf"(?:[\s-]?(?P<unit>{_UNIT})(?![\w^]))?",
 )
-_YEAR_CONTEXT = re.compile(r"\b(?:bc|bce|ad|ce)\b")
+_ERA = re.compile(r"\b(?:bc|bce|ad|ce)\b")
+_BEFORE_YEAR = re.compile(
+    r"\b(?:in|by|since|from|until|till|to|of|year|around|about|c|ca|between|and|after|before)\.?,? $"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +110,16 @@ def _follows_number(text: str, at: int) -> bool:
 
 
 def _is_year(text: str, match: re.Match[str], value: float) -> bool:
-    era = _YEAR_CONTEXT.search(text, max(0, match.start() - 4), match.end() + 5)
-    return era is not None or (1000 <= value <= 2100 and len(match["number"]) == 4)
+    if _ERA.search(text, max(0, match.start() - 4), match.end() + 5):
+        return True
+    if len(match["number"]) == 4:
+        return 1000 <= value <= 2100
+    # Three digits are a year only where a year would stand and no noun follows ("in 827 on", not "of 600 buildings").
+    stands = _BEFORE_YEAR.search(text[max(0, match.start() - 9) : match.start()]) is not None
+    follows = re.match(
+        r"(?:[,.;:)]|\s+(?:the|a|an|by|on|to|and|when|as|under|with|he|it|they|was|were)\b|$)", text[match.end() :]
+    )
+    return stands and follows is not None
 
 
 def same(a: float, b: float, tolerance: float = 0.02) -> bool:

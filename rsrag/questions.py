@@ -23,7 +23,7 @@ _DIMENSIONS: tuple[tuple[str, str], ...] = (
         "area",
         r"how (?:large|big|extensive)|what (?:size|area|extent)|(?:surface |total )?area|how much (?:land|ground)",
     ),
-    ("area", r"what surface|square (?:kilo)?met\w+|hectares?"),
+    ("area", r"what surface|(?<!\w )extent|square (?:kilo)?met\w+|hectares?"),
     ("speed", r"how fast|wind speed|speed"),
     ("length", r"how (?:high|tall|deep|wide|far|broad|thick)|height|depth|width|elevation|altitude|length|distance"),
     ("length", r"diameter|thickness|circumference"),
@@ -37,16 +37,18 @@ _DIMENSIONS: tuple[tuple[str, str], ...] = (
     ("count", r"how many|number of|how much|count"),
 )
 _DIMENSION = tuple((re.compile(rf"\b(?:{pattern})\b"), dimension) for dimension, pattern in _DIMENSIONS)
-_WHEN = re.compile(
-    r"\bwhen\b|\b(?:what|which|in what|in which) (?:year|century|decade|date|period)\b|\bsince when\b|\bhow recent\w*\b"
-)
-_WHERE = re.compile(r"\bwhere\b|\b(?:what|which) (?:country|place|region|continent|site|island|city|location)\b")
-_WHO = re.compile(r"\bwho(?:se|m)?\b|\bwhich (?:king|emperor|architect|people|dynasty|ruler)\b")
+_ASKING_WORD = re.compile(r"\b(?:how|what|which|who|whom|whose|when|where|why)\b")
+_HEAD_WORDS = 6
+"""Words from the asking word on that can say what kind of thing is asked for ("what was the largest area")."""
+_WHEN = re.compile(r"\bwhen\b|(?<!-)\b(?:years?|century|centuries|decade|date|period|since)\b|\bhow recent")
+_WHERE = re.compile(r"\bwhere\b|\b(?:country|place|region|continent|site|island|city|location)\b")
+_WHO = re.compile(r"\bwho(?:se|m)?\b|\b(?:king|queen|emperor|empress|architect|sculptor|dynasty|ruler|pope|artist)\b")
 _YES_NO = re.compile(r"^(?:is|are|was|were|do|does|did|has|have|had|can|could)\b")
 _DESCRIBE = re.compile(
-    r"\b(?:tell (?:me|us) (?:more )?about|describe|explain|summar\w+|know about"
-    r"|what (?:do|can) (?:i|we|you) see|what place|where is (?:this|that)|which place|identify|overview|history of"
-    r"|what (?:is|are) (?:this|that|these|here|it|shown|seen|visible)|what does (?:this|the) (?:image|picture|tile|scene) show)\b"
+    r"\b(?:tell (?:me|us) (?:more )?about|describe|explain|summar\w+|know about|what (?:do|can) (?:i|we|you) see"
+    r"|what place|where is (?:this|that)|which place|identify|overview|history of"
+    r"|what (?:is|are) (?:this|that|these|here|it|shown|seen|visible)\b(?! \w+ \w+)"
+    r"|what does (?:this|the) (?:image|picture|tile|scene) show)\b"
 )
 _THIS = re.compile(r"\b(?:this|that|these|those|here|shown|pictured|depicted|image|picture|photo|scene|tile)\b")
 
@@ -56,10 +58,11 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "ndwi": ("ndwi", "water index", "wetness"),
     "ndbi": ("ndbi", "built-up index", "built up index", "builtup index"),
     "brightness": ("brightness", "how bright", "how dark"),
-    "area": ("area of the tile", "area of this tile", "tile area", "area covered", "ground area", "area in the image"),
-    "date": ("acquisition date", "date of the image", "when was this image", "when was the image", "when was it taken",
-             "image taken", "tile taken", "scene taken", "acquired", "captured", "recorded by the satellite"),
-    "sensor": ("sensor", "which satellite", "what satellite", "instrument", "which camera"),
+    "area": ("area of the tile", "area of this tile", "tile area", "ground area", "area in the image"),
+    "date": ("acquisition date", "date of the image", "date of this image", "when was this image", "when was the image",
+             "when was this taken", "when was it taken", "when was this picture", "image taken", "tile taken",
+             "scene taken", "image acquired", "image captured", "how recent is"),
+    "sensor": ("sensor", "which satellite", "what satellite", "which camera"),
     "resolution": ("resolution", "gsd", "pixel size", "ground sampling distance"),
     "valid_fraction": ("valid fraction", "valid pixels", "nodata", "no data"),
     "coordinates": ("coordinates", "latitude", "longitude", "lat/lon"),
@@ -96,12 +99,13 @@ class Question:
 def understand(text: str) -> Question:
     """Take a question apart. Pure; an empty question has no terms and asks to describe."""
     folded = " ".join(fold(text).split())
-    dimensions = _dimensions(folded)
+    head = _head(folded)
+    dimensions = _dimensions(head)
     return Question(
         text=text,
         terms=tuple(dict.fromkeys(stem(w) for w in tokens(text) if w not in _ASKING)),
         names=_names(text),
-        asks=_asks(folded, dimensions),
+        asks=_asks(folded, head, dimensions),
         dimensions=dimensions,
         months=tuple((MONTHS.index(m[1]) + 1, int(m[2]) if m[2] else None) for m in _month_mentions(text)),
         years=tuple(dict.fromkeys(int(y) for y in _YEAR.findall(folded))),
@@ -113,20 +117,34 @@ def understand(text: str) -> Question:
 _ASKING = STOPWORDS | {"kind", "type", "sort", "image", "picture", "photo", "tile", "scene", "shown"}
 
 
-def _asks(folded: str, dimensions: tuple[str, ...]) -> Asks:
+def _head(folded: str) -> str:
+    """The words that say what is asked for: six from the asking word on, or the whole of a question without one."""
+    match = _ASKING_WORD.search(folded)
+    return " ".join(folded[match.start() :].split()[:_HEAD_WORDS]) if match else folded
+
+
+def _asks(folded: str, head: str, dimensions: tuple[str, ...]) -> Asks:
     if not folded or _DESCRIBE.search(folded):
         return "describe"
-    if _WHEN.search(folded):
-        return "year"
-    if dimensions:
-        return "number"
-    if _WHO.search(folded):
-        return "who"
-    if _WHERE.search(folded):
-        return "where"
-    if _YES_NO.match(folded):
-        return "yes_no"
-    return "which" if re.search(r"\bwhich\b", folded) else "what"
+    kinds: tuple[tuple[Asks, bool], ...] = (
+        ("number", head.startswith("how ") and bool(dimensions)),
+        ("year", bool(_WHEN.search(head))),
+        ("number", bool(dimensions)),
+        ("who", bool(_WHO.search(head))),
+        ("where", bool(_WHERE.search(head))),
+        ("yes_no", bool(_YES_NO.match(folded))),
+        ("which", "which" in head.split()),
+    )
+    return next((kind for kind, holds in kinds if holds), "what")
+
+
+def focus(text: str) -> int:
+    """Position of the asking word among the words of a question (as :func:`rsrag.words.tokens` counts them); 0 if none.
+
+    What stands next to it is what is asked for; what stands further off describes the thing.
+    """
+    words = tokens(text)
+    return next((i for i, w in enumerate(words) if _ASKING_WORD.fullmatch(w)), 0)
 
 
 def _dimensions(folded: str) -> tuple[str, ...]:

@@ -15,23 +15,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from rsrag.alike import WordSpace, content_words, wanted_words
 from rsrag.errors import BadModelFile
 from rsrag.quantities import quantities
-from rsrag.questions import MONTHS, Question, understand
-from rsrag.words import STOPWORDS, Weights, fold, stem, terms, tokens
+from rsrag.questions import Question, understand
+from rsrag.words import Weights, fold, terms
 
 if TYPE_CHECKING:
     from rsrag.config import Settings
-    from rsrag.models.base import ModelRow, Reranker, TextEncoder
+    from rsrag.models.base import ModelRow, Reranker
     from rsrag.types import Hit
 
 Scores = npt.NDArray[np.float32]
 
 FEATURES = ("meaning", "place_words", "place_meaning", "pairs", "kind")
 """What the light re-ranker looks at; see :func:`features`."""
-_SIMILAR = 0.3
-"""Cosine of two words from which they begin to count as alike."""
-_VOCABULARY = 60_000
 
 
 def passage_text(hit: Hit) -> str:
@@ -80,7 +78,7 @@ class LightReranker:
     Args:
         row: registry row; ``source`` is the folder with ``ranker.json``.
         settings: handed on to the text encoder.
-        encoder: text encoder for single words, instead of the mini profile's.
+        space: vectors of words, instead of the mini profile's.
         coefficients: weights instead of the stored ones.
     """
 
@@ -89,17 +87,16 @@ class LightReranker:
         row: ModelRow,
         settings: Settings,
         *,
-        encoder: TextEncoder | None = None,
+        space: WordSpace | None = None,
         coefficients: Coefficients | None = None,
     ) -> None:
         self.name = row.name
-        self._encoder = encoder or _word_encoder(settings)
+        self._space = space or WordSpace.shared(settings)
         source = Path(row.source) if Path(row.source).is_absolute() else Path(__file__).parent / "models" / row.source
         self._coefficients = coefficients or Coefficients.read(source / "ranker.json")
         figures = json.dumps([self._coefficients.weights, self._coefficients.bias])
         digest = hashlib.sha256(figures.encode()).hexdigest()[:16]
-        self.fingerprint = f"{row.name}:{digest}:{self._encoder.fingerprint}"
-        self._vectors: dict[str, npt.NDArray[np.float32]] = {}
+        self.fingerprint = f"{row.name}:{digest}:{self._space.fingerprint}"
 
     def score(self, question: str, passages: Sequence[str]) -> Scores:
         """Probability that a passage is about what is asked, float32 of shape [N].
@@ -130,57 +127,21 @@ class LightReranker:
         asked = understand(question)
         read = [_read(p) for p in passages]
         weights = Weights([r.terms for r in read])
-        wanted = _wanted(question, asked)
+        wanted = wanted_words(asked)
         importance = np.array([weights[w.stem] for w in wanted])
         share = importance / max(float(importance.sum()), 1e-9)
-        alike = np.stack([self._alike(wanted, r) for r in read]) if wanted else np.zeros((len(read), 0))
-        gradual = np.clip((alike - _SIMILAR) / (1 - _SIMILAR), 0, 1)
+        here = np.stack([self._space.presence(wanted, r.words) for r in read])
         leads = [r.lead for r in read]
         pairs = set(pairwise(asked.terms))
         kind = np.array([[answers_kind(asked, p)] for p in passages])
         columns = [
-            gradual @ share,
-            _over_place((alike >= 1).astype(np.float64), leads) @ share,
-            _over_place(gradual, leads) @ share,
+            here @ share,
+            _over_place((here >= 1).astype(np.float64), leads) @ share,
+            _over_place(here, leads) @ share,
             np.array([len(pairs & r.pairs) / len(pairs) if pairs else 0.0 for r in read]),
             (kind - _over_place(kind, leads))[:, 0],
         ]
         return np.stack(columns, axis=1)
-
-    def _alike(self, wanted: Sequence[_Wanted], read: _Read) -> npt.NDArray[np.float64]:
-        """For each wanted word 1 if the passage has it, else the best cosine with one of its words."""
-        found = np.array([1.0 if w.stem in read.stems else 0.0 for w in wanted])
-        open_ = [i for i, w in enumerate(wanted) if not found[i] and not w.exact]
-        if not open_ or not read.words:
-            return found
-        cosines = self._vectors_of([wanted[i].word for i in open_]) @ self._vectors_of(read.words).T
-        found[open_] = np.minimum(cosines.max(axis=1), 0.99)
-        return found
-
-    def _vectors_of(self, words: Sequence[str]) -> npt.NDArray[np.float32]:
-        new = [w for w in dict.fromkeys(words) if w not in self._vectors]
-        if new:
-            if len(self._vectors) + len(new) > _VOCABULARY:
-                self._vectors.clear()
-                new = list(dict.fromkeys(words))
-            self._vectors.update(zip(new, self._encoder.encode_questions(new), strict=True))
-        return np.stack([self._vectors[w] for w in words])
-
-
-def _word_encoder(settings: Settings) -> TextEncoder:
-    from rsrag.models.registry import find, load
-
-    encoder: TextEncoder = load(find("mini-text"), settings)
-    return encoder
-
-
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """A word of the question; ``exact`` ones (numbers, months, names) have no substitute."""
-
-    word: str
-    stem: str
-    exact: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,26 +150,14 @@ class _Read:
 
     lead: str
     terms: tuple[str, ...]
-    stems: frozenset[str]
     words: tuple[str, ...]
     pairs: frozenset[tuple[str, str]]
 
 
-def _wanted(question: str, asked: Question) -> list[_Wanted]:
-    named = {w for name in asked.names for w in tokens(name)}
-    found: dict[str, _Wanted] = {}
-    for word in tokens(question):
-        root = stem(word)
-        if root in asked.terms and word not in STOPWORDS and root not in found:
-            found[root] = _Wanted(word, root, word[0].isdigit() or word in MONTHS or word in named)
-    return list(found.values())
-
-
 def _read(passage: str) -> _Read:
-    words = tuple(dict.fromkeys(w for w in tokens(passage) if w not in STOPWORDS))
     found = tuple(terms(passage))
     lead = fold(passage.partition("\n")[0])
-    return _Read(lead, found, frozenset(found), words, frozenset(pairwise(found)))
+    return _Read(lead, found, tuple(content_words(passage)), frozenset(pairwise(found)))
 
 
 def _over_place(values: npt.NDArray[np.float64], leads: Sequence[str]) -> npt.NDArray[np.float64]:

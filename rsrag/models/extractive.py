@@ -3,58 +3,91 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 
-from rsrag import geo
+import numpy as np
+
 from rsrag._version import __version__
+from rsrag.alike import WordSpace
 from rsrag.config import Settings
-from rsrag.facts import footprint_text, groups, label, position_text, tile_sentences, value_text
-from rsrag.ingest.chunks import split_sentences
+from rsrag.facts import fact_answers, position_text, tile_sentences
 from rsrag.models.base import ModelRow, Prompt
-from rsrag.plain import quoted
-from rsrag.quantities import quantities
 from rsrag.questions import Question, understand
-from rsrag.times import format_span
-from rsrag.types import Evidence, Hit, Place
-from rsrag.words import Weights, coverage, terms
+from rsrag.sentences import Candidate, SentenceScorer, candidates, read_weights
+from rsrag.types import Evidence, Place
+from rsrag.words import coverage, terms
 
-MOST_SENTENCE_CHARACTERS = 600
+Piece = tuple[str, int]
+"""A sentence and the evidence it rests on."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    """One sentence of the evidence with what its score is made of."""
-
-    text: str
-    number: int
-    position: int
-    place: Place | None
-    terms: tuple[str, ...]
-    context: frozenset[str]
-    first: bool
+_SECOND = 1.5
+"""A second sentence joins the best one if its score lies no further below (scores are logits)."""
+_ABOUT = 3
+"""Sentences that describe a place."""
 
 
 class ExtractiveReader:
-    """Answers in the words of the evidence; deterministic, no model file.
+    """Answers in the words of the evidence. Deterministic, and unable to follow instructions in it.
 
-    Questions that name a stored fact (NDVI, date, sensor, coordinates) are answered from the values; questions for a
-    number, year, name or place by the sentence that fits best; open ones by several sentences about the top place.
+    Questions for a stored fact (NDVI, date, sensor, coordinates, area) are answered from the values; questions for a
+    number, year, name or the like by the one or two sentences that fit best; open ones by several sentences about the
+    place of the first evidence, and what is known of the best tile. If it is about a picture, the place comes first.
+
+    Args:
+        row: registry row.
+        settings: for the vectors of words.
+        space: vectors of words instead of the mini profile's.
     """
 
-    def __init__(self, row: ModelRow, settings: Settings) -> None:
+    def __init__(self, row: ModelRow, settings: Settings, *, space: WordSpace | None = None) -> None:
         self.name = row.name
         self.fingerprint = f"{row.name}:{__version__}"
+        self._settings = settings
+        self._space = space
 
     def read(self, prompt: Prompt) -> Iterator[str]:
         """The answer, a sentence at a time, each ending in its citation; nothing when no sentence fits."""
         asked = understand(prompt.question)
-        pieces = _from_facts(asked, prompt.evidence)
-        if not pieces and (asked.asks == "describe" or not asked.terms):
-            pieces = _describe(asked, prompt)
+        open_question = asked.asks == "describe" or not asked.terms
+        pieces: list[Piece] = fact_answers(asked, prompt.evidence)
+        if not pieces and open_question:
+            pieces = self._describe(asked, prompt)
         elif not pieces:
-            pieces = _from_text(asked, prompt.evidence)
+            pieces = self._answer(asked, prompt.evidence)
+        if pieces and prompt.pictures and asked.about_image and not open_question:
+            pieces = [*_introduction(prompt), *pieces]
         for index, (text, number) in enumerate(pieces):
             yield f"{' ' if index else ''}{_with_citation(text, number)}"
+
+    def _scorer(self) -> SentenceScorer:
+        weights = read_weights(Path(__file__).parent / "weights" / "mini" / "reader.json")
+        return SentenceScorer(self._space or WordSpace.shared(self._settings), weights)
+
+    def _answer(self, asked: Question, evidence: Sequence[Evidence]) -> list[Piece]:
+        """The best sentence, and the second best if it is nearly as good."""
+        found = candidates(evidence)
+        if not any(coverage(asked.terms, terms(c.text)) for c in found):
+            return []
+        scores = self._scorer().score(asked, found)
+        order = [int(i) for i in np.argsort(-scores, kind="stable")]
+        chosen = [i for i in order[:2] if scores[order[0]] - scores[i] <= _SECOND]
+        return [(_in_context(found[i]), found[i].number) for i in chosen]
+
+    def _describe(self, asked: Question, prompt: Prompt) -> list[Piece]:
+        pieces = _introduction(prompt)
+        place = _lead_place(prompt.evidence)
+        about = [e for e in prompt.evidence if place is None or (e.hit.place and e.hit.place.id == place.id)]
+        found = candidates(about)
+        if found:
+            scores = self._scorer().score(asked, found) if asked.terms else np.zeros(len(found))
+            # Texts begin with what matters most: without a word to go by, the first sentences describe best.
+            scores = scores - 0.5 * np.array([c.position for c in found])
+            best = sorted(int(i) for i in np.argsort(-scores, kind="stable")[:_ABOUT])
+            pieces += [(found[i].text, found[i].number) for i in best]
+        tile = next((e for e in prompt.evidence if e.hit.kind == "tile"), None)
+        if tile is not None:
+            pieces += [(s, tile.number) for s in tile_sentences(tile.hit)[:2]]
+        return pieces
 
 
 def _with_citation(text: str, number: int) -> str:
@@ -63,140 +96,25 @@ def _with_citation(text: str, number: int) -> str:
     return f"{body.rstrip('.!?…')} [{number}]{stop}"
 
 
-# --- stored facts ---------------------------------------------------------------------------------------------------
-
-
-def _from_facts(asked: Question, evidence: Sequence[Evidence]) -> list[tuple[str, int]]:
-    pieces = []
-    for variable in asked.variables:
-        for item in evidence:
-            text = _fact_answer(variable, item.hit)
-            if text:
-                pieces.append((text, item.number))
-                break
-    return pieces
-
-
-def _fact_answer(variable: str, hit: Hit) -> str | None:
-    """A sentence giving one stored fact of a hit, or None if it has no such fact."""
-    subject = f"the tile of {hit.title}" if hit.kind == "tile" else hit.title
-    scene = hit.scene
-    if variable == "date" and scene is not None:
-        return f"The image {hit.title} was taken {format_span(scene.time)}." if scene.time else None
-    if variable == "sensor" and scene is not None:
-        return f"The image {hit.title} was taken by {scene.sensor}." if scene.sensor else None
-    if variable == "resolution" and scene is not None and scene.gsd_m:
-        return f"One pixel of {hit.title} is {scene.gsd_m:.3g} m on the ground."
-    if variable == "coordinates":
-        if hit.footprint is not None and hit.kind == "tile":
-            return f"{_capital(subject)} is centred at {position_text(*geo.centre(hit.footprint))}."
-        if hit.place is not None:
-            return f"{hit.place.name} lies at {position_text(hit.place.lon, hit.place.lat)}."
-        return None
-    facts = [*(hit.tile.facts if hit.tile else ()), *(hit.passage.facts if hit.passage else ())]
-    members = groups([*facts, *(hit.place.facts if hit.place else ())]).get(variable)
-    if members:
-        values = " and ".join(f"{'averages' if s == 'mean' else s or 'is'} {value_text(f)}" for s, f in members[:1])
-        spread = [value_text(f) for s, f in members if s == "spread"]
-        return f"The {label(variable)} of {subject} {values}{f' (spread {spread[0]})' if spread else ''}."
-    if variable == "area" and hit.footprint is not None:
-        return f"{_capital(subject)} is {footprint_text(hit.footprint)}."
-    return None
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-# --- sentences ------------------------------------------------------------------------------------------------------
-
-
-def _candidates(evidence: Sequence[Evidence]) -> list[_Candidate]:
-    found = []
-    for item in evidence:
-        passage = item.hit.passage
-        if passage is None:
-            continue
-        place = item.hit.place
-        heading = " ".join(x for x in (place.name if place else "", passage.heading or "") if x)
-        sentences = split_sentences(quoted(passage.text))
-        context = frozenset(terms(f"{heading} {passage.text}"))
-        for position, text in enumerate(sentences):
-            if len(text) <= MOST_SENTENCE_CHARACTERS:
-                first = position == 0
-                found.append(_Candidate(text, item.number, position, place, tuple(terms(text)), context, first))
-    return found
-
-
-def _score(asked: Question, one: _Candidate, weights: Weights) -> float:
-    own = coverage(asked.terms, one.terms, weights)
-    around = coverage(asked.terms, one.context, weights)
-    return own + 0.5 * around + 0.6 * _kind(asked, one.text) + 0.5 / (1 + one.number)
-
-
-def _kind(asked: Question, text: str) -> float:
-    """How well the sentence holds the kind of thing asked for, 0 to 1."""
-    if asked.asks not in ("number", "year"):
-        return 0.0
-    found = quantities(text)
-    if asked.asks == "year":
-        return float(any(q.dimension in ("year", "ordinal") for q in found))
-    wanted = set(asked.dimensions) - {"count"}
-    if wanted:
-        return float(any(q.dimension in wanted for q in found))
-    return float(any(q.dimension in ("", "people") for q in found))
-
-
-def _from_text(asked: Question, evidence: Sequence[Evidence]) -> list[tuple[str, int]]:
-    candidates = _candidates(evidence)
-    if not candidates:
-        return []
-    weights = Weights([c.terms for c in candidates])
-    ranked = sorted(candidates, key=lambda c: (-_score(asked, c, weights), c.number, c.position))
-    best = ranked[0]
-    if coverage(asked.terms, best.context, weights) == 0:
-        return []
-    top = _score(asked, best, weights)
-    chosen = [best]
-    for other in ranked[1:4]:
-        same_place = other.place is not None and best.place is not None and other.place.id == best.place.id
-        if len(chosen) < 2 and same_place and _score(asked, other, weights) >= 0.8 * top:
-            chosen.append(other)
-    return [(_in_context(c), c.number) for c in chosen]
-
-
-def _in_context(one: _Candidate) -> str:
+def _in_context(one: Candidate) -> str:
     """The sentence, led by its place's name unless it says it."""
-    if one.place is None or coverage(terms(one.place.name), one.terms) >= 0.5:
+    if one.place is None or coverage(terms(one.place.name), terms(one.text)) >= 0.5:
         return one.text
     return f"{one.place.name}: {one.text}"
 
 
-def _describe(asked: Question, prompt: Prompt) -> list[tuple[str, int]]:
-    pieces: list[tuple[str, int]] = []
+def _lead_place(evidence: Sequence[Evidence]) -> Place | None:
+    return next((e.hit.place for e in evidence if e.hit.place is not None), None)
+
+
+def _introduction(prompt: Prompt) -> list[Piece]:
+    """Name, kind, country and position of the first evidence's place."""
     lead = next((e for e in prompt.evidence if e.hit.place is not None), None)
-    if lead is not None and lead.hit.place is not None:
-        pieces.append((_introduction(lead.hit.place, bool(prompt.pictures)), lead.number))
-        about = [e for e in prompt.evidence if e.hit.place is not None and e.hit.place.id == lead.hit.place.id]
-        chosen = _best(asked, _candidates(about), 3)
-        pieces += [(c.text, c.number) for c in sorted(chosen, key=lambda c: (c.number, c.position))]
-    else:
-        pieces += [(c.text, c.number) for c in _best(asked, _candidates(prompt.evidence), 3)]
-    tile = next((e for e in prompt.evidence if e.hit.kind == "tile"), None)
-    if tile is not None:
-        pieces += [(s, tile.number) for s in tile_sentences(tile.hit)[:2]]
-    return pieces
-
-
-def _best(asked: Question, candidates: list[_Candidate], count: int) -> list[_Candidate]:
-    weights = Weights([c.terms for c in candidates])
-    ranked = sorted(candidates, key=lambda c: (-_score(asked, c, weights) - 0.3 * c.first, c.number, c.position))
-    return ranked[:count]
-
-
-def _introduction(place: Place, shown: bool) -> str:
+    if lead is None or lead.hit.place is None:
+        return []
+    place = lead.hit.place
     about = ", ".join(x for x in (place.kind, place.country) if x)
     words = f"{place.name}{f' ({about})' if about else ''}"
-    if shown:
-        return f"The image most likely shows {words}, at {position_text(place.lon, place.lat)}."
-    return f"{words} lies at {position_text(place.lon, place.lat)}."
+    if prompt.pictures:
+        return [(f"The image most likely shows {words}, at {position_text(place.lon, place.lat)}.", lead.number)]
+    return [(f"{words} lies at {position_text(place.lon, place.lat)}.", lead.number)]
