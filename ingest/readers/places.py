@@ -39,6 +39,7 @@ _ADJECTIVES = frozenset(
     ("cultural", "natural", "mixed", "historic", "historical", "protected", "urban", "rural", "industrial", "coastal",
      "military", "religious", "archaeological", "sacred", "private", "public", "marine", "geological", "agricultural")
 )  # fmt: skip
+_PICTURES = (".png", ".jpg", ".jpeg", ".jp2", ".tif", ".tiff")
 _SAME_PLACE_DIGITS = 4
 
 
@@ -72,7 +73,7 @@ def describe(row: Row, columns: Columns, source: Path, licence: str | None) -> D
     Args:
         row: one row, geometry in WGS84.
         columns: which column says what.
-        source: the file; pictures are looked for beside it.
+        source: the file.
         licence: of the whole source; a licence column overrides it.
 
     Raises:
@@ -89,7 +90,7 @@ def describe(row: Row, columns: Columns, source: Path, licence: str | None) -> D
     key = _key(row, columns)
     sources = tuple(dict.fromkeys(s for c in columns.sources for s in _several(values.get(c), r"[;|\n]")))
     texts, rest = _texts(values, columns, name)
-    picture = _picture(_text(values, columns.picture), source)
+    picture = _picture(_text(values, columns.picture))
     aliases = _aliases(values, columns, name)
     facts = [Fact("id", key)] if key else []
     facts += [f for f in _facts(rest, ignored_long=texts) if f.value != name and f.value not in aliases]
@@ -302,13 +303,9 @@ def fact_of(name: str, unit: str, value: Any) -> Fact | None:
     return Fact(name, text) if text else None
 
 
-def _picture(written: str, source: Path) -> str | None:
-    """The path of a picture that lies in the source's folder or below it; anything else is no picture."""
-    if not written or "://" in written or "\0" in written:
-        return None
-    folder = source.parent.resolve()
-    path = (folder / written).resolve()
-    return str(path) if path.is_relative_to(folder) and path.is_file() else None
+def _picture(written: str) -> str | None:
+    """A picture's path as written, relative to the table; whoever opens it checks where it leads."""
+    return written if "://" not in written and written.lower().endswith(_PICTURES) else None
 
 
 # The sentence
