@@ -9,70 +9,103 @@ from pathlib import Path
 
 from rsrag.errors import RefusedSource, SourceError, UnreadableSource, UnsupportedSource
 from rsrag.ingest import guard
-from rsrag.ingest.readers.base import NO_HINTS, ReadOptions, SceneHints
-from rsrag.ingest.readers.stac import StacFailure, read_stac
+from rsrag.ingest.readers.base import RasterSource, ReadOptions
+from rsrag.ingest.readers.geometry import side_cars
+from rsrag.ingest.readers.images import open_image
+from rsrag.ingest.readers.stac import StacFailure, StacItem, read_stac
+from rsrag.types import ItemError
 
 _SIDE_CARS = (".aux.xml", ".ovr", ".msk", ".tfw", ".tifw", ".pgw", ".jgw", ".j2w", ".wld", ".prj", ".rrd", ".xml")
 _ARCHIVES = (".zip", ".tar", ".tgz", ".7z", ".rar", ".bz2", ".xz", ".zst")
+_PLACES = (guard.SourceType.GEOJSON, guard.SourceType.GEOPACKAGE, guard.SourceType.CSV)
 _FOREIGN = (guard.SourceType.HTML, guard.SourceType.XML, guard.SourceType.JSON)
 
 
 @dataclass(frozen=True, slots=True)
 class Discovered:
-    """One thing to ingest, or the reason why it cannot be.
+    """One thing to ingest.
 
     Attributes:
-        path: the file; for a STAC Item its asset. The name as given when it is no file at all.
-        type: what it is by content; None when ``error`` says why that is not known or not allowed.
-        hints: what a STAC Item says about its asset.
-        documents: further files that the item was read from: a change in them is a change of the item.
-        error: why it cannot be used.
+        path: the file; for STAC the document of the Item.
+        type: what it is by content.
+        root: folder that links in it may not leave.
+        files: everything the scene depends on beside ``path``, as far as known: assets and side-cars.
     """
 
     path: Path
-    type: guard.SourceType | None
-    hints: SceneHints = NO_HINTS
-    documents: tuple[Path, ...] = ()
-    error: SourceError | None = None
+    type: guard.SourceType
+    root: Path
+    files: tuple[Path, ...] = ()
+
+    @property
+    def is_imagery(self) -> bool:
+        """Whether scenes come of it, not knowledge."""
+        return self.type.is_raster or self.type.is_stac
+
+    @property
+    def has_places(self) -> bool:
+        """Whether it is a table of places, not a text."""
+        return self.type in _PLACES
 
 
-def discover(paths: Iterable[str | os.PathLike[str]], options: ReadOptions | None = None) -> Iterator[Discovered]:
+def discover(
+    paths: Iterable[str | os.PathLike[str]], options: ReadOptions | None = None
+) -> Iterator[Discovered | ItemError]:
     """Everything below the given paths, each file once, in a fixed order.
 
     Folders are searched to the bottom. Hidden files, side-cars and files of no concern are left out in silence; a file
     that is named directly, or whose suffix promises a type that rsrag reads, is reported with its error. Assets of
-    STAC Items come once, with their Item.
+    STAC Items come once, with their Item; a Catalog that is named directly is followed to its Items.
     """
     options = options or ReadOptions()
-    seen: set[tuple[Path, bool]] = set()
+    seen: set[Path] = set()
     for text in paths:
         try:
             path = guard.check_path(text)
         except SourceError as error:
-            yield Discovered(Path(os.fspath(text)), None, error=error)
+            yield _error(os.fspath(text), error)
             continue
-        found = _folder(path, options) if path.is_dir() else _file(path, options, path.parent, named=True)
-        for one in found:
-            key = (one.path, one.error is None)
-            if key not in seen:
-                seen.add(key)
-                yield one
+        for found in _folder(path, options) if path.is_dir() else _file(path, options, path.parent, named=True):
+            if isinstance(found, ItemError):
+                yield found
+            elif found.path not in seen:
+                seen.add(found.path)
+                yield found
 
 
-def _folder(root: Path, options: ReadOptions) -> Iterator[Discovered]:
-    files = list(_walk(root))
-    plain: list[Discovered] = []
-    assets: set[Path] = set()
-    documents: set[Path] = set()
-    for path in files:
-        for one in _file(path, options, root, named=False):
-            if one.documents:
-                assets.add(one.path)
-                documents.update(one.documents)
-            plain.append(one)
-    for one in plain:
-        if one.documents or one.path not in assets:
-            yield one
+def open_scenes(found: Discovered, options: ReadOptions | None = None) -> Iterator[RasterSource | ItemError]:
+    """The scenes of an image file or STAC document, each to be closed by the caller before the next is opened.
+
+    Raises:
+        SourceError: a file, or the only Item of a document, cannot be used. Of several Items the unusable ones are
+            yielded as errors.
+    """
+    options = options or ReadOptions()
+    if found.type.is_raster:
+        yield open_image(found.path, found.type, options)
+        return
+    for item in read_stac(found.path, options, found.root):
+        try:
+            if isinstance(item, StacFailure):
+                raise item.error
+            source = open_image(item.asset, item.kind, options, item.hints)
+        except SourceError as error:
+            if found.type is guard.SourceType.STAC_ITEM:
+                raise
+            yield _error(item.source if isinstance(item, StacFailure) else f"{item.document}#{item.id}", error)
+        else:
+            yield source
+
+
+def _error(source: str, error: SourceError) -> ItemError:
+    return ItemError(source, error.code, str(error))
+
+
+def _folder(root: Path, options: ReadOptions) -> Iterator[Discovered | ItemError]:
+    found = [one for path in _walk(root) for one in _file(path, options, root, named=False)]
+    # What a STAC Item describes is not taken a second time as a bare file.
+    assets = {f for one in found if isinstance(one, Discovered) and one.type.is_stac for f in one.files}
+    yield from (one for one in found if isinstance(one, ItemError) or one.path not in assets)
 
 
 def _walk(root: Path) -> Iterator[Path]:
@@ -100,7 +133,7 @@ def _walk(root: Path) -> Iterator[Path]:
         waiting += reversed(folders)
 
 
-def _file(path: Path, options: ReadOptions, root: Path, *, named: bool) -> Iterator[Discovered]:
+def _file(path: Path, options: ReadOptions, root: Path, *, named: bool) -> Iterator[Discovered | ItemError]:
     try:
         path = guard.check_path(path)
         kind = guard.sniff(path)
@@ -108,16 +141,25 @@ def _file(path: Path, options: ReadOptions, root: Path, *, named: bool) -> Itera
             raise UnsupportedSource(f"{path.name}: a {kind}, which holds nothing to ingest")
     except SourceError as error:
         if named or _concerns(path, error):
-            yield Discovered(path, None, error=error)
+            yield _error(str(path), error)
         return
-    if not kind.is_stac:
-        yield Discovered(path, kind)
-    elif named or kind is not guard.SourceType.STAC_CATALOG:  # in a folder, its Items are found as files anyway
-        for item in read_stac(path, options, root):
-            if isinstance(item, StacFailure):
-                yield Discovered(Path(item.source), None, error=item.error)
-            else:
-                yield Discovered(item.asset, item.kind, item.hints, (item.document,))
+    if kind.is_raster:
+        yield Discovered(path, kind, root, side_cars(path))
+    elif not kind.is_stac:
+        yield Discovered(path, kind, root)
+    elif kind is not guard.SourceType.STAC_CATALOG:
+        items = [item for item in read_stac(path, options, root) if isinstance(item, StacItem)]
+        yield Discovered(path, kind, root, tuple(dict.fromkeys(item.asset for item in items)))
+    elif named:  # in a folder its Items are found as files anyway
+        yield from _catalog(path, options, root)
+
+
+def _catalog(path: Path, options: ReadOptions, root: Path) -> Iterator[Discovered | ItemError]:
+    for item in read_stac(path, options, root):
+        if isinstance(item, StacItem):
+            yield Discovered(item.document, guard.SourceType.STAC_ITEM, root, (item.asset,))
+        else:
+            yield _error(item.source, item.error)
 
 
 def _concerns(path: Path, error: SourceError) -> bool:

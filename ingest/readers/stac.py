@@ -123,7 +123,7 @@ class _Reader:
         target = target.resolve()
         if not self._options.allow_outside and not target.is_relative_to(self._root):
             raise RefusedSource(
-                f"{document.name}: {href[:200]} lies outside {self._root}", hint="allow it with --allow-outside"
+                f"{document.name}: {href[:200]} lies outside {self._root}", hint="give the folder that holds both"
             )
         return target
 
