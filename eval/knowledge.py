@@ -79,12 +79,14 @@ def run(
     """
     progress = progress or Silent()
     asked = read_questions(questions)[:limit]
-    with tempfile.TemporaryDirectory(prefix="rsrag-eval-") as folder:
-        with rsrag.open(Path(folder) / "archive", create=True, profile=profile) as engine:
-            summary = engine.ingest(knowledge=passages, progress=progress)
-            if not summary.passages:
-                raise UsageError("no passage could be read", hint=summary.errors[0].reason if summary.errors else None)
-            return measure(engine, asked, progress)
+    with (
+        tempfile.TemporaryDirectory(prefix="rsrag-eval-") as folder,
+        rsrag.open(Path(folder) / "archive", create=True, profile=profile) as engine,
+    ):
+        summary = engine.ingest(knowledge=passages, progress=progress)
+        if not summary.passages:
+            raise UsageError("no passage could be read", hint=summary.errors[0].reason if summary.errors else None)
+        return measure(engine, asked, progress)
 
 
 def measure(engine: Engine, asked: Sequence[Question], progress: Progress) -> SuiteResult:

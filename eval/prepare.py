@@ -15,9 +15,7 @@ from rsrag.errors import UnreadableSource
 from rsrag.ingest.chunks import split_passages
 
 _TAG = re.compile(r"<[^>]+>")
-_MONTHS = (
-    "January|February|March|April|May|June|July|August|September|October|November|December"
-)
+_MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December"
 _VARIABLE = re.compile(r"\b(?!(?:USA|UK)\b)([A-Z][A-Z_0-9]+[A-Za-z0-9_]*)\b")
 _WHEN = re.compile(rf"\b({_MONTHS})\b.*?\b(20\d\d)\b|\b({_MONTHS})\b")
 _YEAR = re.compile(r"\b(20\d\d)\b")

@@ -104,7 +104,9 @@ class KnowledgeWriter:
             return None
         file = (path.parent / passage.picture).resolve()
         if not file.is_relative_to(path.parent.resolve()):
-            errors.append(ItemError(str(path), RefusedSource.__name__, f"picture {passage.picture}: outside the folder"))
+            errors.append(
+                ItemError(str(path), RefusedSource.__name__, f"picture {passage.picture}: outside the folder")
+            )
             return None
         try:
             picture = load_picture(file)

@@ -39,3 +39,32 @@ def reindex(
     index.flush()
     progress.finish()
     return written
+
+
+def repair(catalog: Catalog, index: VectorIndex) -> None:
+    """Bring the index in line with the catalogue where a crash came between the two.
+
+    Points that the catalogue does not know are removed, and points that are missing are written from its vectors. When
+    the counts agree nothing is compared.
+    """
+    counts = catalog.counts()
+    if index.count(TILES) != counts.get("tiles", 0):
+        missing = _strays(index, TILES, set(catalog.tile_ids()))
+        for tiles in catalog.iter_tile_vectors() if missing else ():
+            points = [tile_point(tile, scene, vector) for tile, scene, vector in tiles if tile.id in missing]
+            if points:
+                index.upsert(TILES, points)
+    if index.count(PASSAGES) != counts.get("passages", 0):
+        missing = _strays(index, PASSAGES, set(catalog.passage_ids()))
+        for passages in catalog.iter_passage_vectors() if missing else ():
+            points = [passage_point(*row) for row in passages if row[0].id in missing]
+            if points:
+                index.upsert(PASSAGES, points)
+
+
+def _strays(index: VectorIndex, collection: str, known: set[str]) -> set[str]:
+    """Delete points that the catalogue does not know; return the ids of those that are missing."""
+    held = set(index.ids(collection))
+    if held - known:
+        index.delete(collection, sorted(held - known))
+    return known - held

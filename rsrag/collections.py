@@ -11,7 +11,16 @@ from rsrag.types import BBox, Passage, Place, Scene, Tile
 
 TILES, PASSAGES = "tiles", "passages"
 IMAGE, TEXT = "image", "text"
-FACTS = ("valid_fraction", "brightness_mean", "ndvi_mean", "ndwi_mean", "ndbi_mean", "area_km2")
+FACTS = (
+    "valid_fraction",
+    "brightness",
+    "ndvi_mean",
+    "ndwi_mean",
+    "ndbi_mean",
+    "area_km2",
+    "vegetation_fraction",
+    "water_fraction",
+)
 """Facts of tiles that can be filtered by range."""
 PASSAGE_WORDS = 80.0
 """Average length that BM25 assumes: the middle of what the splitter makes."""

@@ -206,9 +206,14 @@ class Engine:
         where: str | Position | None = None,
         filters: Filters | None = None,
         limit: int | None = None,
+        verify: bool = True,
     ) -> Retrieval:
-        """Everything retrieval found, with location, warnings and timings: for evaluation and debugging."""
-        return self._retriever.run(self._query(text, image, where, filters, limit))
+        """Everything retrieval found, with location, warnings and timings: for evaluation and debugging.
+
+        Args:
+            verify: whether image hits are verified by geometry; the other arguments are those of :meth:`search`.
+        """
+        return self._retriever.run(self._query(text, image, where, filters, limit), verify=verify)
 
     def ask(
         self,
