@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from rsrag.errors import UsageError
 from rsrag.words import fold
@@ -112,6 +113,7 @@ class Columns:
         return {role: list(c) if isinstance(c, tuple) else c for role, c in found.items() if c}
 
 
+@lru_cache(maxsize=4096)
 def plain_name(column: str) -> str:
     """A column name in lower case ASCII-like words joined by underscores: "Site Name" is "site_name"."""
     spaced = _CAMEL.sub("_", column.translate(_POWER))
@@ -160,6 +162,7 @@ def is_noise(name: str) -> bool:
     return _NOISE.fullmatch(name) is not None
 
 
+@lru_cache(maxsize=4096)
 def name_and_unit(column: str) -> tuple[str, str]:
     """Fact name and unit that a column name stands for: "Elevation (ft)" is ("elevation", "ft"); "1" without a unit."""
     name = plain_name(column)

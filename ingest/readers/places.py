@@ -252,6 +252,7 @@ def _texts(values: Mapping[str, Any], columns: Columns, name: str) -> tuple[dict
     """Free texts by column, and the values that are left for facts."""
     texts: dict[str, str] = {}
     rest: dict[str, Any] = {}
+    used = columns.used
     for column, value in values.items():
         if column in columns.text:
             parts = value if isinstance(value, list) else [value]
@@ -259,7 +260,7 @@ def _texts(values: Mapping[str, Any], columns: Columns, name: str) -> tuple[dict
             text = _without_title(text, name)
             if text and text not in texts.values():
                 texts[column] = text
-        elif column not in columns.used:
+        elif column not in used:
             rest[column] = value
             if isinstance(value, str) and len(value) >= LONG_TEXT and value.count(" ") >= LONG_TEXT // 12:
                 texts[column] = plain_value(value)
