@@ -23,13 +23,12 @@ from rsrag import geo
 from rsrag.engine import Engine
 from rsrag.errors import UsageError
 from rsrag.eval.result import SuiteResult, mean
-from rsrag.ingest.discover import discover
+from rsrag.ingest.discover import discover, open_scenes
 from rsrag.ingest.guard import harden_gdal
 from rsrag.ingest.readers.base import RasterSource, ReadOptions
-from rsrag.ingest.readers.opening import is_imagery, open_scene
 from rsrag.ingest.summary import IngestOptions
 from rsrag.progress import Progress, Silent
-from rsrag.types import Footprint, Hit, QueryImage, Window
+from rsrag.types import Footprint, Hit, ItemError, QueryImage, Window
 
 OVERLAP_IOU = 0.3
 Picture = npt.NDArray[np.uint8]
@@ -83,9 +82,12 @@ def make_queries(
     """Altered windows of the sources' scenes."""
     options = ReadOptions()
     for item in discover(sources, options):
-        if is_imagery(item):
-            with open_scene(item, options) as source:
-                yield from _cut(source, tile_size, per_scene, rng)
+        if isinstance(item, ItemError) or not item.is_imagery:
+            continue
+        for source in open_scenes(item, options):
+            if not isinstance(source, ItemError):
+                with source:
+                    yield from _cut(source, tile_size, per_scene, rng)
 
 
 def _cut(source: RasterSource, tile_size: int, per_scene: int, rng: np.random.Generator) -> Iterator[PlaceQuery]:

@@ -19,15 +19,13 @@ from rsrag.config import Settings
 from rsrag.errors import RsragError, SourceError, UsageError
 from rsrag.indexes.base import VectorIndex
 from rsrag.ingest.digest import digest_file
-from rsrag.ingest.discover import Discovered, discover
+from rsrag.ingest.discover import Discovered, discover, open_scenes
 from rsrag.ingest.groups import Grouper
-from rsrag.ingest.guard import Limits, SourceType, harden_gdal
+from rsrag.ingest.guard import Limits, harden_gdal
 from rsrag.ingest.knowledge import is_knowledge
 from rsrag.ingest.passages import KnowledgeWriter
 from rsrag.ingest.readers.bands import parse_bands
-from rsrag.ingest.readers.base import ReadOptions
-from rsrag.ingest.readers.geometry import side_cars
-from rsrag.ingest.readers.opening import is_imagery, open_scene
+from rsrag.ingest.readers.base import RasterSource, ReadOptions
 from rsrag.ingest.reindex import repair
 from rsrag.ingest.scenes import SceneWriter
 from rsrag.ingest.summary import IngestOptions, IngestSummary, Tally
@@ -39,7 +37,6 @@ from rsrag.types import ItemError, TimeSpan
 
 __all__ = ["IngestOptions", "IngestSummary", "ingest"]
 
-_TABLES = (SourceType.GEOJSON, SourceType.GEOPACKAGE, SourceType.CSV)
 _OPTIMIZE_FROM = 5_000
 """New points from which building the index's graphs is worth its time."""
 
@@ -134,31 +131,31 @@ class _Run:
         """Handle every source, images first; tables of places before texts that may name them."""
         found = []
         for item in self._discovered(sources, knowledge):
-            if item.error is not None:
-                self._fail(run_id, ItemError(str(item.path), item.error.code, str(item.error)))
+            if isinstance(item, ItemError):
+                self._fail(run_id, item)
             else:
                 found.append(item)
-        images = [f for f in found if is_imagery(f)]
-        texts = sorted((f for f in found if not is_imagery(f)), key=lambda f: f.type not in _TABLES)
+        images = [f for f in found if f.is_imagery]
+        texts = sorted((f for f in found if not f.is_imagery), key=lambda f: not f.has_places)
         for group in (images, texts):
             for number, item in enumerate(group, start=1):
                 self._one(item, run_id, f"{item.path.name} ({number}/{len(group)})")
         return {str(f.path) for f in found}
 
-    def _discovered(self, sources: Sequence[str], knowledge: Sequence[str]) -> Iterator[Discovered]:
+    def _discovered(self, sources: Sequence[str], knowledge: Sequence[str]) -> Iterator[Discovered | ItemError]:
         named = {Path(k).expanduser().resolve() for k in knowledge}
         for item in discover(sources, self._reading):
-            if item.error is not None or is_imagery(item):
-                yield item
-            elif self._options.include_documents and item.path not in named and is_knowledge(item.path):
+            if isinstance(item, ItemError) or item.is_imagery or (self._wants(item) and item.path not in named):
                 yield item
         yield from discover(knowledge, self._reading)
+
+    def _wants(self, item: Discovered) -> bool:
+        return self._options.include_documents and is_knowledge(item.path)
 
     def _one(self, item: Discovered, run_id: str, label: str) -> None:
         key = str(item.path)
         record = self._catalog.source(key)
-        imagery = is_imagery(item)
-        signature = self._image_signature if imagery else self._text_signature
+        signature = self._image_signature if item.is_imagery else self._text_signature
         try:
             size, mtime_ns = _state(item)
             fresh = record is not None and (record.size, record.mtime_ns) == (size, mtime_ns)
@@ -167,7 +164,7 @@ class _Run:
                 return
             self._catalog.clear_errors(key)
             mark = SourceRecord(key, "", str(item.type), size, mtime_ns, "partial", run_id, signature)
-            digest, errors = (self._image if imagery else self._text)(item, record, mark, label)
+            digest, errors = (self._images if item.is_imagery else self._text)(item, record, mark, label)
         except (SourceError, OSError) as error:
             code = error.code if isinstance(error, RsragError) else type(error).__name__
             self._fail(run_id, ItemError(key, code, str(error)))
@@ -188,19 +185,34 @@ class _Run:
             self._remove(mark.path)
         self._catalog.finish_source(replace(mark, digest=digest))
 
-    def _image(
+    def _images(
         self, item: Discovered, record: SourceRecord | None, mark: SourceRecord, label: str
     ) -> tuple[str, list[ItemError]]:
-        with open_scene(item, self._reading) as source:
-            scene = source.scene if source.scene.time or not self._when else replace(source.scene, time=self._when)
-            plan = plan_tiles(scene.width, scene.height, **self._shape)
-            self._begin(record, mark, scene.digest)
-            self._progress.start(label, plan.count, unit="tiles")
-            try:
-                errors = self._scenes.write(source, scene, item.path, plan, self._tally, self._progress)
-            finally:
-                self._progress.finish()
-            return scene.digest, errors
+        """The scenes of a file: one, or those of a STAC document."""
+        errors: list[ItemError] = []
+        digests: list[str] = []
+        for source in open_scenes(item, self._reading):
+            if isinstance(source, ItemError):
+                errors.append(source)
+                continue
+            with source:
+                digests.append(source.scene.digest)
+                if len(digests) == 1:
+                    self._begin(record, mark, source.scene.digest)
+                errors += self._scene(item, source, label)
+        if not digests:
+            reasons = "; ".join(dict.fromkeys(e.reason for e in errors[:3])) or "it describes no image"
+            raise SourceError(f"{item.path.name}: {reasons}")
+        return digests[0], errors
+
+    def _scene(self, item: Discovered, source: RasterSource, label: str) -> list[ItemError]:
+        scene = source.scene if source.scene.time or not self._when else replace(source.scene, time=self._when)
+        plan = plan_tiles(scene.width, scene.height, **self._shape)
+        self._progress.start(label, plan.count, unit="tiles")
+        try:
+            return self._scenes.write(source, scene, item.path, plan, self._tally, self._progress)
+        finally:
+            self._progress.finish()
 
     def _text(
         self, item: Discovered, record: SourceRecord | None, mark: SourceRecord, label: str
@@ -247,6 +259,5 @@ def _scales(text: str) -> Any:
 
 def _state(item: Discovered) -> tuple[int, int]:
     """Size and time of modification of a source with everything that it is read from."""
-    files = [item.path, *item.documents, *side_cars(item.path)]
-    stats = [file.stat() for file in files]
+    stats = [file.stat() for file in (item.path, *item.files)]
     return sum(s.st_size for s in stats), max(s.st_mtime_ns for s in stats)
