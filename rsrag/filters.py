@@ -143,7 +143,7 @@ def _check_part(part: Any) -> None:
         raise BadGeometry("the geometry has coordinates that are not finite")
     (west, south), (east, north) = xy.min(0), xy.max(0)
     if south < -90 or north > 90 or west < -360 or east > 360:
-        swapped = -180 <= south and north <= 180 and -90 <= west and east <= 90
+        swapped = south >= -180 and north <= 180 and west >= -90 and east <= 90
         hint = "longitude and latitude look swapped" if swapped else "the order is longitude, latitude, in degrees"
         raise BadGeometry(f"the geometry reaches {west:g} {south:g} {east:g} {north:g}: not on Earth", hint=hint)
     if not part.is_valid:

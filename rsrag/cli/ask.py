@@ -29,10 +29,9 @@ from rsrag.cli.session import Session, session
 from rsrag.errors import ExitCode, RsragError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from rsrag.engine import Chat
-    from rsrag.retrieve import Retrieval
     from rsrag.types import Hit, Position
 
 _KINDS = ("all", "tile", "passage")
@@ -74,7 +73,7 @@ def search(
     with state.open() as engine:
         count = limit or engine.settings.limit
         found = engine.retrieve(text, image=image, where=place, filters=filters, limit=count)
-        hits = _selected(found, kind, count)
+        hits = _selected(found.tiles, found.passages, kind, count)
         if save is not None:
             engine.export(save, hits=hits)
     for warning in found.warnings:
@@ -137,12 +136,15 @@ def ask(
         raise typer.Exit(ExitCode.NOTHING)
 
 
-def _selected(found: Retrieval, kind: str, count: int) -> list[Hit]:
-    from rsrag.retrieve import merge
+def _selected(tiles: Sequence[Hit], passages: Sequence[Hit], kind: str, count: int) -> list[Hit]:
+    """Half tiles of different scenes, half passages about different places; or one kind alone."""
+    from rsrag.rerank import diversify
 
     if kind != "all":
-        return list((found.tiles if kind == "tile" else found.passages)[:count])
-    return merge(found, count, tiles_first=max(count // 2, count - len(found.passages)))
+        return list((tiles if kind == "tile" else passages)[:count])
+    first, about = diversify(tiles, per_scene=1), diversify(passages, per_place=3)
+    half = max(count // 2, count - len(about))
+    return [*first[:half], *about, *first[half:]][:count]
 
 
 @contextmanager
