@@ -1,0 +1,186 @@
+"""Is the evidence good enough for an answer? A calibrated confidence, and the threshold below which none is given."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from rsrag.alike import WordSpace
+from rsrag.config import Settings
+from rsrag.errors import BadModelFile
+from rsrag.facts import fact_answers
+from rsrag.questions import Question, understand
+from rsrag.rerank import diversify, passage_text
+from rsrag.sentences import FEATURES as SENTENCE_FEATURES
+from rsrag.sentences import SentenceScorer, candidates, read_weights
+from rsrag.types import Evidence, Hit, Location
+from rsrag.words import coverage, terms
+
+FEATURES = ("top", "margin", "dense", "agree", "known", "around", "focus", "kind")
+_MODELS = Path(__file__).parent / "models" / "weights" / "mini"
+_READ = 8
+_LOOKED_AT = 60
+_LOGIT = 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Logistic regression of "the answer is in the archive" on the features, and the threshold chosen with it."""
+
+    weights: tuple[float, ...]
+    bias: float
+    threshold: float
+
+    @staticmethod
+    def read(path: Path) -> Calibration:
+        """A calibration as ``python -m rsrag.eval.calibrate_abstention`` writes it.
+
+        Raises:
+            BadModelFile: no such file, or not of this form.
+        """
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            weights = tuple(float(stored["weights"][name]) for name in FEATURES)
+            return Calibration(weights, float(stored["bias"]), float(stored["threshold"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BadModelFile(f"cannot read calibration {path}: {error!r}", hint="install rsrag again") from error
+
+    @staticmethod
+    @cache
+    def shipped() -> Calibration:
+        """The calibration in the package."""
+        return Calibration.read(_MODELS / "abstention.json")
+
+
+def features(question: str, passages: Sequence[Hit], space: WordSpace) -> npt.NDArray[np.float64]:
+    """What the confidence in a text answer rests on, float64 of shape [len(FEATURES)].
+
+    Args:
+        question: the question.
+        passages: re-ranked passage hits, best first, with ``scores`` "rerank", "dense" and "bm25" as far as known.
+        space: vectors of words.
+
+    Returns:
+        ``top``: logit of the best re-ranking score; ``margin``: by how much it exceeds that of the best other place;
+        ``dense``: best cosine within the top place; ``agree``: how many of BM25 and dense put this place first, 0
+        to 2; ``known``: share of the question's words in the passages of the top place; ``around``, ``focus``, ``kind``:
+        of the best sentence, see :meth:`rsrag.sentences.SentenceScorer.features` (``kind`` is 1 when none is asked for).
+    """
+    asked = understand(question)
+    looked = list(passages[:_LOOKED_AT])
+    if not looked:
+        return np.zeros(len(FEATURES))
+    best = looked[0]
+    mine = [h for h in looked if _group(h) == _group(best)]
+    other = next((h for h in looked if _group(h) != _group(best)), None)
+    top = _logit(best.scores.get("rerank", best.score))
+    margin = top - _logit(other.scores.get("rerank", other.score)) if other is not None else _LOGIT
+    leaders = [max(passages, key=lambda h: h.scores.get(channel, -1.0)) for channel in ("bm25", "dense")]
+    known = {t for h in mine for t in terms(passage_text(h))}
+    around, focus, kind = _best_sentence(asked, passages, space)
+    figures = (
+        top,
+        min(margin, _LOGIT),
+        max(h.scores.get("dense", 0.0) for h in mine),
+        float(sum(_group(h) == _group(best) for h in leaders)),
+        coverage(asked.terms, known),
+        around,
+        focus,
+        kind,
+    )
+    return np.asarray(figures, dtype=np.float64)
+
+
+def _best_sentence(asked: Question, passages: Sequence[Hit], space: WordSpace) -> tuple[float, float, float]:
+    """``around``, ``focus`` and ``kind`` of the sentence that answers best."""
+    read = diversify(passages, per_place=4)[:_READ]
+    found = candidates([Evidence(n, h, "") for n, h in enumerate(read, start=1)])
+    if not found:
+        return 0.0, 0.0, 0.0
+    scorer = _scorer(space)
+    table = scorer.features(asked, found)
+    best = dict(zip(SENTENCE_FEATURES, table[int(np.argmax(scorer.score(asked, found)))], strict=True))
+    kind = float(best["kind"]) if asked.asks in ("number", "year") else 1.0
+    return float(best["around"]), float(best["focus"]), kind
+
+
+@cache
+def _scorer(space: WordSpace) -> SentenceScorer:
+    return SentenceScorer(space, read_weights(_MODELS / "reader.json"))
+
+
+def _group(hit: Hit) -> str:
+    if hit.place is not None:
+        return hit.place.id
+    return hit.document.id if hit.document is not None else hit.id
+
+
+def _logit(p: float) -> float:
+    p = min(max(p, 1e-9), 1 - 1e-9)
+    return min(max(math.log(p / (1 - p)), -_LOGIT), _LOGIT)
+
+
+def probability(figures: npt.NDArray[np.float64], calibration: Calibration) -> float:
+    """Calibrated probability for the features of one question."""
+    logit = float(figures @ np.asarray(calibration.weights)) + calibration.bias
+    return 1 / (1 + math.exp(-min(max(logit, -30.0), 30.0)))
+
+
+def confidence(
+    question: str,
+    passages: Sequence[Hit],
+    settings: Settings,
+    *,
+    tiles: Sequence[Hit] = (),
+    location: Location | None = None,
+    image: bool = False,
+) -> float:
+    """How likely the evidence holds the answer, in [0, 1].
+
+    Without an image: the calibrated probability; a question answered by a stored value counts 0.9 at least. With an
+    image, everything hangs on whether its place was recognised: the location's confidence, times, for a question with
+    words of its own, how much of it the passages of the place speak of (0.4 to 1).
+
+    Args:
+        question: the question; may be empty with an image.
+        passages: re-ranked passage hits, best first.
+        settings: for the vectors of words.
+        tiles: tile hits, best first.
+        location: where the image was found to lie.
+        image: whether the query has an image.
+    """
+    asked = understand(question)
+    evidence = [Evidence(n, h, "") for n, h in enumerate([*tiles[:2], *passages[:_READ]], start=1)]
+    if not evidence:
+        return 0.0
+    stored = bool(fact_answers(asked, evidence))
+    if image:
+        recognised = location.confidence if location is not None else 0.0
+        if stored or asked.asks == "describe" or not asked.terms:
+            return recognised
+        around, _, kind = _best_sentence(asked, passages, WordSpace.shared(settings))
+        return recognised * (0.4 + 0.3 * around + 0.3 * kind)
+    text = 0.0
+    if passages:
+        text = probability(features(question, passages, WordSpace.shared(settings)), Calibration.shipped())
+    return max(text, 0.9) if stored else text
+
+
+def should_abstain(value: float) -> bool:
+    """Whether a confidence lies below the calibrated threshold."""
+    return value < Calibration.shipped().threshold
+
+
+def why(passages: Sequence[Hit], tiles: Sequence[Hit] = ()) -> str:
+    """The words of an abstention, naming the nearest miss."""
+    nearest = list(dict.fromkeys(h.title for h in [*passages[:8], *tiles[:2]]))[:3]
+    if not nearest:
+        return "The archive holds nothing that fits the question and its filters."
+    return f"The archive holds no evidence for an answer; the closest it has is about {', '.join(nearest)}."
