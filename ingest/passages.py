@@ -11,7 +11,7 @@ from rsrag.catalog import Catalog, PassageRow
 from rsrag.collections import PASSAGES, passage_point, passage_text
 from rsrag.errors import RefusedSource, RsragError
 from rsrag.indexes.base import Point, Vector, VectorIndex
-from rsrag.ingest.knowledge import KnowledgeItem, read_knowledge
+from rsrag.ingest.knowledge import read_knowledge
 from rsrag.ingest.linking import PlaceIndex
 from rsrag.ingest.readers.photo import load_picture
 from rsrag.ingest.summary import IngestOptions, Tally
@@ -41,6 +41,7 @@ class KnowledgeWriter:
         errors: list[ItemError] = []
         pending: list[tuple[Passage, Place | None]] = []
         places: list[Place] = []
+        own: dict[str, Place] = {}
         saved_document = False
         reading = read_knowledge(
             path, columns=options.columns or None, licence=options.licence, known_places=self._places
@@ -54,16 +55,18 @@ class KnowledgeWriter:
                 saved_document = True
             if item.place is not None:
                 places.append(item.place)
-            pending += [(passage, self._place_of(passage, item)) for passage in item.passages]
+                own[item.place.id] = item.place
+            pending += [(passage, self._place_of(passage, own)) for passage in item.passages]
             if len(pending) >= _BATCH:
                 self._flush(path, places, pending, errors, tally, progress)
         self._flush(path, places, pending, errors, tally, progress)
         return errors
 
-    def _place_of(self, passage: Passage, item: KnowledgeItem) -> Place | None:
-        if item.place is not None and passage.place_id in (None, item.place.id):
-            return item.place
-        return self._catalog.place(passage.place_id) if passage.place_id else None
+    def _place_of(self, passage: Passage, own: Mapping[str, Place]) -> Place | None:
+        """The place of a passage: of this file, or known before."""
+        if passage.place_id is None:
+            return None
+        return own.get(passage.place_id) or self._catalog.place(passage.place_id)
 
     def _flush(
         self,

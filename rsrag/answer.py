@@ -1,1 +1,106 @@
 """From what retrieval found to an answer: compose the prompt, read, cite, check, or abstain."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from rsrag._version import __version__
+from rsrag.abstain import confidence, should_abstain, why
+from rsrag.catalog import Catalog
+from rsrag.cite import check
+from rsrag.compose import compose
+from rsrag.config import Settings
+from rsrag.models.base import Picture, Profile
+from rsrag.plain import quoted
+from rsrag.retrieve import Retrieval, merge
+from rsrag.types import Answer, Hit, Provenance, Query
+
+_THUMBNAILS = 3
+
+
+def answer(
+    query: Query,
+    found: Retrieval,
+    profile: Profile,
+    settings: Settings,
+    catalog: Catalog,
+    *,
+    history: Sequence[tuple[str, str]] = (),
+    on_text: Callable[[str], None] | None = None,
+) -> Answer:
+    """Answer a query from what retrieval found. See :meth:`rsrag.engine.Engine.ask`."""
+    start = time.perf_counter()
+    question = query.text or "What is this place?"
+    hits = evidence_hits(query, found)
+    sure = confidence(
+        question,
+        found.passages,
+        settings,
+        tiles=found.tiles,
+        location=found.location,
+        image=query.image is not None,
+    )
+    reader = profile.reader
+    picture = query.image.pixels if query.image is not None else None
+    shown = _thumbnails(hits, catalog) if reader is not None and reader.name != "extractive" else ()
+    prompt = compose(question, hits, budget=settings.token_budget, picture=picture, thumbnails=shown)
+    prompt = replace(prompt, user=_history(history) + prompt.user)
+    sentences, warnings = (), ()
+    if reader is not None and prompt.evidence and not should_abstain(sure):
+        pieces = []
+        for piece in reader.read(prompt):
+            pieces.append(piece)
+            if on_text is not None:
+                on_text(piece)
+        sentences, warnings = check("".join(pieces), prompt.evidence, question)
+    abstained = not any(s.supported for s in sentences)
+    seconds = {**found.seconds, "answer": time.perf_counter() - start}
+    provenance = Provenance(_models(profile), prompt.template, __version__, seconds)
+    return Answer(
+        question,
+        () if abstained else sentences,
+        prompt.evidence,
+        abstained,
+        sure,
+        provenance,
+        reason=why(found.passages, found.tiles) if abstained else None,
+        location=found.location,
+        warnings=(*found.warnings, *warnings),
+    )
+
+
+def evidence_hits(query: Query, found: Retrieval) -> list[Hit]:
+    """The hits a reader gets, best first.
+
+    Tiles lead where the question is about imagery: with an image, a place or a filter. A question alone is answered
+    from passages, and from tiles only in an archive without them.
+    """
+    imagery = query.image is not None or query.where is not None or not query.filters.empty
+    return merge(found, query.limit, tiles_first=2 if imagery or not found.passages else 0)
+
+
+def _thumbnails(hits: Sequence[Hit], catalog: Catalog) -> tuple[Picture, ...]:
+    import cv2
+
+    pictures = []
+    for hit in [h for h in hits if h.kind == "tile"][:_THUMBNAILS]:
+        encoded = catalog.thumbnail(hit.id)
+        if encoded is not None:
+            decoded = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB)
+            pictures.append(np.asarray(decoded, dtype=np.uint8))
+    return tuple(pictures)
+
+
+def _history(history: Sequence[tuple[str, str]]) -> str:
+    """Earlier turns for a reader that follows a dialogue; cleaned like everything else that it reads."""
+    lines = [f"Earlier question: {quoted(q, 400)}\nEarlier answer: {quoted(a, 800)}\n" for q, a in history[-2:]]
+    return "".join(lines)
+
+
+def _models(profile: Profile) -> Mapping[str, str]:
+    models = {"image": profile.image, "text": profile.text, "reranker": profile.reranker, "reader": profile.reader}
+    return {role: model.fingerprint for role, model in models.items() if model is not None}

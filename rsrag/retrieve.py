@@ -16,22 +16,19 @@ import numpy as np
 
 from rsrag import geo, geometric, locate
 from rsrag.catalog import Catalog
+from rsrag.collections import IMAGE, PASSAGES, TEXT, TILES
 from rsrag.config import Settings
 from rsrag.errors import UsageError
-from rsrag.fuse import alpha_fusion, rrf
+from rsrag.fuse import Fused, Ranking, alpha_fusion, rrf
 from rsrag.indexes.base import IndexFilter, Scored, Vector, VectorIndex
 from rsrag.models.base import Picture, Profile
-from rsrag.rerank import diversify, passage_text
+from rsrag.rerank import diversify, rerank
 from rsrag.types import BBox, Filters, Hit, Location, Place, Query
 
-TILES, PASSAGES = "tiles", "passages"
-IMAGE, TEXT = "image", "text"
-
 _DEPTH = 100
-_RERANK = 50
+_RERANK = 60
 _PLACES = 12
-CHANNEL_WEIGHTS: Mapping[str, float] = {"bm25": 1.0, "dense": 0.15, "place": 1.0, "picture": 0.5}
-"""RRF weights; docs/decisions tells how the ratio of bm25 to dense was measured."""
+_NEAR_PASSAGES = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,43 +237,43 @@ class Retriever:
         location: Location | None,
         closeness: Mapping[str, tuple[Place, float]],
     ) -> list[Hit]:
-        rankings = {c: [(s.id, s.score) for s in found[c]] for c in ("bm25", "dense", "picture") if found.get(c)}
         near = {p.id: value for place, value in closeness.values() for p in self._catalog.passages_of_place(place.id)}
-        if near:
-            rankings["place"] = sorted(near.items(), key=lambda item: (-item[1], item[0]))[:_DEPTH]
+        rankings = {c: [(s.id, s.score) for s in found[c]] for c in ("bm25", "dense", "picture") if found.get(c)}
         if self._settings.fusion == "alpha":
-            texts = dict(rankings.get("dense", ()))
-            images = dict(rankings.get("picture", ())) or self._images_of(tiles, list({**texts, **near}))
-            fused = alpha_fusion(images, texts, self._settings.alpha)
-        else:
-            fused = rrf(rankings, CHANNEL_WEIGHTS)
-        records = self._catalog.resolve_passages([f.id for f in fused[: 2 * _DEPTH]])
-        hits = []
-        for item in fused[: 2 * _DEPTH]:
-            if item.id not in records:
-                continue
-            passage, document, place = records[item.id]
-            if not _passes(passage.lon, passage.lat, query.filters):
-                continue
-            scores = {**item.channels, "fused": item.score}
-            hits.append(Hit("passage", item.id, item.score, scores, passage=passage, document=document, place=place))
-        if self._settings.fusion == "alpha":
-            return hits
-        hits = self._rerank(query.text, hits)
+            return self._alpha(rankings, tiles, query.filters)
+        fused = {f.id: f for f in rrf(rankings)}
+        nearest = sorted(near, key=lambda i: (-near[i], i))[:_NEAR_PASSAGES]
+        chosen = [*list(fused)[:_DEPTH], *(i for i in nearest if i not in fused)]
+        hits = [
+            replace(hit, score=fused[hit.id].score if hit.id in fused else 0.0)
+            for hit in self._resolve(chosen, fused, query.filters)
+        ]
+        if query.text and self._profile.reranker is not None:
+            close = set(nearest)
+            head = [h for i, h in enumerate(hits) if i < _RERANK or h.id in close]
+            tail = [h for i, h in enumerate(hits) if i >= _RERANK and h.id not in close]
+            hits = rerank(query.text, [*head, *tail], self._profile.reranker, depth=len(head))
         return _weigh_location(hits, near, location)
 
-    def _rerank(self, question: str | None, hits: list[Hit]) -> list[Hit]:
-        if not question or self._profile.reranker is None or not hits:
-            return hits
-        head, tail = hits[:_RERANK], hits[_RERANK:]
-        relevance = self._profile.reranker.score(question, [passage_text(h) for h in head])
-        ranked = [
-            replace(h, score=0.5 * h.score + 0.5 * float(r), scores={**h.scores, "rerank": float(r)})
-            for h, r in zip(head, relevance, strict=True)
-        ]
-        floor = min(h.score for h in ranked)
-        lowered = [replace(h, score=min(h.score, floor) * 0.5) for h in tail]
-        return sorted([*ranked, *lowered], key=lambda h: (-h.score, h.id))
+    def _alpha(self, rankings: Mapping[str, Ranking], tiles: Sequence[Hit], filters: Filters) -> list[Hit]:
+        """RS-RAG's procedure: weighted cosines, sorted; nothing else."""
+        texts = dict(rankings.get("dense", ()))
+        images = dict(rankings.get("picture", ())) or self._images_of(tiles, list(texts))
+        fused = {f.id: f for f in alpha_fusion(images, texts, self._settings.alpha)}
+        hits = self._resolve(list(fused)[:_DEPTH], fused, filters)
+        return [replace(hit, score=fused[hit.id].score) for hit in hits]
+
+    def _resolve(self, ids: Sequence[str], fused: Mapping[str, Fused], filters: Filters) -> list[Hit]:
+        records = self._catalog.resolve_passages(ids)
+        hits = []
+        for identity in ids:
+            if identity not in records:
+                continue
+            passage, document, place = records[identity]
+            if _passes(passage.lon, passage.lat, filters):
+                scores = {**fused[identity].channels, "fused": fused[identity].score} if identity in fused else {}
+                hits.append(Hit("passage", identity, 0.0, scores, passage=passage, document=document, place=place))
+        return hits
 
     def _images_of(self, tiles: Sequence[Hit], passages: Sequence[str]) -> dict[str, float]:
         """For RS-RAG's fusion without pictures of places: the best cosine of a tile that holds the place."""

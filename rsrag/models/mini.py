@@ -132,7 +132,7 @@ class MiniImageEncoder:
         parts: list[Vectors] = [np.zeros((0, self.dim), dtype=np.float32)]
         for start in range(0, len(pictures), _BATCH):
             batch = np.stack([self.prepare(p) for p in pictures[start : start + _BATCH]])
-            semantic, instance = self._session.run(["semantic", "instance"], {"images": batch})
+            semantic, instance = self._session.run(["semantic", "instance"], {"pixels": batch})
             weights = np.sqrt([self._alpha, 1 - self._alpha], dtype=np.float64)
             parts.append(_unit(np.concatenate([weights[0] * semantic, weights[1] * instance], axis=1)))
         return np.concatenate(parts)
