@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from rsrag.types import (
     Window,
 )
 
-Row = Mapping[str, Any]
+Row = RowMapping
 Values = dict[str, Any]
 
 _PIECE_BITS = 13
@@ -303,12 +303,12 @@ def source_values(record: SourceRecord) -> Values:
     return {name: getattr(record, name) for name in SourceRecord.__slots__}
 
 
-def source_from(row: RowMapping) -> SourceRecord:
+def source_from(row: Row) -> SourceRecord:
     """The source of a row."""
     return SourceRecord(**row)
 
 
-def run_from(row: RowMapping) -> RunRecord:
+def run_from(row: Row) -> RunRecord:
     """The run of a row."""
     return RunRecord(**{**row, "argv": tuple(row["argv"])})
 

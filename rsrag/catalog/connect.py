@@ -27,8 +27,25 @@ _DAMAGED = ("the file is damaged or not a catalogue", "restore a copy, or ingest
 _NO_FILE = ("the file cannot be opened", "check that its folder exists and may be written to")
 _IO = ("the disk reported an error", "check the disk; SQLite catalogues must not lie on a network drive")
 
-_SQLITE = {5: _LOCKED, 6: _LOCKED, 8: _READ_ONLY, 10: _IO, 11: _DAMAGED, 13: _FULL, 14: _NO_FILE, 26: _DAMAGED}
+_DANGLING = (
+    "it refers to something that is not in the catalogue",
+    "save runs, scenes and documents before what belongs to them",
+)
+
+# Result codes; 787 is an extended one (foreign key).
+_SQLITE = {
+    787: _DANGLING,
+    5: _LOCKED,
+    6: _LOCKED,
+    8: _READ_ONLY,
+    10: _IO,
+    11: _DAMAGED,
+    13: _FULL,
+    14: _NO_FILE,
+    26: _DAMAGED,
+}
 _POSTGRES = {
+    "23503": _DANGLING,
     "53100": _FULL,
     "25006": _READ_ONLY,
     "55P03": _LOCKED,
@@ -84,7 +101,7 @@ def connect(url: URL) -> Engine:
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
+    for pragma in ("synchronous = NORMAL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 
@@ -115,8 +132,8 @@ def translated(name: str, doing: str) -> Iterator[None]:
 def _explain(error: Exception) -> tuple[str, str | None]:
     cause = getattr(error, "orig", None) or error
     code = getattr(cause, "sqlite_errorcode", None)
-    if code is not None and code & 0xFF in _SQLITE:
-        return _SQLITE[code & 0xFF]
+    if code is not None and (known := _SQLITE.get(code) or _SQLITE.get(code & 0xFF)):
+        return known
     state = getattr(cause, "sqlstate", None)
     if state in _POSTGRES:
         return _POSTGRES[state]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from itertools import islice
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Table, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import ColumnElement, Select
 
 from rsrag.catalog.codec import Row, Values
@@ -46,7 +46,9 @@ class Database:
     def __init__(self, engine: Engine, name: str) -> None:
         self._engine = engine
         self.name = name
-        self._insert: Callable[[Table], Any] = sqlite.insert if engine.dialect.name == "sqlite" else postgresql.insert
+        # Both dialects have an INSERT … ON CONFLICT of their own, with the same methods.
+        dialect = import_module(f"sqlalchemy.dialects.{engine.dialect.name}")
+        self._insert: Callable[[Table], Any] = dialect.insert
 
     @contextmanager
     def _reading(self, doing: str) -> Iterator[Connection]:
@@ -104,14 +106,14 @@ class Database:
 
 def rows_in(connection: Connection, column: ColumnElement[str], ids: Iterable[str]) -> Iterator[Row]:
     """The rows of the column's table whose value is among ``ids``; one statement for each 500 of them."""
-    table = column.table  # type: ignore[attr-defined]
+    table = column.table
     for chunk in chunks(dict.fromkeys(ids)):
         yield from connection.execute(select(table).where(column.in_(chunk))).mappings()
 
 
 def ids_where(connection: Connection, column: ColumnElement[str], values: Iterable[str]) -> list[str]:
     """The ids of the column's table where the column is among ``values``."""
-    key = column.table.c.id  # type: ignore[attr-defined]
+    key = column.table.c.id
     return [
         item
         for chunk in chunks(values)
@@ -121,6 +123,6 @@ def ids_where(connection: Connection, column: ColumnElement[str], values: Iterab
 
 def delete_in(connection: Connection, column: ColumnElement[str], ids: Iterable[str]) -> None:
     """Delete the rows of the column's table whose value is among ``ids``."""
-    table = column.table  # type: ignore[attr-defined]
+    table = column.table
     for chunk in chunks(ids):
         connection.execute(delete(table).where(column.in_(chunk)))

@@ -13,6 +13,7 @@ from rsrag.catalog.codec import error_from, error_values, run_from, source_from,
 from rsrag.catalog.database import Database, table_of
 from rsrag.catalog.records import RunRecord, SourceRecord
 from rsrag.catalog.tables import ErrorTable, MetaTable, OriginTable, RunTable, SourceTable
+from rsrag.errors import CatalogError
 from rsrag.types import ItemError, Json
 
 _SOURCES = table_of(SourceTable)
@@ -69,10 +70,16 @@ class Journal(Database):
         return run_id
 
     def finish_run(self, run_id: str, *, done: int, skipped: int, failed: int, status: str) -> None:
-        """Record how a command ended: its counts, and a status such as "done" or "interrupted"."""
+        """Record how a command ended: its counts, and a status such as "done" or "interrupted".
+
+        Raises:
+            CatalogError: there is no such run.
+        """
         values = {"done": done, "skipped": skipped, "failed": failed, "status": status, "finished": datetime.now(UTC)}
         with self._writing("finish a run") as connection:
-            connection.execute(update(_RUNS).where(_RUNS.c.id == run_id).values(values))
+            found = connection.execute(update(_RUNS).where(_RUNS.c.id == run_id).values(values)).rowcount
+        if not found:
+            raise CatalogError(f"catalogue {self.name} knows no run {run_id}")
 
     def runs(self, limit: int = 20) -> list[RunRecord]:
         """The last runs, newest first."""

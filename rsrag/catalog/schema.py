@@ -79,11 +79,22 @@ def upgrade(engine: Engine, revision: str = "head", *, folder: Path | None = Non
     from alembic import command
 
     config = _config(folder)
+    if engine.dialect.name == "sqlite":
+        _use_wal(engine)
     with engine.connect().execution_options(**{WRITES: True}) as connection, connection.begin():
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
+
+
+def _use_wal(engine: Engine) -> None:
+    """Let readers go on beside a writer. The file remembers it; only a file that is ours is changed."""
+    connection = engine.raw_connection()
+    try:
+        connection.cursor().execute("PRAGMA journal_mode = WAL")
+    finally:
+        connection.close()
 
 
 def _known() -> set[str]:

@@ -140,9 +140,11 @@ def _rename_copies(connection: Connection, path: str) -> None:
     """Point scenes and documents that named the leaving source at another one that has them."""
     for kind in ("scene", "document"):
         table = table_of(_ITEMS[kind])
+        here = select(_ORIGINS.c.item_id).where(_ORIGINS.c.source_path == path, _ORIGINS.c.kind == kind)
         another = (
             select(func.min(_ORIGINS.c.source_path))
             .where(_ORIGINS.c.kind == kind, _ORIGINS.c.item_id == table.c.id, _ORIGINS.c.source_path != path)
             .scalar_subquery()
         )
-        connection.execute(update(table).where(table.c.source == path).values(source=another))
+        stale = table.c.id.in_(here) & (table.c.source == path)
+        connection.execute(update(table).where(stale).values(source=another))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -53,7 +54,7 @@ def test_tiles_are_saved_whole_or_not_at_all(filled: Catalog, make) -> None:
 
 
 def test_tiles_of_an_unknown_scene(catalog: Catalog, make) -> None:
-    with pytest.raises(CatalogError, match="cannot save tiles of scene scene-9"):
+    with pytest.raises(CatalogError, match="cannot save tiles of scene scene-9: it refers to something that is not in"):
         catalog.save_tiles("scene-9", [make.tile_row("tile", "scene-9")])
     assert catalog.counts()["tiles"] == 0
 
@@ -68,6 +69,18 @@ def test_bad_vectors_are_refused_before_anything_is_written(filled: Catalog, mak
     with pytest.raises(BadVector, match="bad"):
         filled.save_tiles("scene-1", rows)
     assert filled.tiles(["good", "bad"]) == {}
+
+
+def test_threads_may_write_at_once(catalog: Catalog, make) -> None:
+    def work(number: int) -> None:
+        scene = make.scene(f"scene-{number}")
+        catalog.save_scene(scene, scene.source)
+        for letter in "abc":
+            catalog.save_tiles(scene.id, [make.tile_row(f"tile-{number}{letter}", scene.id)])
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(work, range(12)))
+    assert len(catalog.resolve_tiles([f"tile-{number}{letter}" for number in range(12) for letter in "abc"])) == 36
 
 
 def test_saving_nothing(filled: Catalog) -> None:

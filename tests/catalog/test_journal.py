@@ -143,6 +143,11 @@ def test_an_error_of_an_unknown_run(catalog: Catalog) -> None:
         catalog.record_error("no such run", ItemError("/a", "c", "r"))
 
 
+def test_finishing_an_unknown_run(catalog: Catalog) -> None:
+    with pytest.raises(CatalogError, match="knows no run x"):
+        catalog.finish_run("x", done=0, skipped=0, failed=0, status="done")
+
+
 def test_counts(filled: Catalog) -> None:
     filled.begin_run("ingest", [])
     assert filled.counts() == {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -125,15 +126,26 @@ def test_a_newer_database_is_refused_untouched(target: str, engine: Engine, next
         assert schema.version(connection, "it") == "0002"
 
 
-def test_a_file_of_something_else_is_refused(sqlite_target: str) -> None:
+@pytest.mark.parametrize("create", [True, False])
+def test_a_file_of_something_else_is_refused_untouched(tmp_path: Path, create: bool) -> None:
     """A GeoPackage, for example, is an SQLite file."""
-    engine = connect(parse_url(sqlite_target))
-    with engine.begin() as connection:
-        connection.execute(text("CREATE TABLE gpkg_contents (id INTEGER)"))
+    path = tmp_path / "map.gpkg"
+    other = sqlite3.connect(path)
+    other.execute("CREATE TABLE gpkg_contents (id INTEGER)")
+    other.close()
+    before = path.read_bytes()
     with pytest.raises(SchemaMismatch, match="gpkg_contents"):
-        Catalog.open(sqlite_target)
-    assert inspect(engine).get_table_names() == ["gpkg_contents"]
-    engine.dispose()
+        Catalog.open(path, create=create)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_readers_go_on_beside_a_writer(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.db"
+    Catalog.open(path).close()
+    plain = sqlite3.connect(path)
+    assert plain.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    plain.close()
 
 
 def test_a_shared_postgres_schema_is_used_unless_names_collide(postgres_target: str) -> None:
