@@ -311,7 +311,7 @@ class EdgeIndex:
         def run(plan: Plan) -> list[Scored]:
             params = engine.SearchParams(exact=True)
             if not plan.exact:
-                acorn = engine.AcornSearchParams(enable=True, max_selectivity=1.0) if plan.acorn else None
+                acorn = engine.AcornSearchParams(enable=True) if plan.acorn else None
                 params = engine.SearchParams(hnsw_ef=plan.ef, acorn=acorn)
             return held.query(engine.QueryRequest(limit=limit, query=nearest, filter=wanted, params=params))
 

@@ -263,7 +263,7 @@ class ServerIndex:
         def run(plan: Plan) -> list[Scored]:
             params = models.SearchParams(exact=True)
             if not plan.exact:
-                acorn = models.AcornSearchParams(enable=True, max_selectivity=1.0) if plan.acorn else None
+                acorn = models.AcornSearchParams(enable=True) if plan.acorn else None
                 params = models.SearchParams(hnsw_ef=plan.ef, acorn=acorn)
             return self._query(collection, checked, vector, limit, wanted, params)
 
