@@ -37,6 +37,7 @@ def read_mosaic() -> Picture:
 def write_cog(mosaic: Picture, path: Path) -> None:
     """Write the mosaic as a cloud-optimised GeoTIFF in EPSG:4326 (lossless, with overviews)."""
     import rasterio
+    from rasterio.enums import ColorInterp
     from rasterio.transform import from_bounds
 
     height, width = mosaic.shape[:2]
@@ -54,6 +55,7 @@ def write_cog(mosaic: Picture, path: Path) -> None:
     partial = path.with_suffix(".part.tif")
     with rasterio.open(partial, "w", **profile) as target:
         target.write(mosaic.transpose(2, 0, 1))
+        target.colorinterp = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
         target.update_tags(TITLE="Blue Marble Next Generation", LICENCE=LICENCE)
     partial.replace(path)
 
