@@ -33,6 +33,8 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-ur
 _IMAGE_SIDE = 720
 _MAX_PICTURES = 160
 _LONG = 420
+_WIDE, _NARROW = 700, 460
+"""Widths of the two maps in pixels, about as they are shown: their lettering keeps its size."""
 _METHODS = {
     "given": "the image carries its own coordinates",
     "stated": "as stated in the question",
@@ -222,7 +224,7 @@ def _maps(answer: Answer, pictures: Mapping[str, bytes], overview: Overview, cit
     boxes = [b for m in marks for b in ([m.footprint.bbox] if m.footprint else [BBox(*m.position, *m.position)])]
     boxes += [f.bbox for f in (outline, circle) if f is not None]
     seen = boxes + [footprint.bbox for footprint, _ in overview]
-    wide = frame_around(seen, margin=0.06, least=0.05, width=960, ratio=2.0) or WORLD
+    wide = frame_around(seen, margin=0.06, least=0.05, width=_WIDE, ratio=2.0) or WORLD
     detail = _detail_frame(answer, marks, outline, circle)
     located = [e.hit for e in answer.evidence if e.hit.footprint is not None and e.hit.id in pictures]
     tiles = [(hit.footprint, pictures[hit.id]) for hit in located if hit.footprint is not None]
@@ -234,7 +236,7 @@ def _maps(answer: Answer, pictures: Mapping[str, bytes], overview: Overview, cit
     ):
         if frame is None or (frame is detail and wide.shows(frame)):
             continue
-        drawing = Map(frame, title, images, marks, outline, target, circle)
+        drawing = Map(frame, title, images, marks, outline, target, circle, crowded=frame is wide)
         parts.append(f"<figure>{drawing.svg()}<figcaption>{title}</figcaption></figure>")
     return f'<section class="maps n{len(parts)}">{"".join(parts)}</section>'
 
@@ -256,7 +258,7 @@ def _mark(evidence: Evidence, cited: set[int]) -> Mark | None:
 def _detail_frame(
     answer: Answer, marks: Sequence[Mark], outline: Footprint | None, circle: Footprint | None
 ) -> Frame | None:
-    """A closer look: three times the located area, or else what the first cited evidence covers."""
+    """A closer look: twice the located area, or else what the first cited evidence covers."""
     if outline is not None or circle is not None:
         boxes = [f.bbox for f in (outline, circle if outline is None else None) if f is not None]
     else:
@@ -265,7 +267,7 @@ def _detail_frame(
             return None
         first = strong[0]
         boxes = [first.footprint.bbox if first.footprint else BBox(*first.position, *first.position)]
-    return frame_around(boxes, margin=1.0, least=0.02, width=640, ratio=4 / 3)
+    return frame_around(boxes, margin=0.4, least=0.02, width=_NARROW, ratio=4 / 3)
 
 
 # --- evidence -------------------------------------------------------------------------------------------------------
@@ -304,11 +306,13 @@ def _about(hit: Hit) -> list[tuple[str, str]]:
     if hit.kind == "tile":
         rows.append(("Date", format_span(scene.time if scene else None)))
         rows.append(("Sensor", scene.sensor if scene else None))
-        area = hit.match or hit.footprint
-        if area is not None:
-            size = value_text(Fact("area", geo.area_km2(area), "km2"))
-            rows.append(("Position", f"{position_text(*geo.centre(area))} · {size}"))
-        rows.append(("Match", "verified by geometry" if hit.match is not None else None))
+        if hit.footprint is not None:
+            size = value_text(Fact("area", geo.area_km2(hit.footprint), "km2"))
+            rows.append(("Position", f"{position_text(*geo.centre(hit.footprint))} · {size}"))
+        if hit.match is not None:
+            inliers = hit.scores.get("inliers")
+            agree = f", {inliers:.0f} features agree" if inliers else ""
+            rows.append(("Match", f"verified by geometry{agree}"))
         if hit.tile is not None:
             window = hit.tile.window
             text = f"columns {window.col}+{window.width}, rows {window.row}+{window.height}"
@@ -335,6 +339,13 @@ def _long_text(text: str) -> str:
 
 
 def _facts(facts: Sequence[Fact]) -> str:
+    """Ratios and measures openly; digital numbers of single bands on request."""
+    shown, raw = ([f for f in facts if (f.unit == "DN") is wanted] for wanted in (False, True))
+    more = f"<details class='more'><summary>bands</summary>{_fact_list(raw)}</details>" if raw else ""
+    return _fact_list(shown) + more
+
+
+def _fact_list(facts: Sequence[Fact]) -> str:
     rows = []
     for quantity, members in groups(facts).items():
         values = ", ".join(f"{statistic} {value_text(fact)}".strip() for statistic, fact in members)

@@ -92,6 +92,7 @@ class Map:
         outline: where the query image lies.
         target: its middle.
         circle: the error about it.
+        crowded: whether weak marks shrink to dots without a number.
     """
 
     frame: Frame
@@ -101,6 +102,7 @@ class Map:
     outline: Footprint | None = None
     target: Position | None = None
     circle: Footprint | None = None
+    crowded: bool = False
 
     def svg(self) -> str:
         """The map as an SVG element; classes are styled by the page around it."""
@@ -122,7 +124,7 @@ class Map:
             parts += [f'<path class="outline" d="{d}"/>' for d in _paths(frame, self.outline)]
         if self.target is not None:
             parts.append(_target(frame, self.target, self.outline))
-        parts += _badges(frame, self.marks)
+        parts += _badges(frame, self.marks, dots=self.crowded)
         parts += _scale_bar(frame)
         parts.append("</svg>")
         return "".join(parts)
@@ -285,7 +287,7 @@ def _largest(frame: Frame, footprint: Footprint) -> float:
     return max(frame.x(east) - frame.x(west), frame.y(south) - frame.y(north))
 
 
-def _badges(frame: Frame, marks: Sequence[Mark]) -> list[str]:
+def _badges(frame: Frame, marks: Sequence[Mark], *, dots: bool) -> list[str]:
     """Numbered marks; one that would cover another moves to the right, and a line leads back to its place."""
     taken: list[tuple[float, float]] = []
     parts = []
@@ -293,6 +295,9 @@ def _badges(frame: Frame, marks: Sequence[Mark]) -> list[str]:
         lon, lat = mark.position
         x0, y0 = frame.x(lon + frame.turn(lon)), frame.y(lat)
         if not (0 <= x0 <= frame.width and 0 <= y0 <= frame.height):
+            continue
+        if dots and not mark.strong:
+            parts.insert(0, f'<circle class="badge weak" cx="{x0:.1f}" cy="{y0:.1f}" r="3.5"/>')
             continue
         x, y = _free(x0, y0, taken, frame)
         taken.append((x, y))

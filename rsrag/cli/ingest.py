@@ -12,9 +12,12 @@ from rsrag.cli.session import Session, session
 from rsrag.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from rsrag.ingest.pipeline import IngestSummary
+    from collections.abc import Sequence
 
-_SHOWN_ERRORS = 20
+    from rsrag.ingest.pipeline import IngestSummary
+    from rsrag.types import ItemError
+
+_SHOWN_SOURCES, _SHOWN_REASONS = 20, 3
 
 
 def ingest(
@@ -90,11 +93,7 @@ def show_summary(state: Session, summary: IngestSummary) -> None:
     from rsrag.cli.text import line
 
     console = state.err if state.as_json else state.out
-    for error in summary.errors[:_SHOWN_ERRORS]:
-        shown = line(f"{error.code} ", style="yellow").append_text(line(error.source, "bold"))
-        state.err.print(shown.append_text(line(f": {error.reason}")), soft_wrap=True)
-    if len(summary.errors) > _SHOWN_ERRORS:
-        state.note(f"… and {len(summary.errors) - _SHOWN_ERRORS} more; all are in the catalogue")
+    _show_errors(state, summary.errors)
     sources = ", ".join(
         f"{count} {name}"
         for name in ("done", "skipped", "failed", "removed")
@@ -103,9 +102,24 @@ def show_summary(state: Session, summary: IngestSummary) -> None:
     tiles = f"{summary.tiles:,} tiles"
     extra = [f"{n:,} {w}" for n, w in ((summary.tiles_blank, "blank"), (summary.tiles_failed, "failed")) if n]
     tiles += f" ({', '.join(extra)})" if extra else ""
-    text = line("Sources ", "bold").append_text(line(sources))
-    text.append_text(line("  Written ", "bold"))
+    text = line("Sources ", "bold").append_text(line(sources)).append(" ")
+    text.append_text(line(" Written ", "bold"))
     text.append_text(line(f"{tiles}, {summary.places:,} places, {summary.passages:,} passages"))
-    console.print(text.append_text(line(f"  in {summary.seconds:.1f} s", "dim")))
+    console.print(text.append_text(line(f" in {summary.seconds:.1f} s", "dim")))
     if summary.interrupted or summary.exit_code == ExitCode.INTERRUPTED:
         state.note("interrupted: resume with the same command")
+
+
+def _show_errors(state: Session, errors: Sequence[ItemError]) -> None:
+    """What could not be used, by source and kind of error: the first reasons of each."""
+    from rsrag.cli.text import line
+
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for error in errors:
+        reasons.setdefault((error.source, error.code), []).append(error.reason)
+    for (source, code), found in list(reasons.items())[:_SHOWN_SOURCES]:
+        more = f"; and {len(found) - _SHOWN_REASONS} more" if len(found) > _SHOWN_REASONS else ""
+        shown = line(f"{code} ", style="yellow").append_text(line(source, "bold"))
+        state.err.print(shown.append_text(line(f": {'; '.join(found[:_SHOWN_REASONS])}{more}")), soft_wrap=True)
+    if len(reasons) > _SHOWN_SOURCES:
+        state.note(f"… and {len(reasons) - _SHOWN_SOURCES} more sources")

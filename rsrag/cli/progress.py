@@ -24,7 +24,7 @@ def progress_for(console: Console) -> Progress:
 
 
 class Bars:
-    """One bar a stage, with count, rate and remaining time. Use as a context manager, so that it leaves clean lines."""
+    """A bar for the present stage, with count, rate and remaining time. A context manager; it leaves clean lines."""
 
     def __init__(self, console: Console) -> None:
         from rich.progress import (
@@ -45,6 +45,7 @@ class Bars:
             TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[note]}", markup=False, style="dim"),
             console=console,
+            transient=True,
         )
         self._rate = Rate()
         self._task: int | None = None
@@ -70,13 +71,12 @@ class Bars:
 
     def finish(self) -> None:
         if self._task is not None:
-            self._bars.update(self._task, note="")  # type: ignore[arg-type]
-            self._bars.stop_task(self._task)  # type: ignore[arg-type]
+            self._bars.remove_task(self._task)  # type: ignore[arg-type]
             self._task = None
 
 
 class Lines:
-    """A line when a stage begins and ends, and one every ten seconds between.
+    """A line every ten seconds while there is work.
 
     Args:
         write: takes one line with its line end.
@@ -87,7 +87,7 @@ class Lines:
         self._write, self._clock = write, clock
         self._stage, self._unit = "", "items"
         self._total: int | None = None
-        self._done, self._last = 0, 0.0
+        self._done, self._last = 0, clock()
         self._rate = Rate(clock)
 
     def __enter__(self) -> Lines:
@@ -98,7 +98,7 @@ class Lines:
 
     def start(self, stage: str, total: int | None, *, done: int = 0, unit: str = "items") -> None:
         self._stage, self._unit, self._total, self._done = one_line(stage), one_line(unit), total, done
-        self._rate, self._last = Rate(self._clock), self._clock()
+        self._rate = Rate(self._clock)
 
     def advance(self, steps: int = 1, note: str | None = None) -> None:
         self._done += steps
@@ -110,8 +110,6 @@ class Lines:
             self._say(f", {left} left" if left else "")
 
     def finish(self) -> None:
-        if self._done or self._total:
-            self._say("")
         self._done, self._total = 0, None
 
     def _say(self, tail: str) -> None:

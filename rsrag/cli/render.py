@@ -44,7 +44,7 @@ def show_answer(console: Console, answer: Answer, *, verbose: bool = False) -> N
         console.print(_label("Evidence"))
     for evidence in answer.evidence:
         style = "bold cyan" if evidence.number in cited else "dim"
-        _show_hit(console, Text(f"[{evidence.number}]", style), evidence.hit, verbose=verbose)
+        _show_hit(console, f"[{evidence.number}]", style, evidence.hit, verbose=verbose)
     for warning in answer.warnings:
         console.print(line("! ", "yellow").append_text(line(warning, "yellow")))
     if verbose:
@@ -59,7 +59,7 @@ def show_hits(
     if location is not None:
         console.print(_label("Where").append_text(_location(location)))
     for number, hit in enumerate(hits, start=1):
-        _show_hit(console, Text(f"{number:>3}", "bold cyan"), hit, verbose=verbose)
+        _show_hit(console, str(number), "bold cyan", hit, verbose=verbose)
 
 
 def show_record(console: Console, title: str, rows: Iterable[tuple[str, Any]], text: str | None = None) -> None:
@@ -91,33 +91,38 @@ def _paragraph(sentences: Sequence[Sentence]) -> Text:
     return text
 
 
-def _show_hit(console: Console, mark: Text, hit: Hit, *, verbose: bool) -> None:
-    head = Text("  ").append_text(mark).append(" ").append_text(line(clipped(hit.title, 100), "bold"))
-    head.append_text(line(f"  {hit.kind}", "dim")).append(f"  {hit.score:.3f}", "green")
-    console.print(head)
+def _show_hit(console: Console, mark: str, style: str, hit: Hit, *, verbose: bool) -> None:
+    body: list[Text] = []
+    head = line(clipped(hit.title, 100), "bold").append("  ").append(hit.kind, "dim").append("  ")
+    body.append(head.append(f"{hit.score:.3f}", "green"))
     about = " · ".join(part for part in _about(hit) if part)
-    indent = (0, 0, 0, 6)
     if about:
-        console.print(Padding(line(about), indent))
+        body.append(line(about))
     if hit.passage is not None:
-        console.print(Padding(line(clipped(hit.passage.text, 320), "dim"), indent))
+        body.append(line(clipped(hit.passage.text, 320), "dim"))
     elif hit.tile is not None and hit.tile.facts:
-        console.print(Padding(line(" ".join(fact_sentences(hit.tile.facts)), "dim"), indent))
+        body.append(line(clipped(" ".join(fact_sentences(hit.tile.facts)), 240), "dim"))
     source = _source(hit)
     if source:
-        console.print(Padding(line(source, "dim italic"), indent), soft_wrap=True)
+        body.append(line(source, "dim italic"))
     if verbose:
         scores = ", ".join(f"{name} {value:.3g}" for name, value in hit.scores.items())
-        console.print(Padding(line(f"{hit.id}  {scores}", "dim"), indent))
+        body.append(line(f"{hit.id}  {scores}", "dim"))
+    table = Table.grid(padding=(0, 1))
+    table.add_column(width=5, justify="right", no_wrap=True)
+    table.add_column(overflow="fold")
+    for text in body:
+        table.add_row(Text(mark, style), text)
+        mark = ""
+    console.print(table)
 
 
 def _about(hit: Hit) -> list[str]:
     parts: list[str] = []
     if hit.kind == "tile":
         parts += [format_span(hit.scene.time if hit.scene else None), (hit.scene.sensor or "") if hit.scene else ""]
-        place = hit.match or hit.footprint
-        if place is not None:
-            parts += [position_text(*geo.centre(place)), _size(place)]
+        if hit.footprint is not None:
+            parts += [position_text(*geo.centre(hit.footprint)), _size(hit.footprint)]
         else:
             parts.append("no position")
         if hit.match is not None:

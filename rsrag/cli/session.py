@@ -91,10 +91,10 @@ class Session:
         self.err.print(line("warning: ", style="yellow").append_text(line(text)))
 
     def emit(self, value: Any) -> None:
-        """The one JSON object of a command with ``--json``. ASCII only, so nothing in it can steer a terminal."""
+        """The one JSON object of a command with ``--json``, on one line; ASCII only, so nothing steers a terminal."""
         from rsrag.cli.jsonform import plain
 
-        sys.stdout.write(json.dumps(plain(value), indent=2, allow_nan=False) + "\n")
+        sys.stdout.write(json.dumps(plain(value), allow_nan=False) + "\n")
 
     def fail(self, error: RsragError) -> None:
         """Say what went wrong and what to do about it; with ``--json`` also as the one object."""
