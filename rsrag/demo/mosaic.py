@@ -72,7 +72,7 @@ def altered_crop(mosaic: Picture, box: BBox, *, turn: float, zoom: float, blur: 
     """
     import cv2
 
-    height, width = mosaic.shape[:2]
+    width = mosaic.shape[1]
     scale = width / 360
     centre = ((box.west + 180 + box.east + 180) / 2 * scale, (90 - (box.south + box.north) / 2) * scale)
     side = round(max(box.east - box.west, box.north - box.south) * scale * zoom)

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import dataclass
-from importlib.resources import as_file, files
+from importlib.resources import files
+from json import dumps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rsrag
 from rsrag.demo.mosaic import altered_crop, read_mosaic, write_cog
 from rsrag.engine import Engine
-from rsrag.progress import Progress
+from rsrag.errors import ExitCode
+from rsrag.report import write_page
 from rsrag.types import Answer, BBox
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rsrag.ingest.summary import IngestSummary
+    from rsrag.progress import Progress
+
 TILE_SIZE, OVERLAP = 128, 0.5
+_ENOUGH = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +45,13 @@ QUESTIONS = (
         "delta", "Nile Delta", BBox(27.5, 27.0, 35.5, 33.0), 140, 2.0, 0.8, "What is this place, and how large is it?"
     ),
     DemoQuestion(
-        "island", "Madagascar", BBox(40.0, -27.5, 54.0, -10.5), 215, 0.8, 0.7, "Which island is this, and how large is it?"
+        "island",
+        "Madagascar",
+        BBox(40.0, -27.5, 54.0, -10.5),
+        215,
+        0.8,
+        0.7,
+        "Which island is this, and how large is it?",
     ),
     DemoQuestion(
         "lake", "Lake Baikal", BBox(101.0, 49.5, 112.0, 57.5), 75, 1.6, 1.0, "Which lake is this, and how deep is it?"
@@ -62,37 +78,133 @@ class DemoAnswer:
         return self.place == self.asked.place
 
 
-def prepare(workspace: Path) -> tuple[Engine, dict[str, Path]]:
-    """Workspace, mosaic and query pictures; what exists already is reused."""
-    from PIL import Image
+def run_demo(
+    workspace: Path,
+    *,
+    console: Console,
+    json: bool = False,
+    report: Path | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Run the demo and tell about it.
 
+    Args:
+        workspace: directory that is made or reused.
+        console: where the story goes.
+        json: also print one JSON object on stdout.
+        report: where the page goes; ``report.html`` in the workspace by default.
+        progress: told of the ingest's steps.
+
+    Returns:
+        0 when at least two of the three places come first, else 1.
+    """
+    start = time.perf_counter()
+    console.print("Ingesting the NASA Blue Marble mosaic and a gazetteer of places...", markup=False)
+    engine, summary = ingest_demo(workspace, progress)
+    with engine:
+        counts = engine.status()["counts"]
+        console.print(
+            f"  {counts['tiles']} tiles at several scales, {counts['places']} places, {counts['passages']} passages"
+            f" ({summary.seconds:.0f} s)\n",
+            markup=False,
+        )
+        answers = ask_demo(engine)
+        page = report or workspace / "report.html"
+        for given in answers:
+            _tell(console, given)
+        best = answers[0]
+        write_page(engine, page, best.answer, image=engine.picture(best.picture))
+    right = sum(given.right for given in answers)
+    console.print(f"{right} of {len(answers)} places recognised, {time.perf_counter() - start:.0f} s in all.")
+    _next_steps(console, workspace, best.picture, page)
+    if json:
+        sys.stdout.write(dumps(_as_json(answers, page)) + "\n")
+    return ExitCode.OK if right >= _ENOUGH else ExitCode.NOTHING
+
+
+def ingest_demo(workspace: Path, progress: Progress | None = None) -> tuple[Engine, IngestSummary]:
+    """The demo's archive; what exists already is reused. The engine is left open."""
     engine = rsrag.open(workspace, create=True, tile_size=TILE_SIZE, overlap=OVERLAP)
-    mosaic = read_mosaic()
     sources = workspace / "sources"
     sources.mkdir(exist_ok=True)
     if not (sources / "blue_marble.tif").exists():
-        write_cog(mosaic, sources / "blue_marble.tif")
-    pictures = {}
-    (workspace / "queries").mkdir(exist_ok=True)
-    for asked in QUESTIONS:
-        path = workspace / "queries" / f"{asked.name}.png"
-        crop = altered_crop(mosaic, asked.box, turn=asked.turn, zoom=asked.zoom, blur=asked.blur)
-        Image.fromarray(crop).save(path)
-        pictures[asked.name] = path
-    return engine, pictures
+        write_cog(read_mosaic(), sources / "blue_marble.tif")
+    gazetteer = (files("rsrag.demo") / "gazetteer.geojson").read_bytes()
+    if not (sources / "gazetteer.geojson").exists() or (sources / "gazetteer.geojson").read_bytes() != gazetteer:
+        (sources / "gazetteer.geojson").write_bytes(gazetteer)
+    try:
+        return engine, engine.ingest([sources], progress=progress)
+    except BaseException:
+        engine.close()
+        raise
 
 
-def run(workspace: Path, progress: Progress | None = None) -> tuple[Engine, list[DemoAnswer], Any]:
-    """Ingest and ask; returns the open engine, the answers and the summary of the ingest."""
-    engine, pictures = prepare(workspace)
-    with as_file(files("rsrag.demo") / "gazetteer.geojson") as gazetteer:
-        kept = workspace / "sources" / "gazetteer.geojson"
-        if not kept.exists():
-            kept.write_bytes(gazetteer.read_bytes())
-    summary = engine.ingest([workspace / "sources"], progress=progress)
+def ask_demo(engine: Engine) -> list[DemoAnswer]:
+    """Write the altered pictures and ask about them."""
+    from PIL import Image
+
+    mosaic = read_mosaic()
+    folder = engine.path / "queries"
+    folder.mkdir(exist_ok=True)
     answers = []
     for asked in QUESTIONS:
+        path = folder / f"{asked.name}.png"
+        crop = altered_crop(mosaic, asked.box, turn=asked.turn, zoom=asked.zoom, blur=asked.blur)
+        Image.fromarray(crop).save(path)
         start = time.perf_counter()
-        answer = engine.ask(asked.question, image=pictures[asked.name])
-        answers.append(DemoAnswer(asked, pictures[asked.name], answer, time.perf_counter() - start))
-    return engine, answers, summary
+        answer = engine.ask(asked.question, image=path)
+        answers.append(DemoAnswer(asked, path, answer, time.perf_counter() - start))
+    return answers
+
+
+def _tell(console: Console, given: DemoAnswer) -> None:
+    asked, answer = given.asked, given.answer
+    altered = f"turned by {asked.turn:g}°, at {asked.zoom:g}× its size, blurred, without coordinates"
+    console.print(f"{given.picture.name} ({altered})", markup=False, style="dim")
+    console.print(f"  Q: {asked.question}", markup=False, style="bold")
+    console.print(f"  A: {answer.text}", markup=False)
+    cited = {n for s in answer.sentences for n in s.citations}
+    for evidence in answer.evidence:
+        if evidence.number in cited:
+            hit = evidence.hit
+            about = (
+                "; ".join(hit.passage.sources)
+                if hit.passage
+                else f"tile window {tuple(hit.tile.window)}"
+                if hit.tile
+                else ""
+            )
+            console.print(f"     [{evidence.number}] {hit.title}{f': {about}' if about else ''}", markup=False)
+    if answer.location is not None:
+        where = answer.location
+        spot = f"{where.lat:.2f}, {where.lon:.2f} (by {where.method}, confidence {where.confidence:.2f})"
+        console.print(f"     located at {spot}; {given.seconds:.1f} s\n", markup=False)
+
+
+def _next_steps(console: Console, workspace: Path, picture: Path, page: Path) -> None:
+    lines = [
+        f"Page with map and evidence: {page}",
+        "Next:",
+        f'  rsrag -w {workspace} ask --image {picture} "What is this place?"',
+        f'  rsrag -w {workspace} ask "Which lake is the deepest?"',
+        f"  rsrag -w {workspace} search desert --bbox 10 15 60 35",
+        f"  rsrag -w {workspace} export tiles.geojson",
+        "  rsrag init my-archive && cd my-archive && rsrag ingest IMAGERY... --knowledge PLACES.geojson",
+    ]
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _as_json(answers: list[DemoAnswer], page: Path) -> dict[str, Any]:
+    rows = [
+        {
+            "question": given.asked.question,
+            "picture": str(given.picture),
+            "expected": given.asked.place,
+            "place": given.place,
+            "answer": given.answer.text,
+            "seconds": round(given.seconds, 3),
+        }
+        for given in answers
+    ]
+    return {"answers": rows, "right": sum(given.right for given in answers), "report": str(page)}
