@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from rsrag._version import __version__
 from rsrag.cli import archive, ask, ingest, models, show, train
 from rsrag.cli.session import Session, prepare_messages
-from rsrag.errors import ExitCode, MissingExtra, RsragError
+from rsrag.errors import ExitCode, RsragError
 
 
 class ErrorsAsExitCodes(TyperGroup):
@@ -38,7 +38,7 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help answers in half the time
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
 
@@ -93,12 +93,8 @@ app.add_typer(train.app, name="train")
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )
 def evaluate(ctx: typer.Context) -> None:
-    """Measure: place recognition and knowledge questions, with baselines beside them."""
-    try:
-        suites = import_module("rsrag.eval.cli").app
-    except ModuleNotFoundError as error:
-        raise MissingExtra("the evaluation", extra="test", package=error.name) from error
-    command = typer.main.get_command(suites)
+    """Measure retrieval and answers beside baselines."""
+    command = typer.main.get_command(import_module("rsrag.eval.cli").app)
     with command.make_context("eval", list(ctx.args), parent=ctx.parent) as inner:
         command.invoke(inner)
 

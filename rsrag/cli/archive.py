@@ -21,7 +21,7 @@ def init(
     catalog: Annotated[str | None, typer.Option(metavar="URL", help="Catalogue database; default: SQLite.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a workspace: the directory of an archive, with its settings in rsrag.toml."""
+    """Make a workspace, the directory of an archive."""
     state = session(ctx, as_json=as_json)
     from rsrag.workspace import create
 
@@ -37,7 +37,7 @@ def init(
 
 
 def status(ctx: typer.Context, as_json: AsJson = False) -> None:
-    """What the archive holds, which models filled it, and the last runs."""
+    """What the archive holds, its models and last runs."""
     state = session(ctx, as_json=as_json)
     with state.open() as engine:
         found = engine.status()
@@ -67,7 +67,10 @@ def verify(
     deep: Annotated[bool, typer.Option(help="Read every source again and compare digests.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare sources, catalogue and index; exit code 3 when they disagree."""
+    """Compare sources, catalogue and index.
+
+    Exit code 3 when they disagree; each problem says what to do.
+    """
     state = session(ctx, as_json=as_json)
     from rsrag.cli.progress import progress_for
     from rsrag.cli.text import line
@@ -106,7 +109,10 @@ def export(
     vectors: Annotated[bool, typer.Option("--vectors", help="Tiles' vectors, too (.parquet only).")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write tiles, scenes or places for a GIS: GeoJSON, GeoPackage or GeoParquet by the file's ending."""
+    """Write tiles, scenes or places for a GIS.
+
+    The file's ending decides the format: GeoJSON, GeoPackage or GeoParquet.
+    """
     state = session(ctx, as_json=as_json)
     with state.open() as engine:
         count = engine.export(path, what=what, vectors=vectors)

@@ -108,7 +108,7 @@ def ask(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Answer a question from the archive, every sentence cited.
+    """Answer a question, every sentence cited.
 
     The image may come without coordinates: it is recognised among the archive's tiles and located.
     """
@@ -177,7 +177,10 @@ def chat(
     where: Where = None,
     reader: Reader = None,
 ) -> None:
-    """Ask several questions in a row; image, place and earlier turns are remembered."""
+    """Ask several questions in a row.
+
+    Image, place and earlier turns are remembered. /image FILE, /where PLACE and /reset change them, /quit leaves.
+    """
     state = session(ctx, reader=reader)
     place = _where(where)
     with state.open() as engine:

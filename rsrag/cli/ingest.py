@@ -28,7 +28,12 @@ def ingest(
     ] = None,
     knowledge: Annotated[
         list[Path] | None,
-        typer.Option("--knowledge", "-k", help="Places or documents: GeoJSON, GeoPackage, CSV, Markdown, PDF, JSONL."),
+        typer.Option(
+            "--knowledge",
+            "-k",
+            metavar="FILE",
+            help="Places or documents: GeoJSON, GeoPackage, CSV, Markdown, PDF, JSONL.",
+        ),
     ] = None,
     collection: Annotated[
         str | None, typer.Option(help="Collection the scenes join. Default: from the source.")
@@ -40,7 +45,9 @@ def ingest(
     when: Annotated[
         str | None, typer.Option("--datetime", metavar="DATE|START/END", help="Date, where the source does not say.")
     ] = None,
-    crs: Annotated[str | None, typer.Option(help="CRS, where the source does not say, such as EPSG:32633.")] = None,
+    crs: Annotated[
+        str | None, typer.Option(metavar="CRS", help="CRS, where the source does not say, such as EPSG:32633.")
+    ] = None,
     allow_unlocated: Annotated[bool, typer.Option(help="Take images without a position, too.")] = False,
     scales: Annotated[
         str, typer.Option(metavar="auto|N,N,…", help="Scene pixels per tile pixel, such as 1,2,4.")

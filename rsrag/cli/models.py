@@ -2,38 +2,50 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rsrag.cli.options import AsJson
-from rsrag.cli.session import session
-from rsrag.errors import ExitCode, MissingExtra, ModelError, UsageError
+from rsrag.cli.session import Session, session
+from rsrag.errors import ExitCode
+
+if TYPE_CHECKING:
+    from rsrag.config import Settings
 
 app = typer.Typer(help="Models: list, check, fetch, convert.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_models(ctx: typer.Context, as_json: AsJson = False) -> None:
-    """Every model rsrag knows by name, and which profile uses it."""
+    """Every model rsrag knows by name, who uses it, whether it is here."""
     state = session(ctx, as_json=as_json)
-    from rsrag.models.registry import MODELS, PROFILES
+    from rsrag.models.registry import MODELS, PROFILES, available
 
+    settings = _settings(state)
     used = {row.name: [p for p, roles in PROFILES.items() if row.name in roles.values()] for row in MODELS}
+    here = {row.name: available(row, settings) for row in MODELS}
     if state.as_json:
-        state.emit({"models": [{**_fields(row), "profiles": used[row.name]} for row in MODELS]})
+        rows = [
+            {**asdict(row), "profiles": used[row.name], "available": here[row.name][0], "detail": here[row.name][1]}
+            for row in MODELS
+        ]
+        state.emit({"models": rows})
         return
     from rich.table import Table
 
     from rsrag.cli.text import line
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("Name", "Kind", "Vector", "Profiles", "From", "Licence"):
+    for heading in ("Name", "Kind", "Profiles", "Here", "Licence"):
         table.add_column(heading, overflow="fold")
     for row in MODELS:
-        cells = (row.kind, row.dim or "–", ", ".join(used[row.name]) or "–", row.source or "–", row.licence)
-        table.add_row(line(row.name, "cyan"), *(line(cell) for cell in cells))
+        ok, detail = here[row.name]
+        mark = line("yes" if ok else f"no: {detail}", "green" if ok else "dim")
+        cells = (line(row.kind), line(", ".join(used[row.name]) or "–"))
+        table.add_row(line(row.name, "cyan"), *cells, mark, line(row.licence, "dim"))
     state.out.print(table)
 
 
@@ -43,18 +55,15 @@ def check(
     profile: Annotated[str | None, typer.Option(help="Profile to check. Default: the workspace's, or mini.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Load the models of a profile and run each once; exit code 3 when some cannot be used, 1 when none."""
+    """Load a profile's models and run each once.
+
+    Exit code 3 when some of them cannot be used, 1 when none can.
+    """
     state = session(ctx, as_json=as_json, profile=profile)
     from rsrag.cli.models_check import check_profile
     from rsrag.cli.text import line
-    from rsrag.config import resolve
-    from rsrag.errors import WorkspaceNotFound
 
-    try:
-        folder = state.locate()
-    except WorkspaceNotFound:
-        folder = None
-    rows = check_profile(resolve(folder, state.settings).settings)
+    rows = check_profile(_settings(state))
     if state.as_json:
         state.emit({"models": rows})
     else:
@@ -69,54 +78,50 @@ def check(
 @app.command("pull")
 def pull(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(help="Name from `rsrag models list`, or a hub id.")],
+    name: Annotated[
+        str, typer.Argument(help="Name from `rsrag models list`, or hub id with revision: owner/name@commit.")
+    ],
     as_json: AsJson = False,
 ) -> None:
-    """Fetch a model from the Hugging Face hub into its cache. The only command that goes to the network for models."""
+    """Fetch a model's weights from the hub; needs offline = false."""
     state = session(ctx, as_json=as_json)
-    from rsrag.models.registry import MODELS
+    from rsrag.models.registry import pull as fetch
 
-    row = next((row for row in MODELS if row.name == name), None)
-    if row is not None and (row.source.startswith("weights/") or not row.source):
-        raise UsageError(f"{name} needs nothing from the network", hint="rsrag models check")
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError as error:
-        raise MissingExtra("the hub client", extra="models", package=error.name) from error
-    source, wanted = (row.source, row.options.get("file")) if row is not None else (name, None)
-    try:
-        folder = snapshot_download(
-            source, revision=row.revision if row else None, allow_patterns=[wanted] if wanted else None
-        )
-    except Exception as error:
-        hint = "check the name and the network; HF_HUB_OFFLINE must not be set"
-        raise ModelError(f"cannot fetch {source}: {type(error).__name__}: {error}", hint=hint) from error
+    path = fetch(name, _settings(state))
     if state.as_json:
-        state.emit({"model": name, "source": source, "path": folder})
+        state.emit({"model": name, "path": path})
     else:
-        typer.echo(folder)
+        typer.echo(path)
 
 
 @app.command("convert")
 def convert(
     ctx: typer.Context,
-    checkpoint: Annotated[
-        Path, typer.Argument(exists=True, dir_okay=False, help="Published weights: .pt, .pth, .bin.")
-    ],
-    output: Annotated[Path, typer.Argument(dir_okay=False, help="Safetensors file to write.")],
+    checkpoint: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Published weights, a .pt file.")],
+    model: Annotated[str, typer.Option(metavar="NAME", help="Whose weights they are, from `rsrag models list`.")],
+    output: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="File to write. Default: where the model is looked for.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Turn a pickled checkpoint into safetensors, reading tensors only, and print the digests of both."""
+    """Turn a pickled checkpoint into safetensors, running no code from it."""
     state = session(ctx, as_json=as_json)
-    from rsrag.models.convert import convert as run
+    from rsrag.models.registry import install
 
-    result = run(checkpoint, output)
+    made = install(model, checkpoint, output)
     if state.as_json:
-        state.emit(result)
-    else:
-        from rsrag.cli.text import line
+        state.emit(made)
+        return
+    from rsrag.cli.render import show_record
 
-        state.out.print(line(result), soft_wrap=True)
+    rows = [
+        ("architecture", made.architecture),
+        ("tensors", made.tensors),
+        ("sha256", made.sha256),
+        ("sha256 of source", made.source_sha256),
+        ("keys", made.report),
+    ]
+    show_record(state.out, str(made.path), rows)
 
 
 def demo(
@@ -124,18 +129,32 @@ def demo(
     report: Annotated[Path | None, typer.Option(dir_okay=False, help="Where the report page goes.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ingest the Blue Marble mosaic and a gazetteer, then ask about three images without coordinates.
+    """Try it: a world mosaic, a gazetteer, three questions.
 
-    Uses ./demo.rsrag unless --workspace names another directory.
+    The Blue Marble mosaic is ingested at several scales; the questions are about pictures cut from it that were turned,
+    rescaled and blurred and have no coordinates. Uses ./demo.rsrag unless --workspace names another directory.
     """
     state = session(ctx, as_json=as_json)
+    from rsrag.cli.progress import progress_for
     from rsrag.demo.run import run_demo
 
-    workspace = state.workspace or Path("demo.rsrag")
-    raise typer.Exit(run_demo(workspace, console=state.err if as_json else state.out, json=as_json, report=report))
+    console = state.err if as_json else state.out
+    with progress_for(state.err) as progress:
+        code = run_demo(
+            state.workspace or Path("demo.rsrag"), console=console, json=as_json, report=report, progress=progress
+        )
+    raise typer.Exit(code)
 
 
-def _fields(row: object) -> dict[str, object]:
-    import dataclasses
+def _settings(state: Session) -> Settings:
+    """Settings of the workspace if there is one."""
+    from rsrag.config import resolve
+    from rsrag.errors import WorkspaceNotFound
 
-    return dataclasses.asdict(row)  # type: ignore[call-overload,no-any-return]
+    try:
+        folder: Path | None = state.locate()
+    except WorkspaceNotFound:
+        if state.workspace is not None:
+            raise
+        folder = None
+    return resolve(folder, state.settings).settings

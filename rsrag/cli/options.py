@@ -13,7 +13,14 @@ if TYPE_CHECKING:
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 Image = Annotated[
     Path | None,
-    typer.Option("--image", "-i", exists=True, dir_okay=False, help="Image to ask about: GeoTIFF, PNG, JPEG, JP2."),
+    typer.Option(
+        "--image",
+        "-i",
+        exists=True,
+        dir_okay=False,
+        metavar="FILE",
+        help="Image to ask about: GeoTIFF, PNG, JPEG, JP2.",
+    ),
 ]
 Where = Annotated[
     str | None, typer.Option(metavar="PLACE|LON,LAT", help="Where it is: a place in the archive, or a position.")
@@ -38,9 +45,11 @@ Facts = Annotated[
     list[str] | None,
     typer.Option("--fact", metavar="CONDITION", help='Condition on a measured fact, such as "ndvi_mean>0.5". Repeat.'),
 ]
-Limit = Annotated[int | None, typer.Option("--limit", "--k", "-k", min=1, max=1000, help="Most results.")]
+Limit = Annotated[int | None, typer.Option("--limit", "--k", "-k", min=1, max=1000, metavar="N", help="Most results.")]
 Fusion = Annotated[str | None, typer.Option(metavar="rrf|alpha", help="How the channels become one ranking.")]
-Alpha = Annotated[float | None, typer.Option(min=0, max=1, help="Weight of the image with --fusion alpha.")]
+Alpha = Annotated[
+    float | None, typer.Option(min=0, max=1, metavar="0…1", help="Weight of the image with --fusion alpha.")
+]
 Reader = Annotated[
     str | None,
     typer.Option(metavar="NAME|PATH", help="Model that answers: extractive, endpoint, or a model directory."),

@@ -27,7 +27,7 @@ def show(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Everything known about one tile, scene, place, passage or document."""
+    """Show everything known about one thing in the archive."""
     state = session(ctx, as_json=as_json)
     with state.open() as engine:
         found = _find(engine, identity)
