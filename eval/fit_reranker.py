@@ -40,10 +40,11 @@ class Group:
 
 
 def group(ranker: LightReranker, seen: Observed) -> Group:
-    """Features and labels of one question's candidates."""
-    texts = [passage_text(h) for h in seen.hits]
+    """Features and labels of the candidates that the re-ranker saw for one question."""
+    hits = [h for h in seen.hits if "rerank" in h.scores]
+    texts = [passage_text(h) for h in hits]
     place, answer = seen.question.place, seen.question.answer
-    right = np.array([h.place is not None and fold(h.place.name) == fold(place or "") for h in seen.hits], dtype=bool)
+    right = np.array([h.place is not None and fold(h.place.name) == fold(place or "") for h in hits], dtype=bool)
     holds = np.array([same_answer(answer or "", t.partition("\n")[2]) for t in texts], dtype=bool)
     return Group(ranker.features(seen.question.text, texts), right, right & holds)
 

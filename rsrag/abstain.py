@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from rsrag.alike import WordSpace
+from rsrag.alike import WordSpace, content_words, wanted_words
 from rsrag.config import Settings
 from rsrag.errors import BadModelFile
 from rsrag.facts import fact_answers
@@ -23,7 +23,7 @@ from rsrag.sentences import SentenceScorer, candidates, read_weights
 from rsrag.types import Evidence, Hit, Location
 from rsrag.words import coverage, terms
 
-FEATURES = ("top", "margin", "dense", "agree", "known", "around", "focus", "kind")
+FEATURES = ("margin", "dense", "agree", "known", "like", "focus", "kind")
 _MODELS = Path(__file__).parent / "models" / "weights" / "mini"
 _READ = 8
 _LOOKED_AT = 60
@@ -68,10 +68,11 @@ def features(question: str, passages: Sequence[Hit], space: WordSpace) -> npt.ND
         space: vectors of words.
 
     Returns:
-        ``top``: logit of the best re-ranking score; ``margin``: by how much it exceeds that of the best other place;
-        ``dense``: best cosine within the top place; ``agree``: how many of BM25 and dense put this place first, 0
-        to 2; ``known``: share of the question's words in the passages of the top place; ``around``, ``focus``, ``kind``:
-        of the best sentence, see :meth:`rsrag.sentences.SentenceScorer.features` (``kind`` is 1 when none is asked for).
+        ``margin``: by how much the logit of the best re-ranking score exceeds that of the best other place; ``dense``:
+        best cosine within the top place; ``agree``: how many of BM25 and dense put this place first, 0 to 2;
+        ``known``: share of the question's words in the passages of the top place; ``like``: the same, counting words of
+        like meaning in part; ``focus``, ``kind``: of the best sentence, see
+        :meth:`rsrag.sentences.SentenceScorer.features` (``kind`` is 1 when none is asked for).
     """
     asked = understand(question)
     looked = list(passages[:_LOOKED_AT])
@@ -83,15 +84,16 @@ def features(question: str, passages: Sequence[Hit], space: WordSpace) -> npt.ND
     top = _logit(best.scores.get("rerank", best.score))
     margin = top - _logit(other.scores.get("rerank", other.score)) if other is not None else _LOGIT
     leaders = [max(passages, key=lambda h: h.scores.get(channel, -1.0)) for channel in ("bm25", "dense")]
-    known = {t for h in mine for t in terms(passage_text(h))}
-    around, focus, kind = _best_sentence(asked, passages, space)
+    texts = [passage_text(h) for h in mine]
+    known = {t for text in texts for t in terms(text)}
+    like = space.presence(wanted_words(asked), [w for text in texts for w in content_words(text)])
+    _, focus, kind = _best_sentence(asked, passages, space)
     figures = (
-        top,
         min(margin, _LOGIT),
         max(h.scores.get("dense", 0.0) for h in mine),
         float(sum(_group(h) == _group(best) for h in leaders)),
         coverage(asked.terms, known),
-        around,
+        float(like.mean()) if len(like) else 0.0,
         focus,
         kind,
     )

@@ -10,6 +10,7 @@ from rsrag.plain import clipped, quoted
 from rsrag.prompts.builder import Counter, approximate_tokens, render, within_budget
 from rsrag.times import format_span
 from rsrag.types import Evidence, Hit
+from rsrag.words import terms
 
 _NAME_CHARACTERS = 160
 
@@ -29,7 +30,7 @@ def evidence_text(hit: Hit) -> str:
     passage = hit.passage
     if passage is None:
         return quoted("\n".join([*lines, clipped(hit.title, _NAME_CHARACTERS)]))
-    if passage.heading and (hit.place is None or passage.heading != hit.place.name):
+    if passage.heading and not _repeats(passage.heading, hit):
         lines.append(clipped(passage.heading, _NAME_CHARACTERS))
     if passage.time is not None:
         lines.append(f"Date: {format_span(passage.time)}.")
@@ -37,6 +38,11 @@ def evidence_text(hit: Hit) -> str:
     facts = [*passage.facts, *(hit.place.facts if hit.place else ())]
     lines += [" ".join(fact_sentences(facts))] if facts else []
     return quoted("\n".join(lines))
+
+
+def _repeats(heading: str, hit: Hit) -> bool:
+    """Whether a heading says no more than the line on the place."""
+    return hit.place is not None and set(terms(heading)) <= set(terms(_place_line(hit)))
 
 
 def _place_line(hit: Hit) -> str:
