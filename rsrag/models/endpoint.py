@@ -110,6 +110,8 @@ class EndpointReader:
             except Exception as error:  # the client raises its own, httpx's and ValueError
                 if came:
                     raise self._failure(error, len(sent)) from None
+                if isinstance(error, ValueError) and "No generation chunks" in str(error):
+                    return  # LangChain's word for a stream that ends without an event: an empty answer
                 if len(sent) > 1 and _about_images(error):
                     self._one_picture = True
                     continue
@@ -152,7 +154,7 @@ class EndpointReader:
             hint = "check endpoint_url and endpoint_model"
         elif sent and _about_images(error):
             hint = "the model there may not take pictures"
-        elif status is None:
+        elif status is None and _passing(error):
             hint = "is the server running?"
         return ReaderError(f"{self.name} at {self._where} {what}: {clipped(said, 300)}", hint=hint)
 

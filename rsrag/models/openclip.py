@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -15,7 +14,7 @@ from rsrag.config import Settings
 from rsrag.errors import BadModelFile, ConfigError, MissingExtra
 from rsrag.models import architectures, weights
 from rsrag.models.base import ModelRow, Picture, Vectors
-from rsrag.models.devices import choose
+from rsrag.models.devices import LOADING, choose
 
 _log = logging.getLogger("rsrag.models")
 # Mean and standard deviation of CLIP's training pictures (Radford et al. 2021); every model of the registry uses them.
@@ -51,7 +50,6 @@ class OpenClipEncoder:
         if self._resize not in ("crop", "squash"):
             raise ConfigError(f"model {row.name}: resize is {self._resize!r}", hint="crop or squash")
         self._file = weights.one_weights_file(weights.locate(row, settings), row.options.get("file"))
-        self._lock = threading.Lock()
         self._loaded: tuple[Any, Any, Any, Any] | None = None
 
     @cached_property
@@ -93,7 +91,7 @@ class OpenClipEncoder:
 
     def _ready(self) -> tuple[Any, Any, Any, Any]:
         """Network, tokenizer, device and number format."""
-        with self._lock:
+        with LOADING:
             if self._loaded is None:
                 self._loaded = self._load()
             return self._loaded
@@ -142,11 +140,11 @@ class OpenClipEncoder:
 
     def encode_images(self, pictures: Sequence[Picture]) -> Vectors:
         """Unit vectors, float32 of shape [N, dim]; pictures may differ in size."""
+        network, _, device, dtype = self._ready()
         import torch
 
-        network, _, device, dtype = self._ready()
-        mean = torch.tensor(_MEAN, device=device).view(1, 3, 1, 1)
-        std = torch.tensor(_STD, device=device).view(1, 3, 1, 1)
+        mean = torch.tensor(_MEAN, dtype=torch.float32, device=device).view(1, 3, 1, 1)
+        std = torch.tensor(_STD, dtype=torch.float32, device=device).view(1, 3, 1, 1)
         parts: list[Vectors] = [np.zeros((0, self.dim), dtype=np.float32)]
         for start in range(0, len(pictures), _IMAGES):
             batch = np.stack([self.prepare(p) for p in pictures[start : start + _IMAGES]])
@@ -158,9 +156,9 @@ class OpenClipEncoder:
 
     def encode_words(self, texts: Sequence[str]) -> Vectors:
         """Texts as queries against image vectors: float32 of shape [N, dim], unit norm; cut at 77 tokens."""
+        network, tokenize, device, _ = self._ready()
         import torch
 
-        network, tokenize, device, _ = self._ready()
         parts: list[Vectors] = [np.zeros((0, self.dim), dtype=np.float32)]
         for start in range(0, len(texts), _TEXTS):
             with torch.inference_mode():

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError
 
 from rsrag.config import Settings
 from rsrag.errors import BadModelFile, MissingExtra, ModelError
 from rsrag.models import weights
 from rsrag.models.base import ModelRow, Vectors
-from rsrag.models.devices import choose
+from rsrag.models.devices import LOADING, choose, without_progress_bars
 
 _BATCH = 32
 # Everything else in a modules.json names code, or reads weights in other formats.
 _MODULES = {"Transformer", "Pooling", "Normalize", "Dense"}
+_CLASSIFIER = "AutoModelForSequenceClassification"
 
 
 class _Checkpoint:
@@ -32,13 +33,13 @@ class _Checkpoint:
         self.path = weights.locate(row, settings)
         if not self.path.is_dir():
             raise BadModelFile(f"model {row.name}: {self.path} is no directory of a sentence-transformers model")
-        self._lock = threading.Lock()
         self._loaded: Any = None
+        self._transformer = self.path
         self._check()
 
     def _check(self) -> None:
         where = f"model {self.row.name}: {self.path}"
-        parts = [self.path]
+        parts = []
         for module in self._modules(where):
             kind = str(module.get("type", ""))
             name = kind.rsplit(".", 1)[-1]
@@ -47,9 +48,11 @@ class _Checkpoint:
             part = (self.path / str(module.get("path", ""))).resolve()
             if not part.is_relative_to(self.path.resolve()):
                 raise BadModelFile(f"{where} names a module outside of it: {module.get('path')}")
+            if name == "Transformer":
+                self._transformer = part
             if name in ("Transformer", "Dense"):
                 parts.append(part)
-        for part in parts[1:] or parts:
+        for part in parts or [self.path]:
             if not any(part.glob("*.safetensors")):
                 raise BadModelFile(f"{where}: {part} holds no .safetensors file", hint="pickled weights are not read")
 
@@ -71,29 +74,49 @@ class _Checkpoint:
         files = [*self.path.rglob("*.safetensors"), *_configs(self.path)]
         return weights.digest(self.path, files)[:16]
 
-    def load(self, factory: Callable[[Any], Callable[..., Any]]) -> Any:
-        """The running model; ``factory`` picks the class from the imported library."""
-        with self._lock:
+    def load(self, kind: Literal["SentenceTransformer", "CrossEncoder"]) -> Any:
+        """The running model."""
+        with LOADING:
             if self._loaded is None:
-                self._loaded = self._load(factory)
+                self._loaded = self._load(kind)
             return self._loaded
 
-    def _load(self, factory: Callable[[Any], Callable[..., Any]]) -> Any:
+    def _load(self, kind: Literal["SentenceTransformer", "CrossEncoder"]) -> Any:
         try:
             import sentence_transformers
         except ImportError as error:
             raise MissingExtra(f"model {self.row.name}", extra="models", package=error.name) from error
+        import torch
+
         device, dtype = choose(self.settings)
+        # Read as float32, so that torch's default stays what other threads rely on.
+        common = {"use_safetensors": True, "dtype": torch.float32}
+        closed = {"local_files_only": True, "trust_remote_code": False}
         try:
-            return factory(sentence_transformers)(
-                str(self.path),
-                device=str(device),
-                local_files_only=True,
-                trust_remote_code=False,
-                model_kwargs={"use_safetensors": True, "dtype": dtype},
-            )
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+            with without_progress_bars():
+                self._refuse_incomplete("AutoModel" if kind == "SentenceTransformer" else _CLASSIFIER, common | closed)
+                factory = getattr(sentence_transformers, kind)
+                return factory(str(self.path), device=str(device), model_kwargs=common, **closed).to(dtype)
+        except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError) as error:
             raise BadModelFile(f"model {self.row.name}: cannot load {self.path}: {error}") from error
+
+    def _refuse_incomplete(self, auto_class: str, options: dict[str, Any]) -> None:
+        """Raise unless the file holds every tensor: transformers fills what is missing with random numbers."""
+        import transformers
+
+        _, info = getattr(transformers, auto_class).from_pretrained(
+            self._transformer,
+            device_map="meta",  # names and shapes only
+            output_loading_info=True,
+            **options,
+        )
+        # The pooling layer of BERT's own task; sentence-transformers pools token states instead.
+        missing = sorted(key for key in info["missing_keys"] if not key.startswith("pooler."))
+        if missing:
+            raise BadModelFile(
+                f"model {self.row.name}: {self._transformer} lacks {len(missing)} tensors: {', '.join(missing[:5])}",
+                hint="a text encoder is no re-ranker" if auto_class == _CLASSIFIER else None,
+            )
 
 
 def _configs(directory: Path) -> list[Path]:
@@ -135,7 +158,7 @@ class SentenceEncoder:
         return self._encode(texts, self._question_prompt)
 
     def _model(self) -> Any:
-        return self._checkpoint.load(lambda library: library.SentenceTransformer)
+        return self._checkpoint.load("SentenceTransformer")
 
     def _true_dim(self) -> int:
         model = self._model()
@@ -189,7 +212,7 @@ class CrossEncoderReranker:
         """One score in [0, 1] a passage, float32 of shape [N]."""
         if not passages:
             return np.zeros(0, dtype=np.float32)
-        model = self._checkpoint.load(lambda library: library.CrossEncoder)
+        model = self._checkpoint.load("CrossEncoder")
         if model.config.num_labels != 1:
             raise BadModelFile(f"model {self.name} has {model.config.num_labels} outputs; a re-ranker has one")
         import torch

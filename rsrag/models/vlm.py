@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
+from safetensors import SafetensorError
+
 from rsrag.config import Settings
 from rsrag.errors import BadModelFile, MissingExtra, ReaderError
 from rsrag.models import pictures, weights
 from rsrag.models.base import ModelRow, Prompt
-from rsrag.models.devices import choose
+from rsrag.models.devices import LOADING, choose, without_progress_bars
 from rsrag.models.streaming import Put, pieces
 
 _CHARACTERS_PER_TOKEN = 16
@@ -21,7 +23,7 @@ class VlmReader:
     """A chat model that sees pictures (Qwen2.5-VL, Qwen3-VL and what follows their interfaces).
 
     Weights are safetensors; code from the checkpoint is never run. Decoding is greedy: the same prompt gives the same
-    answer. One answer at a time; the next caller waits.
+    answer. One answer at a time; the next caller waits. The time limit counts from when the model is loaded.
     """
 
     def __init__(self, row: ModelRow, settings: Settings) -> None:
@@ -37,7 +39,7 @@ class VlmReader:
             raise BadModelFile(
                 f"reader {row.name}: {self._path} holds no .safetensors files", hint="pickled weights are not read"
             )
-        self._lock = threading.Lock()
+        self._busy = threading.Lock()
         self._loaded: tuple[Any, Any] | None = None
 
     @cached_property
@@ -54,18 +56,22 @@ class VlmReader:
             BadModelFile: the checkpoint cannot be loaded.
             ReaderError: the prompt is too long for the model, generation failed, or nothing came in time.
         """
+        model, processor = self._ready()
         return pieces(
-            lambda put: self._generate(prompt, put),
+            lambda put: self._generate(model, processor, prompt, put),
             name=f"reader {self.name}",
             seconds=self._settings.endpoint_timeout,
             characters=_CHARACTERS_PER_TOKEN * prompt.max_tokens,
         )
 
-    def _generate(self, prompt: Prompt, put: Put) -> None:
-        with self._lock:
+    def _ready(self) -> tuple[Any, Any]:
+        with LOADING:
             if self._loaded is None:
                 self._loaded = self._load()
-            model, processor = self._loaded
+            return self._loaded
+
+    def _generate(self, model: Any, processor: Any, prompt: Prompt, put: Put) -> None:
+        with self._busy:
             put("")
             inputs = self._inputs(prompt, model, processor)
             try:
@@ -81,10 +87,21 @@ class VlmReader:
         device, dtype = choose(self._settings)
         common = {"local_files_only": True, "trust_remote_code": False}
         try:
-            model = AutoModelForImageTextToText.from_pretrained(self._path, use_safetensors=True, dtype=dtype, **common)
-            processor = AutoProcessor.from_pretrained(self._path, **common)
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError) as error:
+            with without_progress_bars():
+                model, info = AutoModelForImageTextToText.from_pretrained(
+                    self._path, use_safetensors=True, dtype=dtype, output_loading_info=True, **common
+                )
+                processor = AutoProcessor.from_pretrained(self._path, **common)
+        except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError) as error:
             raise BadModelFile(f"reader {self.name}: cannot load {self._path}: {error}") from error
+        except ImportError as error:  # a processor that needs one more package
+            raise MissingExtra(f"reader {self.name}", extra="models", package=error.name) from error
+        if info["missing_keys"]:
+            # transformers fills what is missing with random numbers.
+            missing = sorted(info["missing_keys"])
+            raise BadModelFile(
+                f"reader {self.name}: {self._path} lacks {len(missing)} tensors: {', '.join(missing[:5])}"
+            )
         if not processor.chat_template:
             raise BadModelFile(f"reader {self.name}: {self._path} has no chat template")
         return model.to(device).eval(), processor
@@ -97,7 +114,7 @@ class VlmReader:
                 "role": "user",
                 "content": [
                     *({"type": "image", "image": image} for image in images),
-                    {"type": "text", "text": without_special(prompt.user, processor.tokenizer.all_special_tokens)},
+                    {"type": "text", "text": without_special(prompt.user, _special(processor.tokenizer))},
                 ],
             },
         ]
@@ -140,7 +157,11 @@ class VlmReader:
             )
 
 
-def without_special(text: str, special: list[str]) -> str:
+def _special(tokenizer: Any) -> set[str]:
+    return {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}
+
+
+def without_special(text: str, special: set[str]) -> str:
     """Text in which no marker of the chat template stands: a space after its first character breaks each."""
     for token in sorted(special, key=len, reverse=True):
         if len(token) > 1:

@@ -128,7 +128,7 @@ def snapshot(repository: str, revision: str | None, *, local: bool) -> Path | No
     except LocalEntryNotFoundError as error:
         if local:
             return None
-        raise ModelError(f"cannot fetch {repository}: {error}") from error
+        raise ModelError(f"cannot fetch {repository} at {revision}: {error}") from error
     except Exception as error:
         raise ModelError(f"cannot fetch {repository} at {revision}: {error}") from error
     return Path(found)
