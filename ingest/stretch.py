@@ -52,7 +52,8 @@ class Stretch:
             if self.how == "identity" and band.dtype == np.uint8:
                 picture[..., i] = band
             else:
-                scaled = (band.astype(np.float32) - channel.low) * (255.0 / (channel.high - channel.low))
+                with np.errstate(over="ignore", invalid="ignore"):  # far outside the limits: black or white
+                    scaled = (band.astype(np.float32) - channel.low) * (255.0 / (channel.high - channel.low))
                 np.nan_to_num(scaled, copy=False, nan=0.0, posinf=255.0, neginf=0.0)
                 picture[..., i] = np.clip(np.rint(scaled), 0, 255)
         if len(self.channels) == 1:
@@ -94,4 +95,4 @@ def _limits(values: npt.NDArray[Any]) -> tuple[float, float]:
         low, high = float(values.min()), float(values.max())
     # Rounded as they are recorded, so that the record reproduces the picture.
     low, high = float(f"{low:.6g}"), float(f"{high:.6g}")
-    return (low, high) if high > low else (low, low + max(1.0, abs(low) * 1e-5))
+    return (low, high) if high > low else (low, float(f"{low + max(1.0, abs(low) * 1e-4):.6g}"))

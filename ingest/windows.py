@@ -57,16 +57,18 @@ class TilePlan:
     def _stride(self, scale: int) -> int:
         return max(1, round(self.tile_size * (1 - self.overlap))) * scale
 
+    def _last(self, length: int, scale: int) -> int:
+        """Start of the last tile: whole tile pixels from the origin.
+
+        So a window read alone equals the same window cut from a larger read; less than one tile pixel is left over.
+        """
+        return max(0, (length - self.tile_size * scale) // scale * scale)
+
     def _steps(self, length: int, scale: int) -> int:
-        rest = length - self.tile_size * scale
-        return 1 if rest <= 0 else math.ceil(rest / self._stride(scale)) + 1
+        return math.ceil(self._last(length, scale) / self._stride(scale)) + 1
 
     def _spans(self, length: int, scale: int) -> list[tuple[int, int]]:
-        side = self.tile_size * scale
-        if length <= side:
-            return [(0, length)]
-        # Whole tile pixels from the origin, so that a window read alone equals the same window cut from a larger read.
-        last = (length - side) // scale * scale
+        side, last = min(length, self.tile_size * scale), self._last(length, scale)
         return [(min(i * self._stride(scale), last), side) for i in range(self._steps(length, scale))]
 
     def columns(self, scale: int) -> list[tuple[int, int]]:

@@ -151,7 +151,8 @@ def open_raster(
 
 def _open(path: Path, driver: str, level: int | None = None) -> Any:
     rasterio = _rasterio()
-    options: dict[str, Any] = {"num_threads": 2} if driver == "GTiff" else {}
+    # With several threads GDAL hands out garbage for damaged blocks after the first failed read (seen with 3.10).
+    options: dict[str, Any] = {"num_threads": 1} if driver == "GTiff" else {}
     if level is not None:
         options["overview_level"] = level
     with warnings.catch_warnings():

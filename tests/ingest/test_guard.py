@@ -79,7 +79,11 @@ _FEATURE = {"type": "Feature", "geometry": None, "properties": {}}
         ("no-suffix", _picture("PNG"), SourceType.PNG),
         ("a.geojson", json.dumps({"type": "FeatureCollection", "features": [_FEATURE]}).encode(), SourceType.GEOJSON),
         ("a.json", json.dumps(stac_item()).encode(), SourceType.STAC_ITEM),
-        ("b.json", json.dumps({"type": "FeatureCollection", "features": [stac_item()]}).encode(), SourceType.STAC_ITEMS),
+        (
+            "b.json",
+            json.dumps({"type": "FeatureCollection", "features": [stac_item()]}).encode(),
+            SourceType.STAC_ITEMS,
+        ),
         ("c.json", b'{"type": "Catalog", "stac_version": "1.1.0", "links": []}', SourceType.STAC_CATALOG),
         ("d.json", b'[{"a": 1}]', SourceType.JSON),
         ("a.jsonl", b'{"a": 1}\n{"a": 2}\n', SourceType.JSONL),
