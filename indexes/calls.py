@@ -28,7 +28,7 @@ class Retry:
     def wait(self, failures: int, asked: float | None) -> float:
         """Seconds to wait after so many failures."""
         spread = self.first_wait * 2 ** (failures - 1) * random.uniform(0.5, 1.5)
-        return min(_LONGEST_WAIT, max(spread, asked or 0.0))
+        return float(min(_LONGEST_WAIT, max(spread, asked or 0.0)))
 
 
 class Caller:

@@ -29,6 +29,9 @@ from rsrag.indexes.schema import check_id, check_name, check_vector, indexed_fie
 
 BATCH = 256
 """Points per engine call: 14 ms during which no other Python thread runs."""
+INDEX_FROM = 1000
+"""Points from which filtered payload keys get an index. Below, reading every payload takes less than 20 ms; making an
+index flushes everything, which for twenty keys takes seconds on a slow disk."""
 _PAGE = 1000
 _LOCK_FILE = ".lock"
 _SHARD = "shard"
@@ -81,6 +84,7 @@ class _Collection:
         self.shard = shard
         self.spec = manifest.spec
         self.points = manifest.points
+        self.indexed = False
         self._saved: Manifest | None = None
         self.bm25 = Bm25(manifest.spec.average_words)
 
@@ -98,7 +102,6 @@ class _Collection:
             shutil.rmtree(fresh, ignore_errors=True)
             (fresh / _SHARD).mkdir(parents=True)
             shard = engine.EdgeShard.create(str(fresh / _SHARD), config)
-            _create_field_indexes(shard, indexed_fields(spec))
             shard.flush()
             shard.close()
             write_manifest(fresh, Manifest(spec, 0))
@@ -133,6 +136,16 @@ class _Collection:
             write_manifest(self.folder, manifest)
             self._saved = manifest
 
+    def index_payload(self) -> None:
+        """Give the filtered keys that have none their index."""
+        kinds = {"keyword": engine.KeywordIndexParams, "float": engine.FloatIndexParams, "geo": engine.GeoIndexParams}
+        with _engine(f"indexing payload of {self.spec.name!r}"):
+            present = self.shard.info().payload_schema
+            for path, kind in indexed_fields(self.spec).items():
+                if path not in present:
+                    self.shard.update(engine.UpdateOperation.create_field_index(path, kinds[kind]()))
+        self.indexed = True
+
     def count(self, where: Any = None, *, exact: bool = True) -> int:
         with _engine(f"counting in {self.spec.name!r}"):
             return int(self.shard.count(engine.CountRequest(exact=exact, filter=where)))
@@ -157,31 +170,23 @@ class _Collection:
         return sorted(hits, key=lambda hit: (-hit.score, hit.id))
 
 
-def _create_field_indexes(shard: Any, fields: dict[str, str]) -> None:
-    kinds = {
-        "keyword": engine.KeywordIndexParams,
-        "float": engine.FloatIndexParams,
-        "geo": engine.GeoIndexParams,
-    }
-    for path, kind in fields.items():
-        shard.update(engine.UpdateOperation.create_field_index(path, kinds[kind]()))
-
-
 class EdgeIndex:
     """A :class:`~rsrag.indexes.base.VectorIndex` in a directory, owned by one process at a time.
 
     Args:
         path: the directory; created if need be.
         planner: when searches use the graph.
+        index_from: points from which filtered payload keys get an index.
 
     Raises:
         WorkspaceBusy: another process, or another index of this process, has it.
         IndexFailure: the directory cannot be written or locked.
     """
 
-    def __init__(self, path: Path, *, planner: Planner | None = None) -> None:
+    def __init__(self, path: Path, *, planner: Planner | None = None, index_from: int = INDEX_FROM) -> None:
         self.path = path
         self._planner = planner or Planner()
+        self._index_from = index_from
         self._open: dict[str, _Collection] = {}
         self._closed = False
         self._mutex = threading.RLock()
@@ -205,11 +210,9 @@ class EdgeIndex:
             collection = self._collection(spec.name)
             fitting = merged(collection.spec, spec)
             if fitting != collection.spec:
-                new = indexed_fields(fitting).items() - indexed_fields(collection.spec).items()
-                with _engine(f"indexing payload of {spec.name!r}"):
-                    _create_field_indexes(collection.shard, dict(new))
-                collection.spec = fitting
-                collection.flush()
+                collection.spec, collection.indexed = fitting, False
+                collection.save()
+            self._index_payload(collection)
 
     def drop(self, collection: str) -> None:
         """Remove a collection, readable or not, with everything in it."""
@@ -276,12 +279,17 @@ class EdgeIndex:
                     held.shard.update(engine.UpdateOperation.upsert_points(made))
                 held.points += len(batch) - known
                 held.save()
+            self._index_payload(held)
+
+    def _index_payload(self, held: _Collection) -> None:
+        if not held.indexed and held.points >= self._index_from:
+            held.index_payload()
 
     def delete(self, collection: str, ids: Sequence[str]) -> None:
         """Remove points. The manifest is lowered first, so that a crash in between is no false alarm."""
         with self._exclusive():
             held = self._collection(collection)
-            wanted = sorted({check_id(i) for i in ids})
+            wanted: list[Any] = sorted({check_id(i) for i in ids})
             known = self._present(held, wanted)
             if known:
                 held.points = max(0, held.points - known)
@@ -299,7 +307,7 @@ class EdgeIndex:
     ) -> list[Scored]:
         """The nearest points by cosine, exact or by graph as the planner decides."""
         held = self._collection(collection)
-        checked = check_vector(held.spec, vector, query)
+        checked: Any = check_vector(held.spec, vector, query)
         if limit < 1 or matches_nothing(where):
             return []
         wanted = build(where, _DIALECT)

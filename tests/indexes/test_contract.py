@@ -74,6 +74,10 @@ def _edge(folder: Path) -> Iterator[Engine]:
     yield Engine(lambda: open_index(folder / "index"))
 
 
+def _edge_indexed(folder: Path) -> Iterator[Engine]:
+    yield Engine(lambda: open_index(folder / "index", index_from=0))
+
+
 def _local(_: Path) -> Iterator[Engine]:
     pytest.importorskip("qdrant_client", reason="the extra qdrant is not installed")
     from qdrant_client import QdrantClient
@@ -96,7 +100,7 @@ def _live(_: Path) -> Iterator[Engine]:
     last.close()
 
 
-@pytest.fixture(params=[_edge, _local, _live], ids=["edge", "local", "live"])
+@pytest.fixture(params=[_edge, _edge_indexed, _local, _live], ids=["edge", "edge-indexed", "local", "live"])
 def engine(request: pytest.FixtureRequest, folder: Path) -> Iterator[Engine]:
     steps = request.param(folder)
     made = next(steps)

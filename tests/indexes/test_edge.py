@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,10 @@ import qdrant_edge
 
 from rsrag.errors import IndexFailure, SchemaMismatch, WorkspaceBusy
 from rsrag.indexes import edge
-from rsrag.indexes.base import CollectionSpec, Point
+from rsrag.indexes.base import CollectionSpec, IndexFilter, Point
 from rsrag.indexes.edge import EdgeIndex
 from rsrag.indexes.manifest import Manifest, read_manifest, write_manifest
+from rsrag.types import BBox
 
 SPEC = CollectionSpec("tiles", {"image": 16}, text="words", keywords=("kind",))
 posix = pytest.mark.skipif(os.name == "nt", reason="signals and forks of POSIX")
@@ -328,6 +330,43 @@ def test_the_engine_still_has_the_traps_that_are_guarded(folder: Path) -> None:
     shard.update(qdrant_edge.UpdateOperation.set_payload([one], {"n": "a"}))
     assert shard.count(qdrant_edge.CountRequest(filter=qdrant_edge.Filter(must=[both]))) == 1, "one of two conditions"
     shard.close()
+
+
+def test_filtered_keys_are_indexed_once_it_pays(folder: Path) -> None:
+    spec = CollectionSpec("tiles", {"image": 16}, keywords=("kind",), numbers=("facts.mean red",))
+    always = {f"_where.{side}" for side in ("west", "south", "east", "north", "centre")} | {"_when.start", "_when.end"}
+    where = IndexFilter(ranges={"facts.mean red": (100, 109)}, match={"kind": ["b", "c"]}, box=BBox(170, 0, -170, 9))
+
+    def has(index: EdgeIndex) -> set[str]:
+        return set(index._collection("tiles").shard.info().payload_schema)
+
+    def write(first: int, last: int) -> None:
+        eye = np.eye(16, dtype=np.float32)
+        index.upsert(
+            "tiles",
+            [
+                Point(
+                    str(uuid.UUID(int=n + 1)),
+                    {"image": eye[n % 16]},
+                    {"kind": "abc"[n % 3], "facts": {"mean red": n}},
+                    box=BBox(179, 0, -179, 9),
+                )
+                for n in range(first, last)
+            ],
+        )
+
+    index = EdgeIndex(folder)
+    index.ensure(spec)
+    write(0, edge.INDEX_FROM - 1)
+    assert has(index) == set() and index.count("tiles", where) == 7
+    write(edge.INDEX_FROM - 1, edge.INDEX_FROM)
+    assert has(index) == always | {"kind", 'facts."mean red"'} and index.count("tiles", where) == 7
+    index.close()
+    index = EdgeIndex(folder)
+    index.ensure(replace(spec, numbers=("facts.mean red", "gsd")))
+    assert has(index) == always | {"kind", 'facts."mean red"', "gsd"}
+    assert index.count("tiles", where) == 7
+    index.close()
 
 
 def test_writes_from_threads_are_put_in_order(index: EdgeIndex) -> None:
