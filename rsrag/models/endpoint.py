@@ -142,7 +142,7 @@ class EndpointReader:
         return {"extra_body": {"max_tokens": tokens}}
 
     def _failure(self, error: Exception, sent: int) -> ReaderError:
-        status = getattr(error, "status_code", None)
+        status = _status(error)
         said = without_controls(str(getattr(error, "message", "") or error))
         if self._settings.endpoint_api_key:
             said = said.replace(self._settings.endpoint_api_key, "•••")
@@ -159,8 +159,15 @@ class EndpointReader:
         return ReaderError(f"{self.name} at {self._where} {what}: {clipped(said, 300)}", hint=hint)
 
 
+def _status(error: Exception) -> int | None:
+    """HTTP status of a refusal, also of one that arrives as an event within a stream that began with 200."""
+    body = getattr(error, "body", None)
+    code = getattr(error, "status_code", None) or (body.get("code") if isinstance(body, dict) else None)
+    return code if isinstance(code, int) else None
+
+
 def _about_images(error: Exception) -> bool:
-    return getattr(error, "status_code", None) in _REFUSED and bool(_ABOUT_IMAGES.search(str(error)))
+    return _status(error) in _REFUSED and bool(_ABOUT_IMAGES.search(str(error)))
 
 
 def _passing(error: Exception) -> bool:
@@ -169,7 +176,7 @@ def _passing(error: Exception) -> bool:
 
     if isinstance(error, openai.APITimeoutError):
         return False
-    return isinstance(error, openai.APIConnectionError) or getattr(error, "status_code", None) in _BUSY
+    return isinstance(error, openai.APIConnectionError) or _status(error) in _BUSY
 
 
 def _text(content: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from chat_server import ChatServer, drops, endless, fails, hangs, keeps_alive, one_image_only, says
+from chat_server import ChatServer, drops, endless, fails, fails_within, hangs, keeps_alive, one_image_only, says
 
 from rsrag.config import Settings
 from rsrag.errors import ConfigError, DegradedResult, ReaderError
@@ -91,6 +91,14 @@ def test_a_server_that_takes_one_picture_gets_a_contact_sheet_from_then_on() -> 
         assert "".join(asked.read(pictured(1))) == "1 picture"
         (single,) = images_of(server.requests[3])
         assert single.size == (576, 768)
+
+
+def test_a_refusal_within_the_stream_is_understood_too() -> None:
+    with ChatServer(fails_within(400, "You may provide at most 1 image(s)"), says("ok")) as server:
+        assert "".join(reader(server).read(pictured(3))) == "ok"
+        assert [len(images_of(request)) for request in server.requests] == [3, 1]
+    with ChatServer(fails_within(503, "warming up"), says("ok")) as server:
+        assert "".join(reader(server).read(PROMPT)) == "ok"
 
 
 def test_a_model_without_eyes_is_told_apart() -> None:

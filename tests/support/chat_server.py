@@ -104,6 +104,16 @@ def fails(status: int, message: str) -> Reply:
     return reply
 
 
+def fails_within(status: int, message: str) -> Reply:
+    """An error as an event of a stream that began well, as vLLM sends it."""
+
+    def reply(handler: Handler, body: dict[str, Any]) -> None:
+        handler.begin_stream()
+        handler.raw(f"data: {json.dumps({'error': {'message': message, 'type': 'error', 'code': status}})}\n\n")
+
+    return reply
+
+
 def hangs(*pieces: str) -> Reply:
     """Some pieces, then silence."""
 
