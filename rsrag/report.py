@@ -175,10 +175,11 @@ def _answer(answer: Answer) -> str:
         parts.append('<p class="says">')
         for sentence in answer.sentences:
             links = "".join(f'<a class="cite" href="#e{n}">{n}</a>' for n in sentence.citations)
+            head, _, last = _text(sentence.text).rpartition(" ")
             if sentence.supported:
-                parts.append(f"{_text(sentence.text)}{links} ")
+                parts.append(f'{head} <span class="keep">{last}{links}</span> ')
             else:
-                parts.append(f'<span class="unsupported">{_text(sentence.text)}</span><em>unsupported</em>{links} ')
+                parts.append(f'<span class="unsupported">{head} {last}</span><em>unsupported</em>{links} ')
         parts.append("</p>")
     rows = []
     if answer.location is not None:

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import base64
 import html
+import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
 
 import numpy as np
 import shapely
@@ -21,6 +25,8 @@ from rsrag.types import BBox, Footprint, Position
 _STEPS = (60, 30, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 _BADGE = 11.0
 """Radius of a numbered mark, in pixels."""
+_COARSE = 12.0
+"""Maps narrower than this, in degrees, show no land: its outlines are too coarse for them."""
 _LEGIBLE = 14.0
 """Outlines smaller than this on the map, in pixels, get a ring around them."""
 
@@ -109,7 +115,9 @@ class Map:
         frame, parts = self.frame, []
         size = f"0 0 {frame.width:.0f} {frame.height:.0f}"
         parts.append(f'<svg class="map" viewBox="{size}" role="img" aria-label="{_attribute(self.title)}">')
-        parts.append(f'<rect class="sea" width="{frame.width:.0f}" height="{frame.height:.1f}"/>')
+        ground = "blank" if frame.east - frame.west < _COARSE else "sea"
+        parts.append(f'<rect class="{ground}" width="{frame.width:.0f}" height="{frame.height:.1f}"/>')
+        parts.append(_land(frame))
         parts += [_picture(frame, footprint, data) for footprint, data in self.pictures]
         parts += _graticule(frame)
         if self.circle is not None:
@@ -196,6 +204,28 @@ def data_uri(data: bytes) -> str | None:
         if data.startswith(magic):
             return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
     return None
+
+
+@lru_cache(maxsize=1)
+def _land_rings() -> tuple[np.ndarray[Any, Any], ...]:
+    """Outlines of land, each float64 [N, 2] in degrees."""
+    stored = json.loads(files("rsrag").joinpath("land.json").read_text(encoding="utf-8"))
+    return tuple(np.array(ring, dtype=np.float64).reshape(-1, 2) / 10 for ring in stored["rings"])
+
+
+def _land(frame: Frame) -> str:
+    """Coarse land, on maps so wide that it is true enough."""
+    if frame.east - frame.west < _COARSE:
+        return ""
+    paths = []
+    for ring in _land_rings():
+        for turn in (-360.0, 0.0, 360.0):
+            (west, south), (east, north) = ring.min(0).tolist(), ring.max(0).tolist()
+            beside = east + turn < frame.west or west + turn > frame.east
+            if not beside and north > frame.south and south < frame.north:
+                points = [f"{frame.x(lon + turn):.1f} {frame.y(lat):.1f}" for lon, lat in ring.tolist()]
+                paths.append("M" + "L".join(points) + "Z")
+    return f'<path class="land" d="{"".join(paths)}"/>'
 
 
 def _unwrapped(frame: Frame, footprint: Footprint) -> shapely.Geometry:
@@ -340,8 +370,9 @@ def _scale_bar(frame: Frame) -> list[str]:
     pixels = length / km_per_pixel
     label = f"{length:g} km" if length >= 1 else f"{length * 1000:g} m"
     x, y = frame.width - 14 - pixels, frame.height - 26
+    line = f"M{x:.1f} {y - 4:.1f}v4h{pixels:.1f}v-4"
     return [
-        f'<path class="bar" d="M{x:.1f} {y - 4:.1f}v4h{pixels:.1f}v-4"/>',
+        f'<path class="casing" d="{line}"/><path class="bar" d="{line}"/>',
         _tick(x + pixels / 2, y - 6, label, "middle"),
     ]
 

@@ -57,6 +57,7 @@ def root(
             "--workspace",
             "-w",
             envvar="RSRAG_WORKSPACE",
+            metavar="PATH",
             help="Directory of the archive. Default: the nearest one upwards, or ./archive.rsrag.",
         ),
     ] = None,

@@ -15,8 +15,12 @@ config_app = typer.Typer(help="Settings and where each value comes from.", no_ar
 
 def init(
     ctx: typer.Context,
-    path: Annotated[Path | None, typer.Argument(help=f"Directory to make. Default: ./{DEFAULT_WORKSPACE}.")] = None,
-    profile: Annotated[str | None, typer.Option(help="Models: mini, base, large, or a TOML file.")] = None,
+    path: Annotated[
+        Path | None, typer.Argument(metavar="PATH", help=f"Directory to make. Default: ./{DEFAULT_WORKSPACE}.")
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="Models: mini, base, large, or a TOML file.")
+    ] = None,
     index: Annotated[str | None, typer.Option(metavar="URL", help="Qdrant server; default: embedded.")] = None,
     catalog: Annotated[str | None, typer.Option(metavar="URL", help="Catalogue database; default: SQLite.")] = None,
     as_json: AsJson = False,
@@ -64,7 +68,7 @@ def _run_text(run: Any) -> str:
 
 def verify(
     ctx: typer.Context,
-    deep: Annotated[bool, typer.Option(help="Read every source again and compare digests.")] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Read every source again and compare digests.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare sources, catalogue and index.
@@ -104,7 +108,9 @@ def reindex(ctx: typer.Context, as_json: AsJson = False) -> None:
 
 def export(
     ctx: typer.Context,
-    path: Annotated[Path, typer.Argument(dir_okay=False, help="File to write: .geojson, .gpkg or .parquet.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE", dir_okay=False, help="File to write: .geojson, .gpkg or .parquet.")
+    ],
     what: Annotated[str, typer.Option(metavar="tiles|scenes|places", help="What to write.")] = "tiles",
     vectors: Annotated[bool, typer.Option("--vectors", help="Tiles' vectors, too (.parquet only).")] = False,
     as_json: AsJson = False,

@@ -39,7 +39,7 @@ _KINDS = ("all", "tile", "passage")
 
 def search(
     ctx: typer.Context,
-    text: Annotated[str | None, typer.Argument(help="Question or description.")] = None,
+    text: Annotated[str | None, typer.Argument(metavar="TEXT", help="Question or description.")] = None,
     image: Image = None,
     where: Where = None,
     bbox: Box = None,
@@ -53,7 +53,8 @@ def search(
     fusion: Fusion = None,
     alpha: Alpha = None,
     save: Annotated[
-        Path | None, typer.Option(dir_okay=False, help="Also write the results: .geojson, .gpkg or .parquet.")
+        Path | None,
+        typer.Option(metavar="FILE", dir_okay=False, help="Also write the results: .geojson, .gpkg or .parquet."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -91,7 +92,7 @@ def search(
 
 def ask(
     ctx: typer.Context,
-    question: Annotated[str, typer.Argument(help="What to find out.")],
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="What to find out.")],
     image: Image = None,
     where: Where = None,
     bbox: Box = None,
@@ -104,7 +105,8 @@ def ask(
     alpha: Alpha = None,
     reader: Reader = None,
     report: Annotated[
-        Path | None, typer.Option(dir_okay=False, help="Write a page with image, evidence and map: out.html.")
+        Path | None,
+        typer.Option(metavar="FILE", dir_okay=False, help="Write a page with image, evidence and map: out.html."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -24,7 +24,7 @@ def ingest(
     ctx: typer.Context,
     sources: Annotated[
         list[str] | None,
-        typer.Argument(help="Images, folders, STAC items or catalogues on disk. Knowledge files in folders count too."),
+        typer.Argument(metavar="SOURCES", help="Images, folders, STAC on disk. Knowledge files in folders count too."),
     ] = None,
     knowledge: Annotated[
         list[Path] | None,
@@ -36,30 +36,34 @@ def ingest(
         ),
     ] = None,
     collection: Annotated[
-        str | None, typer.Option(help="Collection the scenes join. Default: from the source.")
+        str | None, typer.Option(metavar="NAME", help="Collection the scenes join. Default: from the source.")
     ] = None,
     bands: Annotated[
         str | None, typer.Option(metavar="ROLE=N,…", help="Which band is what, such as red=4,green=3,blue=2,nir=8.")
     ] = None,
-    sensor: Annotated[str | None, typer.Option(help="Sensor, where the source does not say.")] = None,
+    sensor: Annotated[str | None, typer.Option(metavar="NAME", help="Sensor, where the source does not say.")] = None,
     when: Annotated[
         str | None, typer.Option("--datetime", metavar="DATE|START/END", help="Date, where the source does not say.")
     ] = None,
     crs: Annotated[
         str | None, typer.Option(metavar="CRS", help="CRS, where the source does not say, such as EPSG:32633.")
     ] = None,
-    allow_unlocated: Annotated[bool, typer.Option(help="Take images without a position, too.")] = False,
+    allow_unlocated: Annotated[
+        bool, typer.Option("--allow-unlocated", help="Take images without a position, too.")
+    ] = False,
     scales: Annotated[
         str, typer.Option(metavar="auto|N,N,…", help="Scene pixels per tile pixel, such as 1,2,4.")
     ] = "auto",
-    tile_size: Annotated[int | None, typer.Option(min=32, max=4096, help="Side of a tile in pixels.")] = None,
-    max_tiles: Annotated[int | None, typer.Option(min=1, help="Most tiles one scene may give.")] = None,
+    tile_size: Annotated[
+        int | None, typer.Option(metavar="N", min=32, max=4096, help="Side of a tile in pixels.")
+    ] = None,
+    max_tiles: Annotated[int | None, typer.Option(metavar="N", min=1, help="Most tiles one scene may give.")] = None,
     columns: Annotated[
         str | None, typer.Option(metavar="ROLE=COLUMN,…", help="Columns of places, such as name=site,lon=x,lat=y.")
     ] = None,
-    licence: Annotated[str | None, typer.Option(help="Licence of the sources, kept with everything from them.")] = None,
+    licence: Annotated[str | None, typer.Option(metavar="TEXT", help="Licence of the sources.")] = None,
     asset: Annotated[
-        str | None, typer.Option(help="Asset of STAC items to read. Default: the best visual one.")
+        str | None, typer.Option(metavar="KEY", help="Asset of STAC items to read. Default: the best visual one.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

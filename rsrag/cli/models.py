@@ -40,19 +40,21 @@ def list_models(ctx: typer.Context, as_json: AsJson = False) -> None:
 
     table = Table(box=None, pad_edge=False)
     for heading in ("Name", "Kind", "Profiles", "Here", "Licence"):
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", no_wrap=heading == "Name")
     for row in MODELS:
         ok, detail = here[row.name]
-        mark = line("yes" if ok else f"no: {detail}", "green" if ok else "dim")
+        where = line(detail if state.verbose else "yes" if ok else "no", "green" if ok else "dim")
         cells = (line(row.kind), line(", ".join(used[row.name]) or "–"))
-        table.add_row(line(row.name, "cyan"), *cells, mark, line(row.licence, "dim"))
+        table.add_row(line(row.name, "cyan"), *cells, where, line(row.licence, "dim"))
     state.out.print(table)
 
 
 @app.command("check")
 def check(
     ctx: typer.Context,
-    profile: Annotated[str | None, typer.Option(help="Profile to check. Default: the workspace's, or mini.")] = None,
+    profile: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="Profile to check. Default: the workspace's, or mini.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Load a profile's models and run each once.
@@ -78,9 +80,7 @@ def check(
 @app.command("pull")
 def pull(
     ctx: typer.Context,
-    name: Annotated[
-        str, typer.Argument(help="Name from `rsrag models list`, or hub id with revision: owner/name@commit.")
-    ],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name from `rsrag models list`, or owner/name@commit.")],
     as_json: AsJson = False,
 ) -> None:
     """Fetch a model's weights from the hub; needs offline = false."""
@@ -97,10 +97,13 @@ def pull(
 @app.command("convert")
 def convert(
     ctx: typer.Context,
-    checkpoint: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Published weights, a .pt file.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="Published weights, a .pt file.")
+    ],
     model: Annotated[str, typer.Option(metavar="NAME", help="Whose weights they are, from `rsrag models list`.")],
     output: Annotated[
-        Path | None, typer.Option(dir_okay=False, help="File to write. Default: where the model is looked for.")
+        Path | None,
+        typer.Option(metavar="FILE", dir_okay=False, help="File to write. Default: where the model is looked for."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -126,7 +129,9 @@ def convert(
 
 def demo(
     ctx: typer.Context,
-    report: Annotated[Path | None, typer.Option(dir_okay=False, help="Where the report page goes.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Where the report page goes.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Try it: a world mosaic, a gazetteer, three questions.

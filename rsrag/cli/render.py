@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.padding import Padding
 from rich.table import Table
@@ -35,18 +35,21 @@ def show_answer(console: Console, answer: Answer, *, verbose: bool = False) -> N
     else:
         console.print(Padding(_paragraph(answer.sentences), (0, 2)))
     console.print()
+    rows: list[tuple[str, Text]] = []
     if answer.location is not None:
-        console.print(_label("Where").append_text(_location(answer.location)))
+        rows.append(("Where", _location(answer.location)))
     if not answer.abstained:
-        console.print(_label("Confidence").append(f"{answer.confidence:.2f}"))
+        rows.append(("Confidence", Text(f"{answer.confidence:.2f}")))
+    _show_rows(console, rows)
     cited = {n for s in answer.sentences for n in s.citations}
     if answer.evidence:
-        console.print(_label("Evidence"))
+        console.print(Text("  Evidence", "cyan"))
     for evidence in answer.evidence:
-        style = "bold cyan" if evidence.number in cited else "dim"
-        _show_hit(console, f"[{evidence.number}]", style, evidence.hit, verbose=verbose)
+        used = evidence.number in cited
+        mark = Text(f"[{evidence.number}]", "bold cyan" if used else "dim")
+        _show_hit(console, mark, evidence.hit, short=bool(cited) and not used, verbose=verbose)
     for warning in answer.warnings:
-        console.print(line("! ", "yellow").append_text(line(warning, "yellow")))
+        console.print(line(f"  ! {warning}", "yellow"))
     if verbose:
         _show_provenance(console, answer)
     console.print()
@@ -57,9 +60,9 @@ def show_hits(
 ) -> None:
     """Search results, numbered."""
     if location is not None:
-        console.print(_label("Where").append_text(_location(location)))
+        _show_rows(console, [("Where", _location(location))])
     for number, hit in enumerate(hits, start=1):
-        _show_hit(console, str(number), "bold cyan", hit, verbose=verbose)
+        _show_hit(console, Text(str(number), "bold cyan"), hit, verbose=verbose)
 
 
 def show_record(console: Console, title: str, rows: Iterable[tuple[str, Any]], text: str | None = None) -> None:
@@ -91,29 +94,38 @@ def _paragraph(sentences: Sequence[Sentence]) -> Text:
     return text
 
 
-def _show_hit(console: Console, mark: str, style: str, hit: Hit, *, verbose: bool) -> None:
-    body: list[Text] = []
+def _show_hit(console: Console, mark: Text, hit: Hit, *, short: bool = False, verbose: bool = False) -> None:
+    """A hit under its number; ``short`` leaves out text, facts and source."""
     head = line(clipped(hit.title, 100), "bold").append("  ").append(hit.kind, "dim").append("  ")
-    body.append(head.append(f"{hit.score:.3f}", "green"))
-    about = " · ".join(part for part in _about(hit) if part)
-    if about:
-        body.append(line(about))
-    if hit.passage is not None:
-        body.append(line(clipped(hit.passage.text, 320), "dim"))
-    elif hit.tile is not None and hit.tile.facts:
-        body.append(line(clipped(" ".join(fact_sentences(hit.tile.facts)), 240), "dim"))
-    source = _source(hit)
-    if source:
-        body.append(line(source, "dim italic"))
+    body = [head.append(f"{hit.score:.3f}", "green")]
+    body.append(line(" · ".join(part for part in _about(hit) if part)))
+    if not short:
+        if hit.passage is not None:
+            body.append(line(clipped(hit.passage.text, 320), "dim"))
+        elif hit.tile is not None and hit.tile.facts:
+            body.append(line(clipped(" ".join(fact_sentences(hit.tile.facts)), 240), "dim"))
+        body.append(line(_source(hit), "dim italic"))
     if verbose:
         scores = ", ".join(f"{name} {value:.3g}" for name, value in hit.scores.items())
         body.append(line(f"{hit.id}  {scores}", "dim"))
+    table = _grid(5, "right")
+    for row in (text for text in body if text.plain):
+        table.add_row(mark, row)
+        mark = Text()
+    console.print(table)
+
+
+def _grid(width: int, justify: Literal["left", "right"]) -> Table:
     table = Table.grid(padding=(0, 1))
-    table.add_column(width=5, justify="right", no_wrap=True)
+    table.add_column(width=width, justify=justify, no_wrap=True)
     table.add_column(overflow="fold")
-    for text in body:
-        table.add_row(Text(mark, style), text)
-        mark = ""
+    return table
+
+
+def _show_rows(console: Console, rows: Sequence[tuple[str, Text]]) -> None:
+    table = _grid(12, "left")
+    for name, text in rows:
+        table.add_row(Text(f"  {name}", "cyan"), text)
     console.print(table)
 
 
@@ -206,12 +218,6 @@ def _size(footprint: Footprint) -> str:
 
 def _show_provenance(console: Console, answer: Answer) -> None:
     made = answer.provenance
-    console.print(_label("Made by").append_text(line(f"rsrag {made.version}, prompt {made.prompt}")))
-    for role, name in made.models.items():
-        console.print(line(f"      {role}: {name}", "dim"))
     seconds = ", ".join(f"{stage} {value * 1000:.0f} ms" for stage, value in made.seconds.items())
-    console.print(line(f"      {seconds}", "dim"))
-
-
-def _label(name: str) -> Text:
-    return Text(f"  {name:<12}", "cyan")
+    rows = [("rsrag", made.version), ("Prompt", made.prompt), *made.models.items(), ("Time", seconds)]
+    _show_rows(console, [(name, line(value, "dim")) for name, value in rows])

@@ -23,7 +23,7 @@ def show(
         str, typer.Argument(metavar="ID", help="Id of a tile, scene, place, passage or document, or a place's name.")
     ],
     save_thumbnail: Annotated[
-        Path | None, typer.Option(dir_okay=False, help="Write the tile's picture to this JPEG file.")
+        Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write the tile's picture to this JPEG file.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -26,9 +26,15 @@ def group() -> None:
 @app.command("encoder")
 def encoder(
     ctx: typer.Context,
-    config: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Settings of the run, TOML.")],
-    data: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder where the settings' paths begin.")],
-    run_dir: Annotated[Path, typer.Option(file_okay=False, help="Folder of the run: checkpoint, metrics, manifest.")],
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG", exists=True, dir_okay=False, help="Settings of the run, TOML.")
+    ],
+    data: Annotated[
+        Path, typer.Option(metavar="DIR", exists=True, file_okay=False, help="Folder where the settings' paths begin.")
+    ],
+    run_dir: Annotated[
+        Path, typer.Option(metavar="DIR", file_okay=False, help="Folder of the run: checkpoint, metrics, manifest.")
+    ],
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew instead of continuing the run.")] = False,
     as_json: AsJson = False,
 ) -> None:
