@@ -30,12 +30,7 @@ def box_around(lon: float, lat: float, km: float) -> BBox:
     south, north = lat - reach, lat + reach
     if south <= -90.0 or north >= 90.0:
         return BBox(-180.0, max(south, -90.0), 180.0, min(north, 90.0))
-    # The widest longitude is reached poleward of the centre; a sphere of the least radius errs on the safe side.
-    ratio = math.sin(math.radians(reach)) / math.cos(math.radians(lat))
-    if ratio >= 1.0:
-        return BBox(-180.0, south, 180.0, north)
-    width = math.degrees(math.asin(ratio))
+    # The widest longitude lies poleward of the centre; with no pole in reach the ratio stays below one.
+    width = math.degrees(math.asin(min(1.0, math.sin(math.radians(reach)) / math.cos(math.radians(lat)))))
     west, east = lon - width, lon + width
-    if width >= 180.0:
-        return BBox(-180.0, south, 180.0, north)
     return BBox(west + 360.0 if west < -180.0 else west, south, east - 360.0 if east > 180.0 else east, north)

@@ -84,7 +84,7 @@ def connect(url: URL) -> Engine:
     """
     common: dict[str, Any] = {"json_serializer": dumps, "json_deserializer": loads}
     if url.get_backend_name() == "sqlite":
-        # Without isolation level the driver leaves BEGIN to us, so that DDL is part of transactions too.
+        # Without isolation level the driver leaves BEGIN to us.
         arguments: dict[str, Any] = {"isolation_level": None}
         if "timeout" not in url.query:
             arguments["timeout"] = _BUSY_SECONDS

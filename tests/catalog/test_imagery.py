@@ -77,10 +77,14 @@ def test_threads_may_write_at_once(catalog: Catalog, make) -> None:
         catalog.save_scene(scene, scene.source)
         for letter in "abc":
             catalog.save_tiles(scene.id, [make.tile_row(f"tile-{number}{letter}", scene.id)])
+        if number % 2:
+            assert len(catalog.remove_source(scene.source).tiles) == 3
 
     with ThreadPoolExecutor(6) as pool:
-        list(pool.map(work, range(12)))
-    assert len(catalog.resolve_tiles([f"tile-{number}{letter}" for number in range(12) for letter in "abc"])) == 36
+        list(pool.map(work, range(30)))
+    assert sorted(catalog.tile_ids()) == sorted(
+        f"tile-{number}{letter}" for number in range(0, 30, 2) for letter in "abc"
+    )
 
 
 def test_saving_nothing(filled: Catalog) -> None:

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyproj import Geod
 
 from rsrag.catalog import Catalog, PassageRow
 from rsrag.errors import BadGeometry, CatalogError
-from rsrag.geo import distance_km, footprint_from_bbox
+from rsrag.geo import footprint_from_bbox
 from rsrag.types import BBox
 
 
@@ -99,20 +100,31 @@ def test_nearness_of_a_position_off_earth(pacific: Catalog) -> None:
         pacific.places_near(0, 95, 10)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     lon=st.floats(-180, 180),
     lat=st.floats(-90, 90),
-    away=st.tuples(st.floats(-20, 20), st.floats(-20, 20)),
-    km=st.floats(0, 3000),
+    azimuth=st.floats(0, 360),
+    km=st.floats(1, 13000),
+    part=st.sampled_from([0.5, 0.9999, 1.0001, 1.5]),
 )
-def test_nearness_misses_no_place(
-    catalog: Catalog, make, lon: float, lat: float, away: tuple[float, float], km: float
+def test_nearness_is_a_circle(
+    catalog: Catalog, make, lon: float, lat: float, azimuth: float, km: float, part: float
 ) -> None:
-    """The box that is looked through first holds everything within the distance."""
-    there = ((lon + away[0] + 540) % 360 - 180, max(-90.0, min(90.0, lat + away[1])))
-    catalog.save_places([make.place("p", lon=there[0], lat=there[1])], "/places")
-    assert bool(catalog.places_near(lon, lat, km)) == (distance_km((lon, lat), there) <= km)
+    """The box that is looked through first holds everything within the distance, in every direction."""
+    there_lon, there_lat, _ = Geod(ellps="WGS84").fwd(lon, lat, azimuth, 1000 * km * part)
+    catalog.save_places([make.place("p", lon=there_lon, lat=there_lat)], "/places")
+    assert bool(catalog.places_near(lon, lat, km)) == (part < 1)
+
+
+@pytest.mark.parametrize("lat", [0.0, 45.0, 60.0, 80.0])
+@pytest.mark.parametrize("azimuth", [0.0, 60.0, 75.0, 85.0, 89.0, 90.0, 180.0, 270.0])
+def test_nearness_at_the_edges_of_the_box(catalog: Catalog, make, lat: float, azimuth: float) -> None:
+    lon, there, _ = Geod(ellps="WGS84").fwd(0.0, lat, azimuth, 999_900)
+    catalog.save_places([make.place("p", lon=lon, lat=there)], "/places")
+    assert catalog.places_near(0.0, lat, 1000)
 
 
 # --- documents and passages -----------------------------------------------------------------------------------------
