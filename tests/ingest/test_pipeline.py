@@ -1,0 +1,228 @@
+"""Ingest as a whole: rerun, change, deletion, damage, interruption and kill -9 at any point."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import archives
+import pytest
+
+from rsrag.engine import Engine
+from rsrag.errors import UsageError
+from rsrag.progress import Silent
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return archives.sources(tmp_path / "sources")
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Any:
+    with archives.open_archive(tmp_path / "archive") as opened:
+        yield opened
+
+
+def test_everything_arrives(engine: Engine, folder: Path) -> None:
+    summary = archives.ingest(engine, folder)
+    assert summary.errors == ()
+    assert (summary.done, summary.places, summary.exit_code) == (4, 3, 0)
+    counts = engine.catalog.counts()
+    # 96 pixels: 3×3 tiles of 32 at scale 1, 2×2 at scale 2, one at scale 4 (and twice that for two scenes).
+    assert counts["tiles"] == summary.tiles == 28
+    assert engine.index.count("tiles") == counts["tiles"]
+    assert engine.index.count("passages") == counts["passages"] == summary.passages
+    dates = {s.time.start.date().isoformat() for s in engine.catalog.scenes() if s.time and s.time.start}
+    assert dates == {"2020-05-31", "2021-06-02"}
+    tile = next(iter(engine.catalog.tiles_of(engine.catalog.scenes()[0].id)))
+    facts = {f.name: (f.value, f.unit) for f in tile.facts}
+    assert facts["valid_fraction"] == (1.0, "1")
+    assert facts["area_km2"][1] == "km2"
+    assert engine.thumbnail(tile.id)
+
+
+def test_rerun_is_a_no_op(engine: Engine, folder: Path) -> None:
+    archives.ingest(engine, folder)
+    before = archives.contents(engine)
+    again = archives.ingest(engine, folder)
+    assert (again.done, again.skipped, again.tiles, again.passages, again.exit_code) == (0, 4, 0, 0, 0)
+    assert archives.contents(engine) == before
+
+
+def test_ids_do_not_depend_on_the_workspace(tmp_path: Path, folder: Path) -> None:
+    found = []
+    for name in ("one", "two"):
+        with archives.open_archive(tmp_path / name) as engine:
+            archives.ingest(engine, folder)
+            found.append(archives.contents(engine))
+    assert found[0] == found[1]
+
+
+def test_changed_source_replaces_its_tiles(engine: Engine, folder: Path) -> None:
+    archives.ingest(engine, folder)
+    old = {s.source: s.id for s in engine.catalog.scenes()}
+    target = folder / "survey_20200531.tif"
+    archives.scene(target, 7)
+    os.utime(target, ns=(time.time_ns(), time.time_ns() + 10**9))
+    summary = archives.ingest(engine, folder)
+    assert (summary.done, summary.skipped) == (1, 3)
+    new = {s.source: s.id for s in engine.catalog.scenes()}
+    assert set(new) == set(old)
+    assert new[str(target)] != old[str(target)]
+    assert engine.verify(deep=True).ok
+    assert engine.catalog.counts()["tiles"] == 28
+
+
+def test_touched_source_with_the_same_content_keeps_its_tiles(engine: Engine, folder: Path) -> None:
+    archives.ingest(engine, folder)
+    before = archives.contents(engine)
+    os.utime(folder / "survey_20200531.tif", ns=(time.time_ns(), time.time_ns() + 10**9))
+    assert archives.ingest(engine, folder).tiles == 0
+    assert archives.contents(engine) == before
+
+
+def test_deleted_source_takes_its_tiles_and_passages_along(engine: Engine, folder: Path) -> None:
+    archives.ingest(engine, folder)
+    (folder / "survey_20200531.tif").unlink()
+    (folder / "storm.md").unlink()
+    summary = archives.ingest(engine, folder)
+    assert summary.removed == 2
+    assert engine.index.count("tiles") == engine.catalog.counts()["tiles"] == 14
+    assert not any("storm" in p.text for p in engine.catalog.passages(list(engine.catalog.passage_ids())).values())
+    assert engine.verify().ok
+
+
+def test_bad_items_are_recorded_and_the_rest_goes_on(engine: Engine, folder: Path) -> None:
+    (folder / "empty.tif").touch()
+    (folder / "page.tif").write_text("<!DOCTYPE html><html><body>Not found</body></html>", encoding="utf-8")
+    (folder / "virtual.tif").write_text("<VRTDataset rasterXSize='1' rasterYSize='1'></VRTDataset>", encoding="utf-8")
+    summary = archives.ingest(engine, folder)
+    assert (summary.done, summary.failed, summary.exit_code) == (4, 3, 3)
+    codes = {Path(e.source).name: e.code for e in summary.errors}
+    assert codes == {"empty.tif": "UnreadableSource", "page.tif": "UnreadableSource", "virtual.tif": "RefusedSource"}
+    assert {Path(e.source).name for e in engine.catalog.errors()} == set(codes)
+
+
+def test_nothing_usable_is_exit_1_and_nothing_named_is_usage(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "empty.tif").touch()
+    assert engine.ingest([tmp_path / "empty.tif"]).exit_code == 1
+    with pytest.raises(UsageError):
+        engine.ingest()
+
+
+def test_other_options_make_other_tiles(engine: Engine, folder: Path) -> None:
+    archives.ingest(engine, folder)
+    summary = archives.ingest(engine, folder, scales="1")
+    assert summary.done == 2
+    assert engine.catalog.counts()["tiles"] == 18
+    assert engine.verify().ok
+
+
+def test_reindex_restores_the_index(engine: Engine, folder: Path) -> None:
+    archives.ingest(engine, folder)
+    before = archives.contents(engine)["index"]
+    engine.index.drop("tiles")
+    assert not engine.verify().ok
+    engine.reindex()
+    assert archives.contents(engine)["index"] == before
+    assert engine.verify().ok
+
+
+def test_a_rerun_repairs_what_a_crash_left_between_index_and_catalogue(engine: Engine, folder: Path) -> None:
+    archives.ingest(engine, folder)
+    before = archives.contents(engine)
+    engine.index.delete("tiles", sorted(engine.catalog.tile_ids())[:5])
+    engine.index.delete("passages", sorted(engine.catalog.passage_ids())[:2])
+    archives.ingest(engine, folder)
+    assert archives.contents(engine) == before
+
+
+class Interrupting(Silent):
+    """Presses Ctrl-C after so many steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    def advance(self, steps: int = 1, note: str | None = None) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4])
+def test_interrupted_and_resumed_equals_uninterrupted(tmp_path: Path, folder: Path, steps: int) -> None:
+    with archives.open_archive(tmp_path / "whole") as engine:
+        archives.ingest(engine, folder)
+        whole = archives.contents(engine)
+    with archives.open_archive(tmp_path / "torn") as engine:
+        torn = engine.ingest([folder], progress=Interrupting(steps))
+        assert torn.interrupted
+        assert torn.exit_code == 130
+        archives.ingest(engine, folder)
+        assert archives.contents(engine) == whole
+
+
+CHILD = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[3])
+from pathlib import Path
+import archives
+from rsrag.ingest import scenes
+from rsrag.progress import Silent
+
+scenes.BATCH, scenes._WRITE = 4, 4
+left = int(sys.argv[4])
+
+def lethal(method):
+    def call(*args, **kwargs):
+        global left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return method(*args, **kwargs)
+    return call
+
+with archives.open_archive(Path(sys.argv[1])) as engine:
+    for store, names in (
+        (engine.index, ("upsert", "delete", "flush")),
+        (engine.catalog, ("save_scene", "save_tiles", "save_places", "save_document", "save_passages",
+                          "finish_source", "remove_source", "finish_run")),
+    ):
+        for name in names:
+            object.__setattr__(store, name, lethal(getattr(store, name)))
+    archives.ingest(engine, Path(sys.argv[2]))
+print("done", flush=True)
+"""
+WRITES = 44
+"""Writes to index and catalogue that an ingest of the folder makes, a few more or less."""
+
+
+def test_kill_9_at_twenty_points_and_rerun(tmp_path: Path, folder: Path, root: Path) -> None:
+    """Nothing acknowledged is lost, and a rerun gives what an uninterrupted run gives.
+
+    Five archives are each killed four times in a row, each time before a random write, and then finished.
+    """
+    with archives.open_archive(tmp_path / "whole") as engine:
+        archives.ingest(engine, folder)
+        whole = archives.contents(engine)
+    rng = random.Random(20)
+    killed = 0
+    for number in range(5):
+        torn = tmp_path / f"torn-{number}"
+        for _ in range(4):
+            command = [sys.executable, "-c", CHILD, str(torn), str(folder), str(root / "tests" / "support")]
+            child = subprocess.run([*command, str(rng.randint(1, WRITES // 2))], capture_output=True, text=True)
+            assert child.returncode in (0, -signal.SIGKILL), child.stderr
+            killed += child.returncode == -signal.SIGKILL
+        with archives.open_archive(torn) as engine:
+            archives.ingest(engine, folder)
+            assert archives.contents(engine) == whole
+            assert engine.verify(deep=True).ok
+    assert killed >= 12
