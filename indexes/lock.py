@@ -37,7 +37,7 @@ class FileLock:
             os.close(fd)
             raise WorkspaceBusy(
                 f"{path.parent} is in use by {holder(path)}",
-                hint="an embedded index has one process at a time: end that one, or use a Qdrant server (--index)",
+                hint="an embedded index has one process at a time: end that one, or set `index` to a Qdrant server",
             ) from error
         except OSError as error:
             os.close(fd)
