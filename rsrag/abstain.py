@@ -28,6 +28,7 @@ _MODELS = Path(__file__).parent / "models" / "weights" / "mini"
 _READ = 8
 _LOOKED_AT = 60
 _LOGIT = 6.0
+_SHORT = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,8 @@ def features(question: str, passages: Sequence[Hit], space: WordSpace) -> npt.ND
     leaders = [max(passages, key=lambda h: h.scores.get(channel, -1.0)) for channel in ("bm25", "dense")]
     texts = [passage_text(h) for h in mine]
     known = {t for text in texts for t in terms(text)}
-    like = space.presence(wanted_words(asked), [w for text in texts for w in content_words(text)])
+    words = [w for text in texts for w in content_words(text)]
+    like = space.presence(wanted_words(asked), words)
     _, focus, kind = _best_sentence(asked, passages, space)
     figures = (
         min(margin, _LOGIT),
@@ -129,6 +131,20 @@ def _logit(p: float) -> float:
     return min(max(math.log(p / (1 - p)), -_LOGIT), _LOGIT)
 
 
+def names_known(asked: Question, passages: Sequence[Hit]) -> float:
+    """Share of the words of the question's names that the top place's passages have, 1 without names.
+
+    Compared by their beginnings, all but two letters and four at least: "Tunisian" is in "Tunisia".
+    """
+    wanted = {w for name in asked.names for w in content_words(name) if len(w) > 2}
+    if not wanted or not passages:
+        return 1.0
+    mine = [h for h in passages[:_LOOKED_AT] if _group(h) == _group(passages[0])]
+    words = {w for h in mine for w in content_words(passage_text(h))}
+    begins = {w[:length] for w in words for length in range(3, len(w) + 1)}
+    return sum(w[: max(min(4, len(w)), len(w) - 2)] in begins for w in wanted) / len(wanted)
+
+
 def probability(figures: npt.NDArray[np.float64], calibration: Calibration) -> float:
     """Calibrated probability for the features of one question."""
     logit = float(figures @ np.asarray(calibration.weights)) + calibration.bias
@@ -146,7 +162,9 @@ def confidence(
 ) -> float:
     """How likely the evidence holds the answer, in [0, 1].
 
-    Without an image: the calibrated probability; a question answered by a stored value counts 0.9 at least. With an
+    Without an image: the calibrated probability; a question answered by a stored value counts 0.9 at least. The
+    calibration knows long questions; one of up to five content words is multiplied by the squared share of its names
+    that the top place knows, so that "How deep is Lake Nowhere?" is not answered from another lake. With an
     image, everything hangs on whether its place was recognised: the location's confidence, times, for a question with
     words of its own, how much of it the passages of the place speak of (0.4 to 1).
 
@@ -172,6 +190,8 @@ def confidence(
     text = 0.0
     if passages:
         text = probability(features(question, passages, WordSpace.shared(settings)), Calibration.shipped())
+        if len(asked.terms) <= _SHORT:
+            text *= names_known(asked, passages) ** 2
     return max(text, 0.9) if stored else text
 
 

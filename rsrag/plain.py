@@ -8,7 +8,7 @@ import unicodedata
 _KEEP = {"\n", "\t"}
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn"}
 _BRACKETED = re.compile(r"\[\s*\d+(?:\s*[,;–-]\s*\d+)*\s*\]|【[^】]{0,40}】")
-_TAG = re.compile(r"[<＜﹤](?=[\s/|!?]*[A-Za-z_|])")
+_TAG = re.compile(r"[<＜﹤](?=[\s/|!?<＜-]*[A-Za-z_|])")
 _CHAT = re.compile(r"\[/?(?:INST|SYS)\]|<</?SYS>>|\|>", re.IGNORECASE)
 _RULE = re.compile(r"^\s*(?:-{3,}|={3,}|#{2,}|`{3,}|~{3,})\s*$", re.MULTILINE)
 _HTML = re.compile(r"</?[A-Za-z][^<>]{0,400}>|<!--.*?-->", re.DOTALL)

@@ -56,6 +56,7 @@ _QUANTITY = re.compile(
     rf"(?:[\s-]?(?P<unit>{_UNIT})(?![\w^]))?",
 )
 _ERA = re.compile(r"\b(?:bc|bce|ad|ce)\b")
+_BEFORE_CHRIST = re.compile(r"\s*(?:bc|bce)\b")
 _BEFORE_YEAR = re.compile(
     r"\b(?:in|by|since|from|until|till|to|of|year|around|about|c|ca|between|and|after|before)\.?,? $"
 )
@@ -68,7 +69,7 @@ class Quantity:
     Attributes:
         value: in the base unit of its dimension.
         dimension: length (m), area (km2), temperature (degC), share (1), speed, pressure, weight (kg), duration
-            (years), people, year, ordinal, or "" for a bare number.
+            (years), people, year (negative before Christ), ordinal, or "" for a bare number.
         start, end: where it stands in the folded text.
     """
 
@@ -99,8 +100,10 @@ def quantities(text: str) -> list[Quantity]:
         elif match["ordinal"]:
             dimension = "ordinal"
         else:
-            bare = not spelled and not match["scale"] and re.fullmatch(r"\d{3,4}", number)
+            bare = not spelled and not match["scale"] and re.fullmatch(r"\d{1,4}", number)
             dimension = "year" if bare and _is_year(folded, match, value) else ""
+            if dimension and _BEFORE_CHRIST.match(folded, match.end()):
+                value = -value
         found.append(Quantity(value, dimension, match.start(), match.end()))
     return found
 
@@ -112,8 +115,11 @@ def _follows_number(text: str, at: int) -> bool:
 def _is_year(text: str, match: re.Match[str], value: float) -> bool:
     if _ERA.search(text, max(0, match.start() - 4), match.end() + 5):
         return True
-    if len(match["number"]) == 4:
+    digits = len(match["number"])
+    if digits == 4:
         return 1000 <= value <= 2100
+    if digits < 3:
+        return False
     # Three digits are a year only where a year would stand and no noun follows ("in 827 on", not "of 600 buildings").
     stands = _BEFORE_YEAR.search(text[max(0, match.start() - 9) : match.start()]) is not None
     follows = re.match(

@@ -43,6 +43,7 @@ _HEAD_WORDS = 6
 _WHEN = re.compile(r"\bwhen\b|(?<!-)\b(?:years?|century|centuries|decade|date|period|since)\b|\bhow recent")
 _WHERE = re.compile(r"\bwhere\b|\b(?:country|place|region|continent|site|island|city|location)\b")
 _WHO = re.compile(r"\bwho(?:se|m)?\b|\b(?:king|queen|emperor|empress|architect|sculptor|dynasty|ruler|pope|artist)\b")
+_IDENTITY = re.compile(r"^(?:what|which|who)(?:'s| is| are| was| were)\b")
 _YES_NO = re.compile(r"^(?:is|are|was|were|do|does|did|has|have|had|can|could)\b")
 _DESCRIBE = re.compile(
     r"\b(?:tell (?:me|us) (?:more )?about|describe|explain|summar\w+|know about|what (?:do|can) (?:i|we|you) see"
@@ -105,7 +106,7 @@ def understand(text: str) -> Question:
         text=text,
         terms=tuple(dict.fromkeys(stem(w) for w in tokens(text) if w not in _ASKING)),
         names=_names(text),
-        asks=_asks(folded, head, dimensions),
+        asks="describe" if _IDENTITY.match(folded) and _only_names(text) else _asks(folded, head, dimensions),
         dimensions=dimensions,
         months=tuple((MONTHS.index(m[1]) + 1, int(m[2]) if m[2] else None) for m in _month_mentions(text)),
         years=tuple(dict.fromkeys(int(y) for y in _YEAR.findall(folded))),
@@ -115,6 +116,13 @@ def understand(text: str) -> Question:
 
 
 _ASKING = STOPWORDS | {"kind", "type", "sort", "image", "picture", "photo", "tile", "scene", "shown"}
+
+
+def _only_names(text: str) -> bool:
+    """Whether names are all that a question says: "What is Aachen Cathedral?"."""
+    named = {stem(w) for name in _names(text) for w in tokens(name)}
+    said = {stem(w) for w in tokens(text) if w not in _ASKING}
+    return bool(said) and said <= named
 
 
 def _head(folded: str) -> str:

@@ -74,10 +74,10 @@ class ExtractiveReader:
         return [(_in_context(found[i]), found[i].number) for i in chosen]
 
     def _describe(self, asked: Question, prompt: Prompt) -> list[Piece]:
-        pieces = _introduction(prompt)
         place = _lead_place(prompt.evidence)
         about = [e for e in prompt.evidence if place is None or (e.hit.place and e.hit.place.id == place.id)]
         found = candidates(about)
+        pieces = _introduction(prompt) if prompt.pictures or not found else []
         if found:
             scores = self._scorer().score(asked, found) if asked.terms else np.zeros(len(found))
             # Texts begin with what matters most: without a word to go by, the first sentences describe best.
