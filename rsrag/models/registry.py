@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rsrag.config import Settings
-from rsrag.errors import ConfigError, ModelError
+from rsrag.errors import ConfigError, MissingExtra, ModelError
 from rsrag.models import weights
 from rsrag.models.base import ModelRow, Profile
 
@@ -239,7 +239,7 @@ def available(row: ModelRow, settings: Settings) -> tuple[bool, str]:
 
     Nothing is loaded and no socket opened, so damaged files are found only later, at first use.
     """
-    missing = [package for package in _PACKAGES.get(row.backend, ()) if find_spec(package) is None]
+    missing = _missing(row)
     if missing:
         extra = "endpoint" if row.backend == "endpoint" else "models"
         return False, f"needs {', '.join(missing)}: pip install 'rsrag[{extra}]'"
@@ -258,6 +258,10 @@ def available(row: ModelRow, settings: Settings) -> tuple[bool, str]:
     return True, str(path)
 
 
+def _missing(row: ModelRow) -> list[str]:
+    return [package for package in _PACKAGES.get(row.backend, ()) if find_spec(package) is None]
+
+
 def pull(name: str, settings: Settings) -> Path:
     """Fetch the weights of a model from the hub, and convert them where they are published as a pickle only.
 
@@ -269,6 +273,7 @@ def pull(name: str, settings: Settings) -> Path:
         The directory in the hub's cache, or the converted file.
 
     Raises:
+        MissingExtra: what must be converted could not be.
         ModelError: offline, nothing to fetch, no revision, or the hub failed.
         BadModelFile: what came has another digest, no safetensors, or does not fit.
     """
@@ -287,6 +292,9 @@ def pull(name: str, settings: Settings) -> Path:
         raise ModelError(f"offline: {hub[0]} is not fetched", hint="set offline = false, or RSRAG_OFFLINE=false")
     published = row.options.get("file")
     if published is not None and not published.endswith(".safetensors"):
+        missing = _missing(row)
+        if missing:  # before hundreds of megabytes are fetched that could not be converted
+            raise MissingExtra("the conversion of weights", extra="models", package=missing[0])
         return install(row.name, weights.fetch_file(*hub, published)).path
     path = weights.snapshot(*hub, local=False)
     if path is None or not any(path.rglob("*.safetensors")):

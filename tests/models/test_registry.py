@@ -154,6 +154,8 @@ def test_missing_packages_are_named(home: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(registry, "find_spec", lambda name: None)
     why = registry.available(registry.find("all-minilm-l6-v2"), Settings())[1]
     assert why == "needs torch, sentence_transformers: pip install 'rsrag[models]'"
+    with pytest.raises(MissingExtra, match="conversion of weights"):
+        registry.pull("georsclip-vit-b-32", Settings(offline=False))
     assert "rsrag[endpoint]" in registry.available(registry.find("endpoint"), Settings())[1]
 
 
