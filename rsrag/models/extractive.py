@@ -13,7 +13,7 @@ from rsrag.config import Settings
 from rsrag.facts import fact_answers, position_text, tile_sentences
 from rsrag.models.base import ModelRow, Prompt
 from rsrag.questions import Question, understand
-from rsrag.sentences import Candidate, SentenceScorer, candidates, read_weights
+from rsrag.sentences import Candidate, SentenceScorer, candidates, fitting_numbers, read_weights
 from rsrag.types import Evidence, Place
 from rsrag.words import coverage, terms
 
@@ -66,7 +66,7 @@ class ExtractiveReader:
     def _answer(self, asked: Question, evidence: Sequence[Evidence]) -> list[Piece]:
         """The best sentence, and the second best if it is nearly as good."""
         found = candidates(evidence)
-        if not any(coverage(asked.terms, terms(c.text)) for c in found):
+        if not any(_touches(asked, c) for c in found):
             return []
         scores = self._scorer().score(asked, found)
         order = [int(i) for i in np.argsort(-scores, kind="stable")]
@@ -88,6 +88,14 @@ class ExtractiveReader:
         if tile is not None:
             pieces += [(s, tile.number) for s in tile_sentences(tile.hit)[:2]]
         return pieces
+
+
+def _touches(asked: Question, one: Candidate) -> bool:
+    """Whether a sentence shares a word with the question, or gives the kind of number asked for of "it"."""
+    name = one.place.name if one.place is not None else ""
+    if coverage(asked.terms, terms(f"{name} {one.text}")):
+        return True
+    return not asked.names and bool(fitting_numbers(asked, one.text, set()))
 
 
 def _with_citation(text: str, number: int) -> str:

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from evidence import DESERT, DESERT_TEXT, LAKE, LAKE_TEXT, passage_hit, tile_hit
+
+from rsrag.abstain import FEATURES, Calibration, confidence, features, names_known, probability, should_abstain, why
+from rsrag.alike import WordSpace
+from rsrag.config import Settings
+from rsrag.errors import BadModelFile
+from rsrag.questions import understand
+from rsrag.types import Hit, Location
+
+SETTINGS = Settings()
+
+
+def hits(rerank: tuple[float, float]) -> tuple[Hit, ...]:
+    strong = {"bm25": 12.0, "dense": 0.7, "rerank": rerank[0]}
+    weak = {"bm25": 2.0, "dense": 0.3, "rerank": rerank[1]}
+    return (
+        passage_hit("a", LAKE_TEXT, LAKE, rerank[0], scores=strong),
+        passage_hit("b", DESERT_TEXT, DESERT, rerank[1], scores=weak),
+    )
+
+
+GOOD = hits((0.99, 0.05))
+POOR = hits((0.2, 0.19))
+
+
+def test_good_evidence_is_trusted_and_missing_evidence_is_not() -> None:
+    good = confidence("How deep was Lake Chad in 1972?", GOOD, SETTINGS)
+    poor = confidence("Which opera house staged the first performance of Aida?", POOR, SETTINGS)
+    assert good > 0.8 and not should_abstain(good)
+    assert poor < good and should_abstain(poor)
+
+
+def test_nothing_found_is_no_confidence() -> None:
+    assert confidence("How deep is it?", (), SETTINGS) == 0.0
+    assert features("q", (), WordSpace.shared(SETTINGS)).tolist() == [0.0] * len(FEATURES)
+
+
+def test_features_measure_what_they_say() -> None:
+    space = WordSpace.shared(SETTINGS)
+    figures = dict(zip(FEATURES, features("How deep was Lake Chad?", GOOD, space), strict=True))
+    assert figures["margin"] == pytest.approx(6.0)
+    assert figures["dense"] == 0.7 and figures["agree"] == 2.0
+    assert figures["known"] == 1.0 and figures["like"] == 1.0 and figures["kind"] == 1.0
+    other = dict(zip(FEATURES, features("How heavy was Lake Chad?", POOR, space), strict=True))
+    assert other["kind"] == 0.0 and other["margin"] < 0.1 and other["known"] < 1.0
+
+
+def test_a_short_question_with_an_unknown_name_is_declined() -> None:
+    known = confidence("How deep was Lake Chad?", GOOD, SETTINGS)
+    unknown = confidence("How deep was Lake Vostok?", GOOD, SETTINGS)
+    assert unknown < known / 2
+    assert names_known(understand("How deep was Lake Vostok?"), GOOD) == 0.5
+    assert names_known(understand("How deep is the Chadian lake?"), GOOD) == 1.0
+    assert names_known(understand("How deep is the lake?"), GOOD) == 1.0
+
+
+def test_a_stored_value_answers_for_itself() -> None:
+    assert confidence("What is the NDVI of the tile?", (), SETTINGS, tiles=[tile_hit()]) >= 0.9
+
+
+def test_with_an_image_everything_hangs_on_recognising_its_place() -> None:
+    def ask(question: str, value: float) -> float:
+        location = Location(14.0, 13.0, "geometry", value, 1.0)
+        return confidence(question, GOOD, SETTINGS, tiles=[tile_hit()], location=location, image=True)
+
+    assert ask("What is this?", 0.9) == 0.9
+    assert ask("What is this?", 0.1) == 0.1
+    assert ask("What is the NDVI here?", 0.3) == 0.3
+    assert 0.36 <= ask("How deep is this lake?", 0.9) <= 0.9
+    assert ask("How deep is this lake?", 0.9) > ask("How heavy is this temple?", 0.9)
+    assert confidence("What is this?", GOOD, SETTINGS, tiles=[tile_hit()], image=True) == 0.0
+
+
+def test_the_shipped_calibration_says_how_it_was_made() -> None:
+    stored = json.loads((Path(__file__).parents[1] / "rsrag/models/weights/mini/abstention.json").read_text())
+    assert set(stored["weights"]) == set(FEATURES)
+    assert stored["figures"]["test"]["abstention_recall"] > 0.5
+    assert 0 < Calibration.shipped().threshold < 1
+
+
+def test_probability_is_a_logistic_function() -> None:
+    calibration = Calibration((1.0,) * len(FEATURES), -2.0, 0.5)
+    assert probability(np.zeros(len(FEATURES)), calibration) == pytest.approx(1 / (1 + np.e**2))
+    assert probability(np.full(len(FEATURES), 1e6), calibration) == pytest.approx(1.0)
+
+
+def test_an_abstention_names_the_nearest_miss() -> None:
+    assert "Lake Chad, Namib" in why(POOR)
+    assert "nothing" in why(())
+
+
+def test_a_damaged_calibration_is_a_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "abstention.json"
+    path.write_text("{}")
+    with pytest.raises(BadModelFile, match="calibration"):
+        Calibration.read(path)
