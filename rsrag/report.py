@@ -10,6 +10,7 @@ import html
 import io
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,7 +110,8 @@ def write_report(
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
 
 
 def render(answer: Answer, *, image: QueryImage | None = None, thumbnails: Thumbnails, overview: Overview = ()) -> str:

@@ -49,7 +49,7 @@ class Frame:
     def stretch(self) -> float:
         """How much longer a degree of latitude is drawn than one of longitude."""
         whole = self.east - self.west >= 180
-        return 1.0 if whole else 1 / max(math.cos(math.radians((self.south + self.north) / 2)), 0.05)
+        return 1.0 if whole else 1 / _shrink((self.south + self.north) / 2)
 
     @property
     def height(self) -> float:
@@ -161,17 +161,22 @@ def frame_around(boxes: Iterable[BBox], *, margin: float, least: float, width: f
     south, north = min(b.south for b in found), max(b.north for b in found)
     if east - west > 180 or north - south > 90:
         return Frame(-180, -90, 180, 90, width)
-    lat = max(-80.0, min(80.0, (south + north) / 2))
-    shrink = math.cos(math.radians(lat))
+    lat = (south + north) / 2
+    shrink = _shrink(lat)
     high = max((north - south) * (1 + 2 * margin), least, (east - west) * (1 + 2 * margin) * shrink / ratio)
     if high >= 120:
         return Frame(-180, -90, 180, 90, width)
     south, north = _inside(lat - high / 2, lat + high / 2)
-    wide = min(360.0, (north - south) * ratio / math.cos(math.radians((south + north) / 2)))
+    wide = min(360.0, (north - south) * ratio / _shrink((south + north) / 2))
     if wide >= 180:
         return Frame(-180, -90, 180, 90, width)
     middle = (west + east) / 2
     return Frame(middle - wide / 2, south, middle + wide / 2, north, width)
+
+
+def _shrink(lat: float) -> float:
+    """How much shorter a degree of longitude is than one of latitude; bounded near the poles."""
+    return max(math.cos(math.radians(lat)), 0.05)
 
 
 def _inside(south: float, north: float) -> tuple[float, float]:
@@ -183,7 +188,8 @@ def _inside(south: float, north: float) -> tuple[float, float]:
 def _span(ranges: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """The shortest range of longitudes that holds all ranges, going round the Earth where that is shorter."""
     ordered = sorted(((w % 360), (w % 360) + (e - w)) for w, e in ranges)
-    best, start, reach = -1.0, 0.0, ordered[0][1]
+    best, start = -1.0, 0.0
+    reach = max(ordered[0][1], max(east for _, east in ordered) - 360)
     for west, east in [*ordered[1:], (ordered[0][0] + 360, 0.0)]:
         if west - reach > best:
             best, start = west - reach, west
@@ -258,20 +264,26 @@ def _picture(frame: Frame, footprint: Footprint, data: bytes) -> str:
     apart = east < frame.west or west > frame.east or north < frame.south or south > frame.north
     if uri is None or apart or east <= west or north <= south:
         return ""
-    corners = shapely.get_coordinates(outline)
-    size = np.array([east - west, north - south])
-
-    def corner(lon: float, lat: float) -> tuple[float, float]:
-        x, y = corners[np.argmin((np.abs(corners - [lon, lat]) / size).sum(1))]
-        return frame.x(x), frame.y(y)
-
-    (x0, y0), (x1, y1), (x2, y2) = corner(west, north), corner(east, north), corner(west, south)
+    (x0, y0), (x2, y2), _, (x1, y1) = [(frame.x(x), frame.y(y)) for x, y in _corners(outline)]
     matrix = " ".join(f"{v:.4f}" for v in (x1 - x0, y1 - y0, x2 - x0, y2 - y0, x0, y0))
     # Neighbours overlap by a hair, so that no seam shines through.
     return (
         f'<image transform="matrix({matrix})" x="-.002" y="-.002" width="1.004" height="1.004" '
         f'preserveAspectRatio="none" href="{uri}"/>'
     )
+
+
+def _corners(outline: shapely.Geometry) -> list[list[float]]:
+    """North-west, south-west, south-east and north-east corner of a four-sided outline; of its box for other shapes."""
+    west, south, east, north = outline.bounds
+    size = np.array([east - west, north - south])
+    box = np.array([[west, north], [west, south], [east, south], [east, north]])
+    hull = shapely.convex_hull(outline).simplify(0.02 * float(size.max()))
+    found = shapely.get_coordinates(shapely.orient_polygons(hull))[:-1]
+    if len(found) != 4:
+        return box.tolist()
+    turned = [np.roll(found, -k, axis=0) for k in range(4)]
+    return min(turned, key=lambda corners: float((np.abs(corners - box) / size).sum())).tolist()
 
 
 def _graticule(frame: Frame) -> list[str]:

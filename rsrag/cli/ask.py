@@ -60,7 +60,7 @@ def search(
 ) -> None:
     """Find tiles and passages, best first.
 
-    Give words, an image, a place, filters, or several of them. With filters alone the newest matching tiles are shown.
+    Give words, an image, a place, filters, or several of them. With filters alone, matching tiles are listed, the widest first.
     """
     state = session(ctx, as_json=as_json, fusion=fusion, alpha=alpha)
     if kind not in _KINDS:
