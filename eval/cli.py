@@ -17,7 +17,7 @@ _LISTS = ("--archive", "--queries", "--passages")
 
 
 class TakesLists(TyperCommand):
-    """Lets an option be followed by several values: ``--archive a.tif b.tif`` is ``--archive a.tif --archive b.tif``."""
+    """Several values after one option: ``--archive a.tif b.tif`` is ``--archive a.tif --archive b.tif``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         expanded: list[str] = []

@@ -1,0 +1,175 @@
+"""The engine over a tiny real archive: search, ask, chat, filters, status, workspaces."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import archives
+import numpy as np
+import pytest
+
+import rsrag
+from rsrag import geo
+from rsrag.engine import Engine
+from rsrag.errors import ConfigError, ModelMismatch, UsageError, WorkspaceBusy, WorkspaceNotFound
+from rsrag.times import parse_span
+from rsrag.types import BBox, Filters, QueryImage
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("archive")
+    with archives.open_archive(folder / "archive") as engine:
+        assert archives.ingest(engine, archives.sources(folder / "sources")).exit_code == 0
+    return folder
+
+
+@pytest.fixture
+def engine(archive: Path) -> Iterator[Engine]:
+    with rsrag.open(archive / "archive") as opened:
+        yield opened
+
+
+def crop(archive: Path, name: str = "survey_20200531.tif") -> np.ndarray:
+    import rasterio
+
+    with rasterio.open(archive / "sources" / name) as source:
+        return np.ascontiguousarray(source.read()[:, 8:72, 8:72].transpose(1, 2, 0))
+
+
+def test_a_question_is_answered_with_a_citation(engine: Engine) -> None:
+    answer = engine.ask("How deep is Blue Lagoon?")
+    assert not answer.abstained
+    assert "12 m" in answer.text
+    first = answer.sentences[0]
+    assert first.citations
+    cited = next(e for e in answer.evidence if e.number == first.citations[0])
+    assert "12 m deep" in cited.text
+    assert set(answer.provenance.models) == {"image", "text", "reranker", "reader"}
+
+
+def test_what_the_archive_does_not_hold_is_declined(engine: Engine) -> None:
+    answer = engine.ask("Who won the football world cup in 2014?")
+    assert answer.abstained
+    assert answer.sentences == ()
+    assert answer.reason
+    assert answer.text == answer.reason
+
+
+def test_an_unlocated_image_finds_its_place(engine: Engine, archive: Path) -> None:
+    turned = np.ascontiguousarray(np.rot90(crop(archive)))
+    found = engine.retrieve("What is this place?", image=turned)
+    assert found.location is not None
+    assert found.location.method == "geometry"
+    truth = geo.footprint_from_bbox(BBox(3.032, 46 - 72 * 0.004, 3.288, 46 - 8 * 0.004))
+    assert found.location.footprint is not None
+    assert geo.iou(found.location.footprint, truth) > 0.9
+    answer = engine.ask("What is this place?", image=turned)
+    assert answer.location == found.location
+    assert not answer.abstained
+
+
+def test_filters_by_box_and_date(engine: Engine) -> None:
+    east = Filters(bbox=BBox(3.45, 45.6, 3.55, 46.0))
+    hits = engine.search("fields", filters=east, kind="tile", limit=50)
+    assert hits
+    assert all(
+        h.footprint and geo.intersects(h.footprint, geo.footprint_from_bbox(east.bbox)) for h in hits if east.bbox
+    )
+    assert {h.scene.source.rsplit("/", 1)[-1] for h in hits if h.scene} == {"survey_20210602.tif"}
+    dated = engine.search("fields", filters=Filters(when=parse_span("2020")), kind="tile", limit=50)
+    assert {h.scene.source.rsplit("/", 1)[-1] for h in dated if h.scene} == {"survey_20200531.tif"}
+    assert engine.search("fields", filters=Filters(when=parse_span("1999")), kind="tile") == []
+
+
+def test_filters_alone_list_tiles(engine: Engine) -> None:
+    hits = engine.search(filters=Filters(when=parse_span("2021")), kind="tile", limit=3)
+    assert len(hits) == 3
+    assert all(h.scene and "20210602" in h.scene.source for h in hits)
+    with pytest.raises(UsageError):
+        engine.search()
+
+
+def test_where_brings_the_place(engine: Engine) -> None:
+    hits = engine.search("What is here?", where="Green Wood", kind="passage")
+    assert hits[0].place is not None
+    assert hits[0].place.name == "Green Wood"
+    by_position = engine.search("What is here?", where=(3.25, 45.85), kind="passage")
+    assert by_position[0].place is not None
+    assert by_position[0].place.name == "Green Wood"
+    unknown = engine.retrieve("What is here?", where="Atlantis")
+    assert any("Atlantis" in w for w in unknown.warnings)
+
+
+def test_alpha_fusion_is_a_setting(archive: Path) -> None:
+    with rsrag.open(archive / "archive", fusion="alpha", alpha=0.0) as engine:
+        hits = engine.search("sandstone quarry", kind="passage")
+        assert hits
+        assert hits[0].score == pytest.approx(hits[0].scores["text"])
+
+
+def test_chat_remembers_the_image(engine: Engine, archive: Path) -> None:
+    chat = engine.chat()
+    first = chat.ask("What is this place?", image=crop(archive))
+    second = chat.ask("Where does it lie?")
+    assert first.location == second.location
+    chat.reset()
+    assert chat.turns == []
+
+
+def test_status_counts(engine: Engine) -> None:
+    status = engine.status()
+    assert status["counts"]["tiles"] == status["indexed"]["tiles"] == 28
+    assert status["models"]["image"].startswith("mini-image:")
+
+
+def test_a_located_query_image_uses_its_own_footprint(engine: Engine, archive: Path) -> None:
+    found = engine.retrieve("What is here?", image=archive / "sources" / "survey_20210602.tif")
+    assert found.location is not None
+    assert found.location.method == "given"
+    assert found.tiles[0].scene is not None
+    assert "20210602" in found.tiles[0].scene.source
+
+
+def test_an_empty_archive_declines(tmp_path: Path) -> None:
+    with archives.open_archive(tmp_path / "empty") as engine:
+        answer = engine.ask("What is the deepest lake?")
+        assert answer.abstained
+        picture = QueryImage(np.zeros((64, 64, 3), np.uint8), "black")
+        assert engine.ask("What is this?", image=picture).abstained
+
+
+def test_workspaces_that_are_not_there_or_busy(tmp_path: Path, engine: Engine, archive: Path) -> None:
+    with pytest.raises(WorkspaceNotFound):
+        rsrag.open(tmp_path / "nowhere")
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError):
+        rsrag.open(tmp_path / "file", create=True)
+    with pytest.raises(ConfigError):
+        rsrag.open(archive / "archive", colour="red")
+    assert engine.index.count("tiles")
+    code = f"import rsrag\nwith rsrag.open({str(archive / 'archive')!r}) as e: e.ask('x')"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode != 0
+    assert WorkspaceBusy.__name__ in result.stderr
+
+
+def test_other_models_are_refused(tmp_path: Path, archive: Path) -> None:
+    import json
+    import shutil
+
+    other = tmp_path / "other"
+    shutil.copytree(archive / "archive", other)
+    shipped = Path(rsrag.__file__).parent / "models" / "weights" / "mini" / "image"
+    shutil.copytree(shipped, tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    (tmp_path / "model" / "config.json").write_text(json.dumps({**config, "alpha": 0.123}))
+    profile = tmp_path / "profile.toml"
+    profile.write_text(
+        f'text = "mini-text"\n[image]\nname = "mini-image"\nbackend = "mini_image"\nsource = "{tmp_path / "model"}"\n'
+    )
+    with rsrag.open(other, profile=str(profile)) as engine, pytest.raises(ModelMismatch):
+        engine.search("anything")

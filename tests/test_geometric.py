@@ -1,0 +1,95 @@
+"""Geometric verification: right transform for altered views, none for other ground."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rsrag import geo, geometric
+from rsrag.types import BBox, Scene, Tile, Window
+
+TRANSFORM = (0.001, 0.0, 10.0, 0.0, -0.001, 50.0)
+
+
+def ground(seed: int, size: int = 400) -> np.ndarray:
+    """Fields of different brightness with roads between them: structure at several scales."""
+    rng = np.random.default_rng(seed)
+    picture = np.full((size, size, 3), 110, np.uint8)
+    for _ in range(160):
+        x, y = rng.integers(0, size, 2)
+        w, h = rng.integers(6, 60, 2)
+        box = cv2.boxPoints(((float(x), float(y)), (float(w), float(h)), float(rng.uniform(0, 90))))
+        cv2.fillPoly(picture, [box.astype(np.int32)], tuple(int(v) for v in rng.integers(20, 240, 3)))
+    return cv2.GaussianBlur(picture, (0, 0), 0.8)
+
+
+def view(picture: np.ndarray, centre: tuple[float, float], side: int, angle: float, zoom: float) -> np.ndarray:
+    matrix = cv2.getRotationMatrix2D(centre, angle, zoom)
+    matrix[:, 2] += side / 2 - np.array(centre)
+    return cv2.warpAffine(picture, matrix, (side, side), borderMode=cv2.BORDER_REFLECT)
+
+
+@pytest.mark.parametrize(("angle", "zoom"), [(0, 1.0), (37, 1.0), (90, 1.3), (200, 0.75), (301, 1.0)])
+def test_altered_view_is_found_where_it_is(angle: float, zoom: float) -> None:
+    whole = ground(1)
+    tile = np.ascontiguousarray(whole[72:328, 72:328])
+    query = view(whole, (190.0, 210.0), 180, angle, zoom)
+    query = np.clip(query.astype(np.float32) * [0.8, 1.1, 1.0] + 12, 0, 255).astype(np.uint8)
+    match = geometric.match(geometric.extract(query), geometric.extract(tile))
+    assert match is not None
+    assert match.inliers >= geometric.MIN_INLIERS
+    assert match.scale == pytest.approx(1 / zoom, rel=0.03)
+    centre = match.matrix @ np.array([90.0, 90.0, 1.0])
+    assert centre == pytest.approx([190 - 72, 210 - 72], abs=3)
+
+
+def test_other_ground_is_not_verified() -> None:
+    tiles = [geometric.extract(ground(seed)[:256, :256]) for seed in range(10, 16)]
+    found = [geometric.match(a, b) for i, a in enumerate(tiles) for b in tiles[i + 1 :]]
+    assert max((m.inliers for m in found if m), default=0) < geometric.MIN_INLIERS
+
+
+def test_featureless_pictures_match_nothing() -> None:
+    flat = geometric.extract(np.full((64, 64, 3), 128, np.uint8))
+    assert geometric.match(flat, flat) is None
+
+
+def test_outline_puts_the_query_on_the_map() -> None:
+    whole = ground(2)
+    scene = Scene("s", "s.tif", "d", "c", 400, 400, (), crs="EPSG:4326", transform=TRANSFORM)
+    tile = Tile("t", "s", Window(72, 72, 256, 256), 1.0, "d", 0)
+    query = view(whole, (200.0, 200.0), 160, 45, 1.0)
+    match = geometric.match(geometric.extract(query), geometric.extract(whole[72:328, 72:328].copy()))
+    assert match is not None
+    footprint = geometric.outline(match, (160, 160), tile, scene, (256, 256))
+    assert footprint is not None
+    half = 160 * 0.001 / 2 * 2**0.5
+    square = [(10.2, 49.8 + half), (10.2 + half, 49.8), (10.2, 49.8 - half), (10.2 - half, 49.8)]
+    assert geo.iou(footprint, geo.footprint_from_ring(square)) > 0.93
+
+
+def test_unlocated_scene_gives_no_outline() -> None:
+    match = geometric.Match(20, np.eye(2, 3), 1.0, 1.0)
+    tile = Tile("t", "s", Window(0, 0, 10, 10), 1.0, "d", 0)
+    assert geometric.outline(match, (10, 10), tile, Scene("s", "s", "d", "c", 10, 10, ()), (10, 10)) is None
+
+
+def test_consensus_counts_tiles_that_agree() -> None:
+    here = [geo.footprint_from_bbox(BBox(10, 50, 10.1 + d, 50.1)) for d in (0.0, 0.005)]
+    elsewhere = geo.footprint_from_bbox(BBox(11, 50, 11.1, 50.1))
+    assert geometric.consensus([*here, elsewhere], [5, 6, 7]) == [11, 11, 7]
+    assert geometric.consensus([], []) == []
+
+
+@given(st.integers(0, 200), st.integers(0, 200))
+@settings(max_examples=50)
+def test_confidence_grows_with_inliers(a: int, b: int) -> None:
+    first, second = geometric.confidence(min(a, b)), geometric.confidence(max(a, b))
+    assert 0 <= first <= second <= 1
+
+
+def test_damaged_thumbnails_are_left_out() -> None:
+    assert geometric.Verifier().verify(ground(3)[:64, :64].copy(), [("broken", b"not a picture")]) == {}
