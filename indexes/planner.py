@@ -1,7 +1,7 @@
 """Whether a search may use the graph, and how hard it must look.
 
-A filtered graph search loses results without saying so: with default settings, a box of 2 % of 200,000 points found
-55 % of the true ten nearest. Looking at every matching point is exact, and as fast while they are few.
+A filtered graph search can lose results without saying so: with default settings, a box of 2 % of 200,000 hard vectors
+found 55 % of the true ten nearest. Looking at every matching point is exact, and as fast while they are few.
 """
 
 from __future__ import annotations
