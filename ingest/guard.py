@@ -347,8 +347,8 @@ _SAFE_GDAL = {
     "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".nothing-is-allowed",
     "GDAL_HTTP_TIMEOUT": "1",
     "GDAL_HTTP_MAX_RETRY": "0",
-    # Megabytes; enough for one row of blocks, and small beside the share of memory that is the default.
-    "GDAL_CACHEMAX": "256",
+    # Megabytes; the default is a share of the machine's memory. Readers go by blocks, so little is read twice.
+    "GDAL_CACHEMAX": "64",
 }
 
 

@@ -14,15 +14,21 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from rsrag.errors import SourceTooLarge, UnreadableSource, UsageError
 from rsrag.ingest.readers.base import Array, Mask, Pixels, RasterSource
+from rsrag.ingest.readers.shrink import inner_scale, shrink
 from rsrag.ingest.stretch import Picture
 from rsrag.types import Window
 
 READ_VALUES = 8_000_000
 """Band values read at once, about: what bounds memory, whatever the size of the scene."""
-READ_SIDE = 2048
-"""Pixels that one read spans at most in height when it gathers rows of tiles to match the file's blocks."""
+REDUCED_BYTES = 32 * 2**20
+"""A reduced copy of the scene up to this size is kept while fine scales are read, to make the coarse ones from."""
+_SPANS = (4, 2)
+"""Scales up to this many times coarser are made from the same reading, as memory allows."""
+_TALL = 2048
 _AHEAD = 2
 
 
@@ -162,7 +168,7 @@ def read_tile(source: RasterSource, tile: TileWindow) -> TilePixels:
     Raises:
         UnreadableSource: its window is damaged.
     """
-    return _cut(source, tile, tile.window, _read(source, tile.window, tile.scale))
+    return _finish(source, tile, source.read(tile.window, tile.scale))
 
 
 def read_tiles(
@@ -170,13 +176,15 @@ def read_tiles(
 ) -> Iterator[TilePixels | TileFailure]:
     """Read the tiles of a plan, one thread reading ahead with its own file handle.
 
+    Neighbouring tiles of several scales are made from one reading of the file.
+
     Args:
         source: an open scene; it stays open.
         plan: its tiles.
         wanted: which of them to read, all by default; for resuming.
 
     Yields:
-        Tiles group by group (fine scales first); a damaged one as a TileFailure.
+        Tiles, in an order that depends on plan and file alone; a damaged one as a TileFailure.
     """
     ahead: queue.Queue[list[TilePixels | TileFailure] | BaseException | None] = queue.Queue(maxsize=_AHEAD)
     stop = threading.Event()
@@ -193,10 +201,10 @@ def read_tiles(
     def work() -> None:
         try:
             with own:
-                for group in _groups(plan, own, wanted):
+                for group in _Stream(own, plan, wanted):
                     if stop.is_set():
                         return
-                    put(_read_group(own, group))
+                    put(group)
             put(None)
         except BaseException as error:  # handed to the consumer, which raises it
             put(error)
@@ -213,50 +221,131 @@ def read_tiles(
         thread.join()
 
 
-def _groups(
-    plan: TilePlan, source: RasterSource, wanted: Callable[[TileWindow], bool] | None
-) -> Iterator[list[TileWindow]]:
-    """Tiles that are read together: as many rows as make up the file's blocks, as many columns as memory allows."""
-    for scale in plan.scales:
-        rows, cols = plan.rows(scale), plan.columns(scale)
-        per_row = min(math.ceil(source.block_shape[0] / (plan.tile_size * scale)), READ_SIDE // plan.tile_size)
-        tall = max(1, per_row)
-        wide = max(1, READ_VALUES // (len(source.bands) * plan.tile_size**2 * tall))
-        for top in range(0, len(rows), tall):
-            for left in range(0, len(cols), wide):
-                group = [
-                    TileWindow(Window(col, row, width, height), scale)
-                    for row, height in rows[top : top + tall]
-                    for col, width in cols[left : left + wide]
-                ]
-                if group := [tile for tile in group if wanted is None or wanted(tile)]:
-                    yield group
+@dataclass(frozen=True, slots=True, eq=False)
+class _Reduced:
+    """The whole scene at a coarse scale, in memory."""
+
+    scale: int
+    pixels: Pixels
+
+    def take(self, area: Window, pixels: Pixels) -> None:
+        """Put in the pixels of an area."""
+        height, width = pixels.mask.shape
+        rows, cols = slice(area.row // self.scale, None), slice(area.col // self.scale, None)
+        self.pixels.data[:, rows, cols][:, :height, :width] = pixels.data
+        self.pixels.mask[rows, cols][:height, :width] = pixels.mask
 
 
-def _read_group(source: RasterSource, group: list[TileWindow]) -> list[TilePixels | TileFailure]:
-    left = min(t.window.col for t in group)
-    top = min(t.window.row for t in group)
-    right = max(t.window.col + t.window.width for t in group)
-    bottom = max(t.window.row + t.window.height for t in group)
-    area = Window(left, top, right - left, bottom - top)
-    try:
-        pixels = _read(source, area, group[0].scale)
-    except UnreadableSource as error:
-        if len(group) == 1:
-            return [TileFailure(group[0], error.message)]
-        return [one for tile in group for one in _read_group(source, [tile])]
-    return [_cut(source, tile, area, pixels) for tile in group]
+class _Stream:
+    """The reading order: passes over the scene, each at a base scale from which some scales are made.
+
+    A pass goes in areas of about ``READ_VALUES``, and fills the reduced copy that the next pass reads instead of the
+    file, where that copy is small enough.
+    """
+
+    def __init__(self, source: RasterSource, plan: TilePlan, wanted: Callable[[TileWindow], bool] | None) -> None:
+        self._source, self._plan, self._wanted = source, plan, wanted
+        self._reduced: _Reduced | None = None
+
+    def __iter__(self) -> Iterator[list[TilePixels | TileFailure]]:
+        passes: dict[int, list[int]] = {}
+        for scale in self._plan.scales:
+            inner = inner_scale(scale, self._source.copies)
+            passes.setdefault(inner if scale // inner <= self._span() else scale, []).append(scale)
+        bases = sorted(passes)
+        for base, coarser in zip(bases, [*bases[1:], None], strict=True):
+            filling = self._empty(coarser) if coarser and self._feeds(base, coarser) else None
+            for core in self._cores(base, passes[base], coarser or base):
+                tiles = self._tiles(core, passes[base])
+                if tiles or filling:
+                    read, filling = self._area(base, core, tiles, filling)
+                    yield read
+            self._reduced = filling
+
+    def _span(self) -> int:
+        values = len(self._source.bands) * self._plan.tile_size**2
+        return next((span for span in _SPANS if values * span**2 <= 2 * READ_VALUES), 1)
+
+    def _feeds(self, base: int, coarser: int) -> bool:
+        """Whether the next pass is made from this one's pixels, and has anything to do."""
+        if inner_scale(coarser, self._source.copies) != base:
+            return False
+        return self._wanted is None or any(self._wanted(tile) for tile in self._plan if tile.scale >= coarser)
+
+    def _empty(self, scale: int) -> _Reduced | None:
+        """Room for the whole scene at a scale; None where that is too much."""
+        height, width = math.ceil(self._plan.height / scale), math.ceil(self._plan.width / scale)
+        data_type = self._source.read(Window(0, 0, 1, 1)).data.dtype
+        bands = len(self._source.bands)
+        if height * width * (bands * data_type.itemsize + 1) > REDUCED_BYTES:
+            return None
+        pixels = Pixels(np.zeros((bands, height, width), data_type), np.zeros((height, width), dtype=np.bool_))
+        return _Reduced(scale, pixels)
+
+    def _cores(self, base: int, scales: list[int], coarser: int) -> Iterator[Window]:
+        """Areas that share out the scene; each starts at whole pixels of every scale made from it."""
+        plan, whole = self._plan, math.lcm(self._plan.tile_size * max(scales), coarser)
+        tall = whole * max(1, min(self._source.block_shape[0], _TALL) // whole)
+        row_values = len(self._source.bands) * math.ceil(tall / base)
+        wide = whole * max(1, READ_VALUES // row_values * base // whole)
+        for top in range(0, plan.height, tall):
+            for left in range(0, plan.width, wide):
+                yield Window(left, top, min(wide, plan.width - left), min(tall, plan.height - top))
+
+    def _tiles(self, core: Window, scales: list[int]) -> list[TileWindow]:
+        """The tiles that start in an area."""
+        found = []
+        for scale in scales:
+            rows = [r for r in self._plan.rows(scale) if core.row <= r[0] < core.row + core.height]
+            cols = [c for c in self._plan.columns(scale) if core.col <= c[0] < core.col + core.width]
+            found += [TileWindow(Window(c, r, w, h), scale) for r, h in rows for c, w in cols]
+        return [tile for tile in found if self._wanted is None or self._wanted(tile)]
+
+    def _area(
+        self, base: int, core: Window, tiles: list[TileWindow], filling: _Reduced | None
+    ) -> tuple[list[TilePixels | TileFailure], _Reduced | None]:
+        """The tiles of an area, and the reduced copy with the area in it; None once a part of it is damaged."""
+        area = _around([*(t.window for t in tiles), *([core] if filling else [])])
+        try:
+            pixels = self._read(area, base)
+        except UnreadableSource:
+            return [self._alone(tile) for tile in tiles], None
+        if filling:
+            filling.take(core, shrink(_part(pixels, area, core, base), filling.scale // base))
+        read: list[TilePixels | TileFailure] = []
+        for scale in sorted({t.scale for t in tiles}):
+            same = [t for t in tiles if t.scale == scale]
+            part = _around([t.window for t in same])
+            small = shrink(_part(pixels, area, part, base), scale // base)
+            read += [_finish(self._source, t, _part(small, part, t.window, scale)) for t in same]
+        return read, filling
+
+    def _read(self, area: Window, base: int) -> Pixels:
+        if self._reduced is not None:
+            return _part(self._reduced.pixels, Window(0, 0, self._plan.width, self._plan.height), area, base)
+        return self._source.read(area, base)
+
+    def _alone(self, tile: TileWindow) -> TilePixels | TileFailure:
+        try:
+            return read_tile(self._source, tile)
+        except UnreadableSource as error:
+            return TileFailure(tile, error.message)
 
 
-def _read(source: RasterSource, area: Window, scale: int) -> Pixels:
-    out = (math.ceil(area.width / scale), math.ceil(area.height / scale))
-    return source.read(area, None if scale == 1 else out)
+def _around(windows: Sequence[Window]) -> Window:
+    left, top = min(w.col for w in windows), min(w.row for w in windows)
+    right, bottom = max(w.col + w.width for w in windows), max(w.row + w.height for w in windows)
+    return Window(left, top, right - left, bottom - top)
 
 
-def _cut(source: RasterSource, tile: TileWindow, area: Window, pixels: Pixels) -> TilePixels:
-    col, row = (tile.window.col - area.col) // tile.scale, (tile.window.row - area.row) // tile.scale
-    width, height = tile.out_size
-    # Copies, so that a tile that is kept does not keep its whole group.
-    data = pixels.data[:, row : row + height, col : col + width].copy()
-    mask = pixels.mask[row : row + height, col : col + width].copy()
-    return TilePixels(tile, source.stretch.apply(Pixels(data, mask)), data, mask)
+def _part(pixels: Pixels, area: Window, part: Window, scale: int) -> Pixels:
+    """The pixels of a window inside an area that was read at a scale."""
+    top, left = (part.row - area.row) // scale, (part.col - area.col) // scale
+    rows, cols = slice(top, top + -(-part.height // scale)), slice(left, left + -(-part.width // scale))
+    return Pixels(pixels.data[:, rows, cols], pixels.mask[rows, cols])
+
+
+def _finish(source: RasterSource, tile: TileWindow, pixels: Pixels) -> TilePixels:
+    # Copies, so that a tile that is kept does not keep everything read with it.
+    own = Pixels(pixels.data.copy(), pixels.mask.copy())
+    return TilePixels(tile, source.stretch.apply(own), own.data, own.mask)

@@ -48,6 +48,7 @@ class RasterSource(Protocol):
         units: unit of each band's physical values.
         stretch: how values become the 8-bit picture, the same for every window.
         block_shape: rows and columns of the blocks the file is stored in.
+        copies: scales of the reduced copies (overviews) in the file.
     """
 
     scene: Scene
@@ -55,13 +56,15 @@ class RasterSource(Protocol):
     units: tuple[str, ...]
     stretch: Stretch
     block_shape: tuple[int, int]
+    copies: tuple[int, ...]
 
-    def read(self, window: Window, out_size: tuple[int, int] | None = None) -> Pixels:
+    def read(self, window: Window, scale: int = 1) -> Pixels:
         """Values of a window that lies inside the scene.
 
         Args:
             window: scene pixels.
-            out_size: width and height of the result, when it shall be smaller: averaged.
+            scale: scene pixels per pixel of the result, whose size is rounded up; see
+                :mod:`rsrag.ingest.readers.shrink`.
 
         Raises:
             UnreadableSource: the window is damaged.

@@ -116,26 +116,25 @@ def palette_layout(dataset: Any) -> tuple[tuple[Band, ...], Layout]:
     return (band,), layout
 
 
-def read_pixels(dataset: Any, layout: Layout, path: Path, window: Window, out_size: tuple[int, int] | None) -> Pixels:
-    """Values of a window of an open dataset; see :meth:`rsrag.ingest.readers.base.RasterSource.read`."""
-    from rasterio.enums import Resampling
+def read_pixels(dataset: Any, layout: Layout, path: Path, window: Window) -> Pixels:
+    """Values of a window of an open dataset, in the dataset's own pixels.
+
+    Raises:
+        UnreadableSource: the window is damaged.
+    """
     from rasterio.env import env_ctx_if_needed
     from rasterio.errors import RasterioError
     from rasterio.windows import Window as RasterWindow
 
-    width, height = out_size or (window.width, window.height)
-    area = RasterWindow(window.col, window.row, window.width, window.height)
-    smaller = (width, height) != (window.width, window.height)
-    method = Resampling.average if smaller and layout.palette is None else Resampling.nearest
-    valid: Mask = np.ones((height, width), dtype=np.bool_)
+    area = RasterWindow(*window)
+    valid: Mask = np.ones((window.height, window.width), dtype=np.bool_)
     try:
         with env_ctx_if_needed():  # else GDAL writes its warnings to the terminal
-            shape = (len(layout.indexes), height, width)
-            values: Array = dataset.read(list(layout.indexes), window=area, out_shape=shape, resampling=method)
+            values: Array = dataset.read(list(layout.indexes), window=area)
             if layout.alpha is not None:
-                valid &= dataset.read(layout.alpha, window=area, out_shape=(height, width)) > 0
+                valid &= dataset.read(layout.alpha, window=area) > 0
             if layout.internal:
-                valid &= dataset.read_masks(layout.indexes[0], window=area, out_shape=(height, width)) > 0
+                valid &= dataset.read_masks(layout.indexes[0], window=area) > 0
     except (RasterioError, OSError, MemoryError) as error:
         where = f"window {window.col},{window.row} {window.width}×{window.height}"
         raise UnreadableSource(f"{path.name}: {where} is damaged: {first_line(error)}") from error

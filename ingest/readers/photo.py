@@ -16,7 +16,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
@@ -28,7 +27,6 @@ from rsrag.ingest.readers import names
 from rsrag.ingest.readers.base import (
     NO_HINTS,
     Array,
-    Mask,
     Pixels,
     RasterSource,
     ReadOptions,
@@ -38,6 +36,7 @@ from rsrag.ingest.readers.base import (
     scene_id,
 )
 from rsrag.ingest.readers.geometry import place, side_cars
+from rsrag.ingest.readers.shrink import read_scaled, shrink
 from rsrag.types import Band, QueryImage, Scene, Window
 
 QUERY_SIDE = 2048
@@ -61,14 +60,17 @@ class PhotoFile:
         self.units = ("DN",) * len(bands)
         self.stretch = stretch
         self.block_shape = (scene.height, scene.width)
+        self.copies: tuple[int, ...] = ()
         self._path, self._pixels = path, pixels
 
-    def read(self, window: Window, out_size: tuple[int, int] | None = None) -> Pixels:
+    def read(self, window: Window, scale: int = 1) -> Pixels:
         """See :meth:`rsrag.ingest.readers.base.RasterSource.read`."""
         check_inside(window, self.scene)
+        return read_scaled(window, scale, (), self._read, len(self.bands))
+
+    def _read(self, window: Window, _: int) -> Pixels:
         rows, cols = slice(window.row, window.row + window.height), slice(window.col, window.col + window.width)
-        part = Pixels(self._pixels.data[:, rows, cols], self._pixels.mask[rows, cols])
-        return part if out_size in (None, (window.width, window.height)) else _smaller(part, out_size or (1, 1))
+        return Pixels(self._pixels.data[:, rows, cols], self._pixels.mask[rows, cols])
 
     def reopen(self) -> Self:
         """The same picture: it is only read, so threads may share it."""
@@ -84,17 +86,6 @@ class PhotoFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _smaller(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """Averages of the valid pixels; valid where any of them is."""
-    weight = cv2.resize(pixels.mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    mask: Mask = weight > 1e-6
-    layers = []
-    for layer in pixels.data:
-        total = cv2.resize(layer.astype(np.float32) * pixels.mask, size, interpolation=cv2.INTER_AREA)
-        layers.append(np.rint(np.divide(total, weight, out=np.zeros_like(total), where=mask)))
-    return Pixels(np.stack(layers).astype(pixels.data.dtype), mask)
 
 
 def open_photo(
@@ -253,10 +244,9 @@ def load_picture(
 
 def _from_source(source: RasterSource, name: str) -> QueryImage:
     scene = source.scene
-    scale = max(1, -(-max(scene.width, scene.height) // QUERY_SIDE))
-    size = (-(-scene.width // scale), -(-scene.height // scale))
     _check_size(name, scene.width, scene.height)
-    pixels = source.read(Window(0, 0, scene.width, scene.height), size if scale > 1 else None)
+    scale = _query_scale(scene.width, scene.height)
+    pixels = source.read(Window(0, 0, scene.width, scene.height), scale)
     if not pixels.mask.any():
         raise UnsupportedSource(f"{name}: no valid pixels")
     gsd = None if scene.gsd_m is None else scene.gsd_m * scale
@@ -271,10 +261,17 @@ def _from_array(array: npt.NDArray[Any], name: str) -> QueryImage:
         )
     height, width = array.shape[:2]
     _check_size(name, width, height)
-    scale = max(1, -(-max(width, height) // QUERY_SIDE))
-    if scale > 1:
-        array = cv2.resize(array, (-(-width // scale), -(-height // scale)), interpolation=cv2.INTER_AREA)
-    return QueryImage(np.ascontiguousarray(array), name)
+    everything = Pixels(_planes(array), np.ones((height, width), dtype=np.bool_))
+    small = shrink(everything, _query_scale(width, height))
+    return QueryImage(np.ascontiguousarray(small.data.transpose(1, 2, 0)), name)
+
+
+def _query_scale(width: int, height: int) -> int:
+    """A power of two, for which a file may hold a reduced copy."""
+    scale = 1
+    while max(width, height) > QUERY_SIDE * scale:
+        scale *= 2
+    return scale
 
 
 def _check_size(name: str, width: int, height: int) -> None:

@@ -29,6 +29,7 @@ from rsrag.ingest.readers.base import (
 )
 from rsrag.ingest.readers.geometry import IDENTITY, place, side_cars
 from rsrag.ingest.readers.layout import Layout, band_layout, file_bands, first_line, palette_layout, read_pixels
+from rsrag.ingest.readers.shrink import read_scaled
 from rsrag.types import Band, Scene, Window
 
 SAMPLE_SIDE = 1024
@@ -46,71 +47,64 @@ def _rasterio() -> Any:
         return rasterio
 
 
+class _Stored:
+    """The open file and its reduced copies, each through a handle of its own."""
+
+    def __init__(self, path: Path, driver: str, layout: Layout, dataset: Any) -> None:
+        self.path, self.driver, self.layout, self.dataset = path, driver, layout, dataset
+        self.copies: dict[int, Any] = {}
+        for level, factor in enumerate(dataset.overviews(layout.indexes[0])):
+            with contextlib.suppress(UnreadableSource):  # damaged: those scales are made from finer pixels
+                self.copies[factor] = _open(path, driver, level)
+
+    def read(self, window: Window, scale: int) -> Pixels:
+        return read_scaled(window, scale, self.copies, self._read, len(self.layout.indexes))
+
+    def _read(self, window: Window, scale: int) -> Pixels:
+        dataset = self.copies[scale] if scale > 1 else self.dataset
+        left, top = window.col // scale, window.row // scale
+        area = Window(left, top, -(-window.width // scale), -(-window.height // scale))
+        return read_pixels(dataset, self.layout, self.path, area)
+
+    def close(self) -> None:
+        for dataset in (self.dataset, *self.copies.values()):
+            dataset.close()
+
+
 class RasterFile:
     """A GeoTIFF or JPEG 2000 file as a RasterSource. Made by :func:`open_raster`."""
 
     def __init__(
         self,
-        path: Path,
-        driver: str,
+        stored: _Stored,
         scene: Scene,
         bands: tuple[Band, ...],
         units: tuple[str, ...],
         stretch: stretching.Stretch,
         block_shape: tuple[int, int],
-        layout: Layout,
-        dataset: Any,
     ) -> None:
         self.scene = scene
         self.bands = bands
         self.units = units
         self.stretch = stretch
         self.block_shape = block_shape
-        self._path, self._driver, self._layout = path, driver, layout
-        self._dataset = dataset
-        # One handle a reduced copy: read directly, its pixels do not depend on what is read around them.
-        self._levels: dict[int, Any] = {}
-        for level, factor in enumerate(dataset.overviews(layout.indexes[0])):
-            with contextlib.suppress(UnreadableSource):  # damaged: its tiles are made from the full pixels
-                self._levels[factor] = _open(path, driver, level)
+        self.copies = tuple(stored.copies)
+        self._stored = stored
 
-    def read(self, window: Window, out_size: tuple[int, int] | None = None) -> Pixels:
+    def read(self, window: Window, scale: int = 1) -> Pixels:
         """See :meth:`rsrag.ingest.readers.base.RasterSource.read`."""
         check_inside(window, self.scene)
-        factor = self._level(window, out_size)
-        if factor is None:
-            return read_pixels(self._dataset, self._layout, self._path, window, out_size)
-        smaller = Window(
-            window.col // factor, window.row // factor, -(-window.width // factor), -(-window.height // factor)
-        )
-        return read_pixels(self._levels[factor], self._layout, self._path, smaller, out_size)
-
-    def _level(self, window: Window, out_size: tuple[int, int] | None) -> int | None:
-        """The coarsest reduced copy that serves a read: scale and start are multiples of its own factor."""
-        scale = round(window.width / out_size[0]) if out_size else 1
-        if out_size != (-(-window.width // scale), -(-window.height // scale)) or scale == 1:
-            return None
-        fitting = [f for f in self._levels if scale % f == 0 and window.col % f == 0 and window.row % f == 0]
-        return max(fitting, default=None)
+        return self._stored.read(window, scale)
 
     def reopen(self) -> RasterFile:
         """See :meth:`rsrag.ingest.readers.base.RasterSource.reopen`."""
-        return RasterFile(
-            self._path,
-            self._driver,
-            self.scene,
-            self.bands,
-            self.units,
-            self.stretch,
-            self.block_shape,
-            self._layout,
-            _open(self._path, self._driver),
-        )
+        old = self._stored
+        again = _Stored(old.path, old.driver, old.layout, _open(old.path, old.driver))
+        return RasterFile(again, self.scene, self.bands, self.units, self.stretch, self.block_shape)
 
     def close(self) -> None:
         """Release the file."""
-        for dataset in (self._dataset, *self._levels.values()):
-            dataset.close()
+        self._stored.close()
 
     def __enter__(self) -> Self:
         return self
@@ -211,7 +205,8 @@ def _describe(path: Path, driver: str, dataset: Any, options: ReadOptions, hints
         hints,
         why_not=why_not if dataset.gcps[0] or dataset.rpcs else "",
     )
-    stretch = _stretch(path, dataset, layout, read_bands)
+    stored = _Stored(path, driver, layout, dataset)
+    stretch = _stretch(stored, read_bands)
     cars = side_cars(path) if transform is None or crs is None else ()
     digest = scene_digest(path, options, hints, cars)
     scene = Scene(
@@ -234,7 +229,7 @@ def _describe(path: Path, driver: str, dataset: Any, options: ReadOptions, hints
         properties=hints.properties,
     )
     units = tuple(_unit(dataset, band, sensor, name) for band in read_bands)
-    return RasterFile(path, driver, scene, read_bands, units, stretch, (block[0], block[1]), layout, dataset)
+    return RasterFile(stored, scene, read_bands, units, stretch, (block[0], block[1]))
 
 
 def _georeference(path: Path, dataset: Any) -> tuple[Affine | None, str | None]:
@@ -273,31 +268,30 @@ def _unit(dataset: Any, band: Band, sensor: str | None, name: str) -> str:
 # --- the stretch -----------------------------------------------------------------------------------------------------
 
 
-def _stretch(path: Path, dataset: Any, layout: Layout, bands: tuple[Band, ...]) -> stretching.Stretch:
+def _stretch(stored: _Stored, bands: tuple[Band, ...]) -> stretching.Stretch:
+    layout = stored.layout
     roles = [bands[p].role or "grey" for p in layout.picture]
-    bits = int(dataset.tags(layout.indexes[0], ns="IMAGE_STRUCTURE").get("NBITS", 8))
+    bits = int(stored.dataset.tags(layout.indexes[0], ns="IMAGE_STRUCTURE").get("NBITS", 8))
     if layout.dtype == np.uint8:
         if bits < 8 and layout.palette is None:
             return stretching.full_range(layout.picture, roles, bits)
         return stretching.identity(layout.picture, roles)
-    samples = [_sample(dataset, layout, path, window, size) for window, size in _sample_windows(dataset)]
-    return stretching.percentiles(layout.picture, roles, [s for s in samples if s is not None])
+    samples = []
+    for window, scale in _sample_windows(stored):
+        with contextlib.suppress(UnreadableSource):  # the damaged window is reported when its tiles are read
+            samples.append(stored.read(window, scale))
+    return stretching.percentiles(layout.picture, roles, samples)
 
 
-def _sample_windows(dataset: Any) -> list[tuple[Window, tuple[int, int]]]:
+def _sample_windows(stored: _Stored) -> list[tuple[Window, int]]:
     """What the stretch is measured on: the scene made small, or a grid of windows where that means reading it all."""
-    width, height = dataset.width, dataset.height
-    shrink = max(1.0, max(width, height) / SAMPLE_SIDE)
-    if shrink <= 4 or max(dataset.overviews(1), default=1) >= shrink / 4:
-        return [(Window(0, 0, width, height), (max(1, int(width / shrink)), max(1, int(height / shrink))))]
+    width, height = stored.dataset.width, stored.dataset.height
+    scale = 1
+    while max(width, height) > SAMPLE_SIDE * scale:
+        scale *= 2
+    if scale <= 4 or any(scale % f == 0 and scale // f <= 4 for f in stored.copies):
+        return [(Window(0, 0, width, height), scale)]
     side_x, side_y = min(_SAMPLE_WINDOW, width), min(_SAMPLE_WINDOW, height)
     cols = sorted({int(v) for v in np.linspace(0, width - side_x, _SAMPLE_GRID)})
     rows = sorted({int(v) for v in np.linspace(0, height - side_y, _SAMPLE_GRID)})
-    return [(Window(c, r, side_x, side_y), (side_x, side_y)) for r in rows for c in cols]
-
-
-def _sample(dataset: Any, layout: Layout, path: Path, window: Window, size: tuple[int, int]) -> Pixels | None:
-    try:
-        return read_pixels(dataset, layout, path, window, size)
-    except UnreadableSource:
-        return None  # the damaged window is reported when its tiles are read
+    return [(Window(c, r, side_x, side_y), 1) for r in rows for c in cols]

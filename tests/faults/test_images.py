@@ -137,6 +137,19 @@ def test_damage_inside_a_block_costs_that_block(tmp_path: Path) -> None:
     assert len(outcome.failures) == 1 and len(outcome.tiles) == 3
 
 
+def test_damage_reaches_coarse_scales_only_where_it_lies(tmp_path: Path) -> None:
+    path = write_rgb(tmp_path / "a.tif", 256, 256, tiled=True, blockxsize=32, blockysize=32, compress="deflate")
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 6 // 10])
+    with next(open_scenes(next(iter(discover([path]))))) as source:  # type: ignore[arg-type,union-attr]
+        read = list(read_tiles(source, plan_tiles(256, 256, 16, [1, 2, 4, 8, 16])))  # type: ignore[arg-type]
+    for scale, count in ((1, 256), (2, 64), (4, 16), (8, 4), (16, 1)):
+        bad = [t.tile.window for t in read if isinstance(t, TileFailure) and t.tile.scale == scale]
+        good = [t.tile.window for t in read if isinstance(t, TilePixels) and t.tile.scale == scale]
+        assert len(bad) + len(good) == count and bad, scale
+        assert scale == 16 or (all(w.row >= 128 for w in bad) and any(w.row < 128 for w in good))
+
+
 def test_a_truncated_header_is_unreadable(tmp_path: Path) -> None:
     path = write_rgb(tmp_path / "a.tif")
     path.write_bytes(path.read_bytes()[:40])

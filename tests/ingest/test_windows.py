@@ -17,7 +17,7 @@ from rsrag.errors import SourceTooLarge, UsageError
 from rsrag.ingest import windows
 from rsrag.ingest.guard import SourceType
 from rsrag.ingest.readers.raster import RasterFile, open_raster
-from rsrag.ingest.windows import TilePixels, TilePlan, plan_tiles, read_tile, read_tiles
+from rsrag.ingest.windows import TilePixels, TilePlan, TileWindow, plan_tiles, read_tile, read_tiles
 from rsrag.types import Window
 
 
@@ -80,20 +80,56 @@ def test_plans_that_make_no_sense_are_usage_errors(arguments: dict[str, object])
         plan_tiles(100, 100, **arguments)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("overviews", [(), (2, 4)])
+@pytest.mark.parametrize("overviews", [(), (2, 4), (8,), (3, 8)])
 @pytest.mark.parametrize("layout", [{"tiled": True, "blockxsize": 64, "blockysize": 64}, {"blockysize": 3}])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_tiles_are_the_same_alone_and_in_a_stream(
-    tmp_path: Path, overviews: tuple[int, ...], layout: dict[str, object]
+    tmp_path: Path, overviews: tuple[int, ...], layout: dict[str, object], dtype: str
 ) -> None:
-    path = write_rgb(tmp_path / "a.tif", 251, 333, overviews=overviews, **layout)
+    data = noise(3, 275, 203, dtype)
+    data[:, 100:140, 30:90] = 0
+    path = write_tiff(
+        tmp_path / "a.tif", data, descriptions=["red", "green", "blue"], nodata=0, overviews=overviews, **layout
+    )
     with open_raster(path, SourceType.GEOTIFF) as source:
-        plan = plan_tiles(333, 251, 48, overlap=0.25)
+        plan = plan_tiles(203, 275, 24, overlap=0.25)
+        assert plan.scales == (1, 2, 4, 8, 16)
         tiles = tiles_of(source, plan)
-        assert [t.tile for t in tiles if t.tile.scale > 2] == [t for t in plan if t.scale > 2]
-        assert {t.tile for t in tiles} == set(plan)
+        assert {t.tile for t in tiles} == set(plan) and len(tiles) == plan.count
         for tile in tiles:
-            np.testing.assert_array_equal(tile.picture, read_tile(source, tile.tile).picture)
+            alone = read_tile(source, tile.tile)
+            np.testing.assert_array_equal(tile.picture, alone.picture)
+            np.testing.assert_array_equal(tile.data, alone.data)
+            np.testing.assert_array_equal(tile.mask, alone.mask)
             assert tile.picture.shape[:2] == tile.mask.shape == tile.tile.out_size[::-1]
+
+
+@pytest.mark.parametrize("budget", [0, 10**9])
+def test_the_reduced_copy_changes_speed_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget: int) -> None:
+    path = write_rgb(tmp_path / "a.tif", 300, 300, tiled=True, blockxsize=64, blockysize=64)
+    reads: list[int] = []
+    real = RasterFile.read
+
+    def counted(self: RasterFile, window: Window, scale: int = 1) -> object:
+        reads.append(scale)
+        return real(self, window, scale)
+
+    monkeypatch.setattr(RasterFile, "read", counted)
+    monkeypatch.setattr(windows, "REDUCED_BYTES", budget)
+    with open_raster(path, SourceType.GEOTIFF) as source:
+        plan = plan_tiles(300, 300, 16)
+        tiles = tiles_of(source, plan)
+        assert set(reads) == ({1} if budget else {1, 8})
+        whole = next(t for t in tiles if t.tile.scale == plan.scales[-1])
+        np.testing.assert_array_equal(whole.data, read_tile(source, whole.tile).data)
+
+
+def test_a_coarse_tile_is_the_average_of_its_scene(tmp_path: Path) -> None:
+    """Averages in three steps of rounding stay within one grey level of the average in one."""
+    with open_raster(write_rgb(tmp_path / "a.tif", 512, 512), SourceType.GEOTIFF) as source:
+        coarse = read_tile(source, TileWindow(Window(0, 0, 512, 512), 128))
+    exact = noise(3, 512, 512).reshape(3, 4, 128, 4, 128).mean(axis=(2, 4))
+    assert np.abs(coarse.data - exact).max() <= 1.0
 
 
 def test_native_tiles_hold_the_files_values(tmp_path: Path) -> None:
@@ -112,12 +148,13 @@ def test_only_wanted_tiles_are_read(tmp_path: Path) -> None:
 
 
 def test_reads_stay_within_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(windows, "READ_VALUES", 3 * 64 * 64)
+    budget = 3 * 128 * 256
+    monkeypatch.setattr(windows, "READ_VALUES", budget)
     sizes = []
     real = RasterFile.read
 
-    def counted(self: RasterFile, window: Window, out_size: tuple[int, int] | None = None) -> object:
-        pixels = real(self, window, out_size)
+    def counted(self: RasterFile, window: Window, scale: int = 1) -> object:
+        pixels = real(self, window, scale)
         sizes.append(pixels.data.size)
         return pixels
 
@@ -125,7 +162,7 @@ def test_reads_stay_within_the_budget(tmp_path: Path, monkeypatch: pytest.Monkey
     path = write_rgb(tmp_path / "a.tif", 512, 512, tiled=True, blockxsize=64, blockysize=64)
     with open_raster(path, SourceType.GEOTIFF) as source:
         tiles_of(source, plan_tiles(512, 512, 32))
-    assert max(sizes) <= 3 * 64 * 64
+    assert max(sizes) <= budget
 
 
 def test_leaving_early_ends_the_reading_thread(tmp_path: Path) -> None:
