@@ -22,8 +22,10 @@ from rsrag.errors import UsageError
 from rsrag.fuse import Fused, Ranking, alpha_fusion, rrf
 from rsrag.indexes.base import IndexFilter, Scored, Vector, VectorIndex
 from rsrag.models.base import Picture, Profile
-from rsrag.rerank import diversify, rerank
-from rsrag.types import BBox, Filters, Hit, Location, Place, Query
+from rsrag.questions import understand
+from rsrag.rerank import diversify, geo_decay, rerank, time_decay
+from rsrag.times import parse_time
+from rsrag.types import BBox, Filters, Hit, Location, Place, Query, TimeSpan
 
 _DEPTH = 100
 _RERANK = 60
@@ -83,6 +85,9 @@ class Retriever:
             passages = self._passage_hits(query, found, tiles, location, closeness)
         if location is not None and location.method in ("given", "stated"):
             tiles = _near_first(tiles, location)
+        wanted = _wanted_time(query)
+        if wanted is not None:
+            tiles = _timely_first(tiles, wanted)
         return Retrieval(tuple(tiles), tuple(passages), location, tuple(warnings), dict(clock.seconds))
 
     # --- encoding -----------------------------------------------------------------------------------------------
@@ -341,9 +346,40 @@ def _near_first(tiles: Sequence[Hit], location: Location) -> list[Hit]:
             ranked.append(replace(hit, score=0.25 * max(hit.score, 0.0)))
             continue
         distance = geo.distance_km((location.lon, location.lat), geo.centre(hit.footprint))
-        decay = 0.5 ** (distance / max(locate.size_km(hit.footprint), location.error_km))
+        decay = geo_decay(distance, max(locate.size_km(hit.footprint), location.error_km))
         ranked.append(replace(hit, score=max(hit.score, 0.0) * decay, scores={**hit.scores, "near": decay}))
     return sorted(ranked, key=lambda h: (-h.score, h.id))
+
+
+def _wanted_time(query: Query) -> TimeSpan | None:
+    """When the query is about: the time of its image, or the one year that the question names."""
+    if query.image is not None and query.image.time is not None:
+        return query.image.time
+    years = understand(query.text).years if query.text else ()
+    return parse_time(f"{years[0]:04d}") if len(years) == 1 else None
+
+
+def _timely_first(tiles: Sequence[Hit], wanted: TimeSpan) -> list[Hit]:
+    """Tiles weighed by time: up to a tenth of the score is lost with distance in years; unknown time counts as far."""
+    ranked = []
+    for hit in tiles:
+        days = _days_between(hit.scene.time if hit.scene else None, wanted)
+        decay = time_decay(days, 365.25) if days is not None else 0.0
+        ranked.append(replace(hit, score=hit.score * (0.9 + 0.1 * decay), scores={**hit.scores, "timely": decay}))
+    return sorted(ranked, key=lambda h: (-h.score, h.id))
+
+
+def _days_between(span: TimeSpan | None, wanted: TimeSpan) -> float | None:
+    if span is None:
+        return None
+    if span.overlaps(wanted):
+        return 0.0
+    gaps = [
+        abs((a - b).total_seconds())
+        for a, b in ((span.start, wanted.end), (wanted.start, span.end))
+        if a is not None and b is not None
+    ]
+    return min(gaps, default=0.0) / 86_400
 
 
 def _weigh_location(hits: list[Hit], near: Mapping[str, float], location: Location | None) -> list[Hit]:
