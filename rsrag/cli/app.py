@@ -15,6 +15,10 @@ from rsrag.cli.session import Session, prepare_messages
 from rsrag.errors import ExitCode, RsragError
 
 
+_RESUMED = {"ingest", "reindex", "demo", "train"}
+"""Commands that go on where they stopped."""
+
+
 class ErrorsAsExitCodes(TyperGroup):
     """Turns the errors of every command into one message and an exit code."""
 
@@ -25,7 +29,8 @@ class ErrorsAsExitCodes(TyperGroup):
             ctx.obj.fail(error)
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
-            ctx.obj.note("interrupted")
+            resumed = ctx.invoked_subcommand in _RESUMED
+            ctx.obj.note("interrupted: resume with the same command" if resumed else "interrupted")
             raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 

@@ -1,0 +1,195 @@
+"""Mistakes get one clear message, the right exit code, and no traceback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import Run
+
+from rsrag.errors import DegradedResult, RsragError
+
+USAGE = [
+    (["ask"], "QUESTION"),
+    (["ask", "  "], "empty question"),
+    (["ask", "q", "--image", "nowhere.png"], "nowhere.png"),
+    (["ask", "q", "--bbox", "1", "2", "3"], "bbox"),
+    (["ask", "q", "--bbox", "1", "95", "3", "99"], "not on Earth"),
+    (["ask", "q", "--where", "45.0,123.0"], "not on Earth"),
+    (["ask", "q", "--datetime", "yesterday"], "yesterday"),
+    (["ask", "q", "--intersects", "POINT(1 2)"], "neither a file nor a geometry"),
+    (["ask", "q", "--limit", "0"], "limit"),
+    (["search", "q", "--fact", "colour>1"], "colour"),
+    (["search", "q", "--fact", "ndvi_mean"], "not a condition"),
+    (["search", "q", "--kind", "scene"], "no kind 'scene'"),
+    (["search", "q", "--fusion", "magic"], "fusion"),
+    (["search"], "nothing to search for"),
+    (["search", "q", "--save", "hits.shp"], "hits.shp"),
+    (["ingest"], "nothing to ingest"),
+    (["ingest", "x", "--columns", "name"], "column"),
+    (["export", "tiles.shp"], "tiles.shp"),
+    (["export", "tiles.geojson", "--what", "roads"], "roads"),
+    (["export", "tiles.geojson", "--vectors"], "GeoParquet"),
+    (["models", "check", "--profile", "huge"], "huge"),
+    (["config", "nonsense"], "nonsense"),
+    (["frobnicate"], "frobnicate"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), USAGE, ids=lambda v: " ".join(v) if isinstance(v, list) else "")
+def test_wrong_usage(run: Run, archive: Path, arguments: list[str], message: str) -> None:
+    ran = run("-w", archive, *arguments)
+    assert ran.code == 2
+    assert message in ran.err
+    assert ran.out == ""
+    assert "Traceback" not in ran.err
+
+
+def test_no_workspace(run: Run) -> None:
+    ran = run("status")
+    assert ran.code == 1
+    assert "hint: rsrag ingest" in ran.err
+    named = run("-w", "nowhere", "ask", "q", "--json")
+    assert named.json["error"]["code"] == "WorkspaceNotFound"
+    assert named.code == 1
+
+
+def test_workspace_from_the_environment_and_from_above(
+    run: Run, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RSRAG_WORKSPACE", str(archive))
+    assert run("config", "path").out.strip() == str(archive / "rsrag.toml")
+    monkeypatch.delenv("RSRAG_WORKSPACE")
+    run("init", "a")
+    deep = tmp_path / "a" / "b"
+    deep.mkdir()
+    run("init", tmp_path / "archive.rsrag")
+    assert run("config", "path").out.strip() == str(tmp_path / "archive.rsrag" / "rsrag.toml")
+    monkeypatch.chdir(deep)
+    assert run("config", "path").out.strip() == str(tmp_path / "a" / "rsrag.toml")
+
+
+def test_init_refuses_what_is_no_workspace(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("x")
+    assert run("init", "full").code == 2
+    assert run("init", "w", "--profile", "huge", "--json").code in (0, 2)
+
+
+def fail(error: BaseException) -> Any:
+    def raising(*_: Any, **__: Any) -> None:
+        raise error
+
+    return raising
+
+
+def test_interrupt_is_130(run: Run, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rsrag.engine.Engine.ingest", fail(KeyboardInterrupt()))
+    ran = run("-w", archive, "ingest", "somewhere")
+    assert ran.code == 130
+    assert "interrupted: resume with the same command" in ran.err
+    monkeypatch.setattr("rsrag.engine.Engine.status", fail(KeyboardInterrupt()))
+    assert run("-w", archive, "status").err == "interrupted\n"
+
+
+def test_errors_keep_their_code_and_verbose_shows_the_traceback(
+    run: Run, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rsrag.engine.Engine.ask", fail(RsragError("bad \x1b[31m[bold]thing[/bold]", hint="do that")))
+    ran = run("-w", archive, "ask", "q")
+    assert ran.code == 1
+    assert "error: bad [31m[bold]thing[/bold]" in ran.err
+    assert "hint: do that" in ran.err
+    assert "Traceback" not in ran.err
+    assert "Traceback" in run("-w", archive, "-v", "ask", "q").err
+
+
+def test_warnings_become_lines(run: Run, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def status(_: Any) -> dict[str, Any]:
+        warnings.warn("a channel is missing", DegradedResult, stacklevel=1)
+        warnings.warn("nobody wants to know", UserWarning, stacklevel=1)
+        return {"counts": {}}
+
+    monkeypatch.setattr("rsrag.engine.Engine.status", status)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        ran = run("-w", archive, "status", "--json")
+    assert ran.err == "warning: a channel is missing\n"
+
+
+# --- as a process ---------------------------------------------------------------------------------------------------
+
+
+def process(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "rsrag", *(str(a) for a in arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
+
+
+def test_version_help_and_exit_codes(tmp_path: Path) -> None:
+    assert process("--version").stdout.startswith("rsrag 0.")
+    shown = process("--help")
+    assert shown.returncode == 0
+    names = "init ingest search ask chat show status verify reindex export config models demo train eval"
+    for command in names.split():
+        assert f"\n  {command} " in shown.stdout
+    assert process("status", cwd=tmp_path).returncode == 1
+    assert process("frobnicate").returncode == 2
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom rsrag.cli import main\nsys.argv = ['rsrag', '--help']\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "heavy = {'numpy', 'rich', 'shapely', 'sqlalchemy', 'rasterio', 'onnxruntime', 'torch', 'cv2', 'pydantic'}\n"
+        "sys.stderr.write(' '.join(sorted(heavy & set(sys.modules))))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stderr == ""
+    assert "Usage: rsrag" in shown.stdout
+
+
+def test_unexpected_fault_is_one_line(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom rsrag import cli\nfrom rsrag.cli import app\n"
+        "def broken(*a, **k): raise ValueError('boom \\x1b[31m')\n"
+        "app.Session.locate = broken\nsys.argv = ['rsrag', *sys.argv[1:]]\ncli.main()"
+    )
+    plain = subprocess.run([sys.executable, "-c", code, "status"], capture_output=True, text=True, check=False)
+    assert plain.returncode == 1
+    assert plain.stderr.splitlines()[0] == "error: unexpected fault: ValueError: boom \\x1b[31m"
+    assert "Traceback" not in plain.stderr
+    loud = subprocess.run([sys.executable, "-c", code, "-v", "status"], capture_output=True, text=True, check=False)
+    assert "Traceback" in loud.stderr
+
+
+def test_closed_pipe_is_quiet(archive: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "rsrag", "-w", str(archive), "search", "lake"]
+    try:
+        ran = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
+    finally:
+        os.close(writing)
+    assert "Traceback" not in ran.stderr
+    assert "unexpected" not in ran.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_ctrl_c_is_130(archive: Path) -> None:
+    command = [sys.executable, "-m", "rsrag", "-w", str(archive), "chat"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as running:  # type: ignore[call-overload]
+        running.stdin.write("How deep is Blue Lagoon?\n")
+        running.stdin.flush()
+        while "Lagoon" not in running.stdout.readline():
+            assert running.poll() is None
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "Traceback" not in out + err
