@@ -99,7 +99,8 @@ class RasterFile:
     def reopen(self) -> RasterFile:
         """See :meth:`rsrag.ingest.readers.base.RasterSource.reopen`."""
         old = self._stored
-        again = _Stored(old.path, old.driver, old.layout, _open(old.path, old.driver))
+        with _rasterio().Env():
+            again = _Stored(old.path, old.driver, old.layout, _open(old.path, old.driver))
         return RasterFile(again, self.scene, self.bands, self.units, self.stretch, self.block_shape)
 
     def close(self) -> None:

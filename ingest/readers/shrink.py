@@ -93,7 +93,7 @@ def shrink(pixels: Pixels, factor: int) -> Pixels:
 
 def _sums(layer: Array, size: tuple[int, int], factor: int) -> Array:
     mean = cv2.resize(layer.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    return np.rint(mean.astype(np.float64) * factor**2)
+    return np.asarray(np.rint(mean.astype(np.float64) * factor**2))
 
 
 def _shrink_floats(data: Array, mask: Mask, factor: int) -> Pixels:
@@ -105,4 +105,4 @@ def _shrink_floats(data: Array, mask: Mask, factor: int) -> Pixels:
         total = np.where(present, layer, 0).astype(np.float64).reshape(squares).sum(axis=(1, 3))
         count = present.reshape(squares).sum(axis=(1, 3))
         layers.append(np.divide(total, count, out=np.full((height, width), np.nan), where=count > 0))
-    return Pixels(np.stack(layers).astype(data.dtype), mask.reshape(squares).any(axis=(1, 3)))
+    return Pixels(np.stack(layers).astype(data.dtype), np.asarray(mask.reshape(squares).any(axis=(1, 3))))
