@@ -21,7 +21,7 @@ from rsrag.rerank import diversify, passage_text
 from rsrag.sentences import FEATURES as SENTENCE_FEATURES
 from rsrag.sentences import SentenceScorer, candidates, read_weights
 from rsrag.types import Evidence, Hit, Location
-from rsrag.words import coverage, terms
+from rsrag.words import coverage, stem, terms
 
 FEATURES = ("margin", "dense", "agree", "known", "like", "focus", "kind")
 _MODELS = Path(__file__).parent / "models" / "weights" / "mini"
@@ -134,15 +134,16 @@ def _logit(p: float) -> float:
 def names_known(asked: Question, passages: Sequence[Hit]) -> float:
     """Share of the words of the question's names that the top place's passages have, 1 without names.
 
-    Compared by their beginnings, all but two letters and four at least: "Tunisian" is in "Tunisia".
+    Compared by their stems or beginnings, all but two letters and four at least: "Tunisian" is in "Tunisia".
     """
     wanted = {w for name in asked.names for w in content_words(name) if len(w) > 2}
     if not wanted or not passages:
         return 1.0
     mine = [h for h in passages[:_LOOKED_AT] if _group(h) == _group(passages[0])]
     words = {w for h in mine for w in content_words(passage_text(h))}
+    stems = {stem(w) for w in words}
     begins = {w[:length] for w in words for length in range(3, len(w) + 1)}
-    return sum(w[: max(min(4, len(w)), len(w) - 2)] in begins for w in wanted) / len(wanted)
+    return sum(stem(w) in stems or w[: max(min(4, len(w)), len(w) - 2)] in begins for w in wanted) / len(wanted)
 
 
 def probability(figures: npt.NDArray[np.float64], calibration: Calibration) -> float:
