@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import numpy as np
 
@@ -22,10 +23,9 @@ from rsrag.errors import UsageError
 from rsrag.fuse import Fused, Ranking, alpha_fusion, rrf
 from rsrag.indexes.base import IndexFilter, Scored, Vector, VectorIndex
 from rsrag.models.base import Picture, Profile
-from rsrag.questions import understand
-from rsrag.rerank import diversify, geo_decay, rerank, time_decay
-from rsrag.times import parse_time
-from rsrag.types import BBox, Filters, Hit, Location, Place, Query, TimeSpan
+from rsrag.nearness import near_first, timely_first, wanted_time, weigh_location
+from rsrag.rerank import diversify, rerank
+from rsrag.types import BBox, Filters, Footprint, Hit, Location, Place, Query
 
 _DEPTH = 100
 _RERANK = 60
@@ -84,10 +84,10 @@ class Retriever:
             closeness = self._places_at(location, query.filters)
             passages = self._passage_hits(query, found, tiles, location, closeness)
         if location is not None and location.method in ("given", "stated"):
-            tiles = _near_first(tiles, location)
-        wanted = _wanted_time(query)
+            tiles = near_first(tiles, location)
+        wanted = wanted_time(query)
         if wanted is not None:
-            tiles = _timely_first(tiles, wanted)
+            tiles = timely_first(tiles, wanted)
         return Retrieval(tuple(tiles), tuple(passages), location, tuple(warnings), dict(clock.seconds))
 
     # --- encoding -----------------------------------------------------------------------------------------------
@@ -168,9 +168,10 @@ class Retriever:
         return sorted(hits, key=lambda h: (-h.score, h.id))[: 4 * limit]
 
     def _verify(self, picture: Picture, tiles: Sequence[Hit]) -> list[Hit]:
-        """Tiles re-ranked by geometry: score = (cosine + confidence) / 2.
+        """Tiles re-ranked by geometry: verified ones first, by how alike tile and query outline are.
 
-        The confidence counts the inliers of all tiles that put the picture in the same spot.
+        A tile is verified when the inliers of all tiles that put the picture in the same spot rule out chance. Its
+        score is ``0.5 + 0.5·confidence·IoU``; that of the others half their cosine.
         """
         encoded = {
             h.id: data for h in tiles[: self._settings.verify_candidates] if (data := self._catalog.thumbnail(h.id))
@@ -189,13 +190,18 @@ class Retriever:
         support = dict(zip(outlines, totals, strict=True))
         ranked = []
         for hit in tiles:
-            found = matches.get(hit.id)
-            inliers = support.get(hit.id, found.inliers if found else 0)
-            sure = geometric.confidence(inliers) if found else 0.0
-            scores = {**hit.scores, "inliers": float(inliers), "geometry": sure} if found else dict(hit.scores)
-            outline = outlines.get(hit.id) if inliers >= geometric.MIN_INLIERS else None
-            ranked.append(replace(hit, score=0.5 * max(hit.score, 0.0) + 0.5 * sure, scores=scores, match=outline))
-        return sorted(ranked, key=lambda h: (-h.score, -(matches[h.id].inliers if h.id in matches else 0), h.id))
+            found, outline, total = matches.get(hit.id), outlines.get(hit.id), support.get(hit.id, 0)
+            score, scores = 0.5 * max(hit.score, 0.0), dict(hit.scores)
+            if found is not None:
+                scores |= {"inliers": float(found.inliers), "support": float(total)}
+            if outline is not None and total >= geometric.MIN_INLIERS and hit.footprint is not None:
+                sure = geometric.confidence(total)
+                scores["geometry"] = sure
+                score = 0.5 + 0.5 * sure * geo.iou(outline, hit.footprint)
+            else:
+                outline = None
+            ranked.append(replace(hit, score=score, scores=scores, match=outline))
+        return sorted(ranked, key=lambda h: (-h.score, h.id))
 
     # --- location -----------------------------------------------------------------------------------------------
 
@@ -258,7 +264,7 @@ class Retriever:
             head = [h for i, h in enumerate(hits) if i < _RERANK or h.id in close]
             tail = [h for i, h in enumerate(hits) if i >= _RERANK and h.id not in close]
             hits = rerank(query.text, [*head, *tail], self._profile.reranker, depth=len(head))
-        return _weigh_location(hits, near, location)
+        return weigh_location(hits, near, location)
 
     def _alpha(self, rankings: Mapping[str, Ranking], tiles: Sequence[Hit], filters: Filters) -> list[Hit]:
         """RS-RAG's procedure: weighted cosines, sorted; nothing else."""
@@ -329,70 +335,14 @@ def _label(place: Place) -> str:
 
 
 def _best_location(tiles: Sequence[Hit]) -> Location | None:
-    """Verified geometry when there is any, else agreement among the best tiles."""
-    if tiles and tiles[0].match is not None:
-        footprint = tiles[0].match
-        lon, lat = geo.centre(footprint)
-        confidence = tiles[0].scores.get("geometry", 0.5)
-        return Location(lon, lat, "geometry", confidence, 0.1 * locate.size_km(footprint), footprint)
-    return locate.by_agreement(tiles)
-
-
-def _near_first(tiles: Sequence[Hit], location: Location) -> list[Hit]:
-    """Tiles re-ranked by distance to a known location, in units of their own size."""
-    ranked = []
-    for hit in tiles:
-        if hit.footprint is None:
-            ranked.append(replace(hit, score=0.25 * max(hit.score, 0.0)))
-            continue
-        distance = geo.distance_km((location.lon, location.lat), geo.centre(hit.footprint))
-        decay = geo_decay(distance, max(locate.size_km(hit.footprint), location.error_km))
-        ranked.append(replace(hit, score=max(hit.score, 0.0) * decay, scores={**hit.scores, "near": decay}))
-    return sorted(ranked, key=lambda h: (-h.score, h.id))
-
-
-def _wanted_time(query: Query) -> TimeSpan | None:
-    """When the query is about: the time of its image, or the one year that the question names."""
-    if query.image is not None and query.image.time is not None:
-        return query.image.time
-    years = understand(query.text).years if query.text else ()
-    return parse_time(f"{years[0]:04d}") if len(years) == 1 else None
-
-
-def _timely_first(tiles: Sequence[Hit], wanted: TimeSpan) -> list[Hit]:
-    """Tiles weighed by time: up to a tenth of the score is lost with distance in years; unknown time counts as far."""
-    ranked = []
-    for hit in tiles:
-        days = _days_between(hit.scene.time if hit.scene else None, wanted)
-        decay = time_decay(days, 365.25) if days is not None else 0.0
-        ranked.append(replace(hit, score=hit.score * (0.9 + 0.1 * decay), scores={**hit.scores, "timely": decay}))
-    return sorted(ranked, key=lambda h: (-h.score, h.id))
-
-
-def _days_between(span: TimeSpan | None, wanted: TimeSpan) -> float | None:
-    if span is None:
-        return None
-    if span.overlaps(wanted):
-        return 0.0
-    gaps = [
-        abs((a - b).total_seconds())
-        for a, b in ((span.start, wanted.end), (wanted.start, span.end))
-        if a is not None and b is not None
-    ]
-    return min(gaps, default=0.0) / 86_400
-
-
-def _weigh_location(hits: list[Hit], near: Mapping[str, float], location: Location | None) -> list[Hit]:
-    """Score = c·closeness·(0.6 + 0.4·relevance) + (1 - c)·relevance, with c the confidence of the location."""
-    if location is None or not near:
-        return hits
-    sure = location.confidence
-    ranked = []
-    for hit in hits:
-        relevance, close = hit.score, near.get(hit.id, 0.0)
-        score = sure * close * (0.6 + 0.4 * relevance) + (1 - sure) * relevance
-        ranked.append(replace(hit, score=score, scores={**hit.scores, "place": close}))
-    return sorted(ranked, key=lambda h: (-h.score, h.id))
+    """Verified geometry when there is any, by the match with the most inliers; else agreement among the best tiles."""
+    verified = [h for h in tiles if h.match is not None]
+    if not verified:
+        return locate.by_agreement(tiles)
+    best = max(verified, key=lambda h: (h.scores["support"], h.scores["inliers"]))
+    footprint = cast(Footprint, best.match)
+    lon, lat = geo.centre(footprint)
+    return Location(lon, lat, "geometry", best.scores["geometry"], 0.1 * locate.size_km(footprint), footprint)
 
 
 def merge(retrieval: Retrieval, limit: int, *, tiles_first: int = 2) -> list[Hit]:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
-import pytest
-
 from rsrag import geo, retrieve
 from rsrag.times import parse_span, parse_time
-from rsrag.types import BBox, Filters, Footprint, Hit, Location, Passage, Query, Scene, Tile, TimeSpan, Window
+from rsrag.types import BBox, Filters, Footprint, Hit, Passage, Scene, Tile, Window
 
 
 def tile(name: str, score: float, *, scene: str = "s", when: str | None = None, at: BBox | None = None) -> Hit:
@@ -48,43 +44,6 @@ def test_a_shape_is_searched_by_its_box() -> None:
     found = retrieve.index_filter(Filters(intersects=shape))
     assert found is not None
     assert found.box == shape.bbox
-
-
-def test_tiles_of_the_year_asked_about_come_first() -> None:
-    hits = [tile("new", 0.80, when="2020-07-01"), tile("old", 0.79, when="2009-08-18"), tile("unknown", 0.79)]
-    ranked = retrieve._timely_first(hits, parse_time("2009"))
-    assert [h.id for h in ranked] == ["old", "new", "unknown"]
-    assert ranked[0].scores["timely"] == 1.0
-    assert retrieve._wanted_time(Query(text="What did it look like in 2009?")) == parse_time("2009")
-    assert retrieve._wanted_time(Query(text="What changed from 2009 to 2012?")) is None
-
-
-def test_days_between_spans() -> None:
-    day = TimeSpan(datetime(2020, 1, 1, tzinfo=UTC), datetime(2020, 1, 2, tzinfo=UTC))
-    later = TimeSpan(datetime(2020, 1, 12, tzinfo=UTC), None)
-    assert retrieve._days_between(day, later) == pytest.approx(10)
-    assert retrieve._days_between(later, day) == pytest.approx(10)
-    assert retrieve._days_between(day, day) == 0
-    assert retrieve._days_between(None, day) is None
-
-
-def test_known_location_pulls_tiles_near() -> None:
-    location = Location(10.05, 50.05, "given", 1.0, 1.0)
-    hits = [
-        tile("far", 0.9, at=BBox(40, 50, 40.1, 50.1)),
-        tile("here", 0.3, at=BBox(10, 50, 10.1, 50.1)),
-        tile("nowhere", 0.9),
-    ]
-    assert [h.id for h in retrieve._near_first(hits, location)] == ["here", "nowhere", "far"]
-
-
-def test_location_weighs_passages_by_its_confidence() -> None:
-    hits = [passage("relevant", 0.9), passage("near", 0.1)]
-    sure = Location(0, 0, "geometry", 0.95, 1.0)
-    assert [h.id for h in retrieve._weigh_location(hits, {"near": 0.9}, sure)] == ["near", "relevant"]
-    unsure = Location(0, 0, "agreement", 0.1, 1.0)
-    assert [h.id for h in retrieve._weigh_location(hits, {"near": 0.9}, unsure)] == ["relevant", "near"]
-    assert retrieve._weigh_location(hits, {}, sure) == hits
 
 
 def test_merging_keeps_room_for_both_kinds() -> None:

@@ -1,0 +1,69 @@
+"""Hits weighed by how near they lie to what a query is about, in place and in time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from rsrag import geo, locate
+from rsrag.questions import understand
+from rsrag.rerank import geo_decay, time_decay
+from rsrag.times import parse_time
+from rsrag.types import Hit, Location, Query, TimeSpan
+
+
+def near_first(tiles: Sequence[Hit], location: Location) -> list[Hit]:
+    """Tiles re-ranked by distance to a known location, in units of their own size."""
+    ranked = []
+    for hit in tiles:
+        if hit.footprint is None:
+            ranked.append(replace(hit, score=0.25 * max(hit.score, 0.0)))
+            continue
+        distance = geo.distance_km((location.lon, location.lat), geo.centre(hit.footprint))
+        decay = geo_decay(distance, max(locate.size_km(hit.footprint), location.error_km))
+        ranked.append(replace(hit, score=max(hit.score, 0.0) * decay, scores={**hit.scores, "near": decay}))
+    return sorted(ranked, key=lambda h: (-h.score, h.id))
+
+
+def wanted_time(query: Query) -> TimeSpan | None:
+    """When the query is about: the time of its image, or the one year that the question names."""
+    if query.image is not None and query.image.time is not None:
+        return query.image.time
+    years = understand(query.text).years if query.text else ()
+    return parse_time(f"{years[0]:04d}") if len(years) == 1 else None
+
+
+def timely_first(tiles: Sequence[Hit], wanted: TimeSpan) -> list[Hit]:
+    """Tiles weighed by time: up to a tenth of the score is lost with distance in years; unknown time counts as far."""
+    ranked = []
+    for hit in tiles:
+        days = days_between(hit.scene.time if hit.scene else None, wanted)
+        decay = time_decay(days, 365.25) if days is not None else 0.0
+        ranked.append(replace(hit, score=hit.score * (0.9 + 0.1 * decay), scores={**hit.scores, "timely": decay}))
+    return sorted(ranked, key=lambda h: (-h.score, h.id))
+
+
+def days_between(span: TimeSpan | None, wanted: TimeSpan) -> float | None:
+    if span is None:
+        return None
+    if span.overlaps(wanted):
+        return 0.0
+    gaps = [
+        abs((a - b).total_seconds())
+        for a, b in ((span.start, wanted.end), (wanted.start, span.end))
+        if a is not None and b is not None
+    ]
+    return min(gaps, default=0.0) / 86_400
+
+
+def weigh_location(hits: list[Hit], near: Mapping[str, float], location: Location | None) -> list[Hit]:
+    """Score = c·closeness·(0.6 + 0.4·relevance) + (1 - c)·relevance, with c the confidence of the location."""
+    if location is None or not near:
+        return hits
+    sure = location.confidence
+    ranked = []
+    for hit in hits:
+        relevance, close = hit.score, near.get(hit.id, 0.0)
+        score = sure * close * (0.6 + 0.4 * relevance) + (1 - sure) * relevance
+        ranked.append(replace(hit, score=score, scores={**hit.scores, "place": close}))
+    return sorted(ranked, key=lambda h: (-h.score, h.id))
