@@ -25,7 +25,9 @@ def test_forms_of_a_word_share_a_stem(forms: tuple[str, ...]) -> None:
     assert len({stem(f) for f in forms}) == 1
 
 
-@pytest.mark.parametrize(("one", "other"), [("lake", "lack"), ("island", "isle"), ("port", "portico"), ("1999", "1998")])
+@pytest.mark.parametrize(
+    ("one", "other"), [("lake", "lack"), ("island", "isle"), ("port", "portico"), ("1999", "1998")]
+)
 def test_different_words_stay_apart(one: str, other: str) -> None:
     assert stem(one) != stem(other)
 
