@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -403,7 +403,7 @@ class _Parquet:
         self._writer.close()
 
 
-_WRITERS = {
+_WRITERS: Mapping[str, Callable[..., Writer]] = {
     ".geojson": _GeoJson,
     ".json": _GeoJson,
     ".gpkg": _GeoPackage,

@@ -110,7 +110,7 @@ def _from_geojson(text: str) -> list[Any]:
         raise BadGeometry("the geometry is not in longitude and latitude", hint="reproject it to EPSG:4326")
     parts: list[Any] = []
     for geometry in _geometries(value):
-        kind, coordinates = geometry.get("type"), geometry.get("coordinates")
+        kind, coordinates = geometry.get("type"), geometry.get("coordinates") or []
         if kind not in ("Polygon", "MultiPolygon"):
             raise BadGeometry(f"a filter needs a Polygon or MultiPolygon, not {str(kind)[:40]!r}")
         try:

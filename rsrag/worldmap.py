@@ -280,10 +280,11 @@ def _corners(outline: shapely.Geometry) -> list[list[float]]:
     box = np.array([[west, north], [west, south], [east, south], [east, north]])
     hull = shapely.convex_hull(outline).simplify(0.02 * float(size.max()))
     found = shapely.get_coordinates(shapely.orient_polygons(hull))[:-1]
-    if len(found) != 4:
-        return box.tolist()
-    turned = [np.roll(found, -k, axis=0) for k in range(4)]
-    return min(turned, key=lambda corners: float((np.abs(corners - box) / size).sum())).tolist()
+    chosen = box
+    if len(found) == 4:
+        turned = [np.roll(found, -k, axis=0) for k in range(4)]
+        chosen = min(turned, key=lambda corners: float((np.abs(corners - box) / size).sum()))
+    return [[float(x), float(y)] for x, y in chosen]
 
 
 def _graticule(frame: Frame) -> list[str]:
@@ -332,7 +333,7 @@ def _largest(frame: Frame, footprint: Footprint) -> float:
 def _badges(frame: Frame, marks: Sequence[Mark], *, dots: bool) -> list[str]:
     """Numbered marks; one that would cover another moves to the right, and a line leads back to its place."""
     taken: list[tuple[float, float]] = []
-    parts = []
+    parts: list[str] = []
     for mark in marks:
         lon, lat = mark.position
         x0, y0 = frame.x(lon + frame.turn(lon)), frame.y(lat)

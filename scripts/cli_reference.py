@@ -14,6 +14,7 @@ from typing import Any
 import typer
 
 from rsrag.cli.app import app
+from rsrag.eval.cli import app as eval_app
 
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "cli.md"
 _HEAD = """\
@@ -50,6 +51,8 @@ def page() -> str:
 
 def _leaves(command: Any, path: str) -> Iterator[tuple[str, Any]]:
     for name, child in getattr(command, "commands", {}).items():
+        if name == "eval":  # mounted when it is called, so that --help stays fast
+            child = typer.main.get_command(eval_app)
         if hasattr(child, "commands"):
             yield from _leaves(child, f"{path} {name}")
         else:

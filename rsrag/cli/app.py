@@ -14,7 +14,6 @@ from rsrag.cli import archive, ask, ingest, models, show, train
 from rsrag.cli.session import Session, prepare_messages
 from rsrag.errors import ExitCode, RsragError
 
-
 _RESUMED = {"ingest", "reindex", "demo", "train"}
 """Commands that go on where they stopped."""
 

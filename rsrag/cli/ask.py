@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -60,7 +60,8 @@ def search(
 ) -> None:
     """Find tiles and passages, best first.
 
-    Give words, an image, a place, filters, or several of them. With filters alone, matching tiles are listed, the widest first.
+    Give words, an image, a place, filters, or several of them. Filters alone list matching tiles, the widest
+    first.
     """
     state = session(ctx, as_json=as_json, fusion=fusion, alpha=alpha)
     if kind not in _KINDS:
@@ -191,7 +192,7 @@ def chat(
         if interactive:
             _enable_line_editing()
             state.note(_CHAT_HELP)
-        first = {"image": image, "where": place}
+        first: dict[str, Any] = {"image": image, "where": place}
         while (text := _read_line(interactive)) is not None:
             if text in ("/quit", "/exit", "/q"):
                 break
@@ -205,7 +206,7 @@ def chat(
                 state.fail(error)
 
 
-def _turn(state: Session, dialogue: Chat, text: str, first: dict[str, object]) -> None:
+def _turn(state: Session, dialogue: Chat, text: str, first: dict[str, Any]) -> None:
     from rsrag.cli.render import show_answer
 
     command, _, rest = text.partition(" ")
@@ -226,7 +227,7 @@ def _turn(state: Session, dialogue: Chat, text: str, first: dict[str, object]) -
         state.note(_CHAT_HELP)
     else:
         with _listening(state) as on_text:
-            answer = dialogue.ask(text, on_text=on_text, **first)  # type: ignore[arg-type]
+            answer = dialogue.ask(text, on_text=on_text, **first)
         first.clear()
         show_answer(state.out, answer, verbose=state.verbose)
 

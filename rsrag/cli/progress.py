@@ -12,19 +12,20 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from rsrag.progress import Progress
-
 _EVERY = 10.0
 """Seconds between two lines when there is no terminal."""
 
 
-def progress_for(console: Console) -> Progress:
+def progress_for(console: Console) -> Bars | Lines:
     """What draws progress on a console: bars or lines."""
     return Bars(console) if console.is_terminal else Lines(console.file.write)
 
 
 class Bars:
-    """A bar for the present stage, with count, rate and remaining time. A context manager; it leaves clean lines."""
+    """A bar for the present stage, with count, rate and remaining time.
+
+    As a context manager it stays on the screen between stages, and leaves clean lines whatever happens.
+    """
 
     def __init__(self, console: Console) -> None:
         from rich.progress import (
@@ -49,16 +50,20 @@ class Bars:
         )
         self._rate = Rate()
         self._task: int | None = None
+        self._stays = False
 
     def __enter__(self) -> Bars:
-        self._bars.start()
+        self._stays = True
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._stays = False
+        self.finish()
         self._bars.stop()
 
     def start(self, stage: str, total: int | None, *, done: int = 0, unit: str = "items") -> None:
         self._rate = Rate()
+        self._bars.start()
         fields = {"unit": one_line(unit), "rate": "", "note": ""}
         self._task = self._bars.add_task(one_line(stage), total=total, completed=done, **fields)  # type: ignore[arg-type]
 
@@ -73,6 +78,8 @@ class Bars:
         if self._task is not None:
             self._bars.remove_task(self._task)  # type: ignore[arg-type]
             self._task = None
+        if not self._stays:
+            self._bars.stop()
 
 
 class Lines:

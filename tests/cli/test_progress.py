@@ -83,9 +83,22 @@ def test_bars_on_a_terminal() -> None:
         progress.finish()
     assert isinstance(screen.file, io.StringIO)
     text = screen.file.getvalue()
+    assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1
     assert "[bold]scene" in text
     assert "3/10" in text
     assert "\x1b[2J" not in text
+
+
+def test_bars_without_a_block_end_with_the_stage() -> None:
+    screen = Console(file=io.StringIO(), force_terminal=True, width=120, highlight=False)
+    bars = Bars(screen)
+    for _ in range(2):
+        bars.start("stage", 3)
+        bars.advance(3)
+        bars.finish()
+    assert isinstance(screen.file, io.StringIO)
+    text = screen.file.getvalue()
+    assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 2
 
 
 def test_lines_elsewhere() -> None:
