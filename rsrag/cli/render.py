@@ -49,7 +49,7 @@ def show_answer(console: Console, answer: Answer, *, verbose: bool = False) -> N
         mark = Text(f"[{evidence.number}]", "bold cyan" if used else "dim")
         _show_hit(console, mark, evidence.hit, short=bool(cited) and not used, verbose=verbose)
     for warning in answer.warnings:
-        console.print(Text("  ! ", "yellow").append_text(line(warning)))
+        console.print(Text().append("  ! ", "yellow").append_text(line(warning)))
     if verbose:
         _show_provenance(console, answer)
     console.print()
@@ -125,7 +125,7 @@ def _grid(width: int, justify: Literal["left", "right"]) -> Table:
 def _show_rows(console: Console, rows: Sequence[tuple[str, Text]]) -> None:
     table = _grid(12, "left")
     for name, text in rows:
-        table.add_row(Text("  ", "cyan").append_text(line(name)), text)
+        table.add_row(line(f" {name}", "cyan"), text)
     console.print(table)
 
 

@@ -13,9 +13,11 @@ def one_line(text: object) -> str:
 
 
 def line(text: object, style: str = "") -> Text:
-    """A styled line that keeps leading and trailing blanks; square brackets in it mean nothing."""
+    """A styled line that keeps one leading and one trailing blank; square brackets in it mean nothing.
+
+    The style is that of this text alone, not of what is appended to it.
+    """
     raw = str(text)
     inner = one_line(raw)
-    if not inner:
-        return Text(" " if raw else "", style=style)
-    return Text((" " if raw[0].isspace() else "") + inner + (" " if raw[-1].isspace() else ""), style=style)
+    before, after = (" " if raw[:1].isspace() else ""), (" " if inner and raw[-1:].isspace() else "")
+    return Text().append(f"{before}{inner}{after}", style)

@@ -141,3 +141,10 @@ def test_json_form() -> None:
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=5), st.lists, max_leaves=10))
 def test_everything_becomes_valid_json(value: object) -> None:
     json.dumps(plain(value), allow_nan=False)
+
+
+def test_style_of_a_line_does_not_spread() -> None:
+    text = line("error: ", "bold red").append_text(line(" what"))
+    assert text.plain == "error:  what"
+    assert [(s.start, s.end, s.style) for s in text.spans] == [(0, 7, "bold red")]
+    assert text.style == ""
