@@ -112,6 +112,21 @@ def test_export_equals_torch(toy_data: Path, toy_table: dict[str, Any], tmp_path
     assert np.abs(exported.words(texts) - words).max() < 1e-5
 
 
+def test_an_int8_copy_stays_close(toy_data: Path, toy_table: dict[str, Any], tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    from rsrag.train.quantise import fidelity, quantise
+
+    toy_table["optim"] |= {"epochs": 1}
+    train_encoder(parse_config(toy_table), run_dir=tmp_path / "run", data_dir=toy_data)
+    export_encoder(tmp_path / "run", tmp_path / "out")
+    pictures = list(np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8))
+    quantise(tmp_path / "out" / "encoder.onnx", tmp_path / "int8.onnx", pictures[:32], 32)
+    found = fidelity(tmp_path / "out", tmp_path / "int8.onnx", pictures[32:])
+    assert found["semantic_mean"] > 0.9
+    assert (tmp_path / "int8.onnx").stat().st_size < 0.6 * (tmp_path / "out" / "encoder.onnx").stat().st_size
+
+
 def test_the_manifest_is_compact_and_stable(toy_data: Path, toy_table: dict[str, Any], tmp_path: Path) -> None:
     import gzip
 
