@@ -163,7 +163,7 @@ def _read_tables(
     reading.document = replace(reading.document, title=title, properties=properties)
     for table, found in zip(tables, roles, strict=True):
         _require(table, found)
-    first_row: dict[tuple[str, float, float], str] = {}
+    first: dict[tuple[str, float, float], tuple[str, Place, tuple[str, ...]]] = {}
     for table, found in zip(tables, roles, strict=True):
         layer = f"layer {table.title!r}, " if len(tables) > 1 else ""
         for row in table.rows:
@@ -172,13 +172,28 @@ def _read_tables(
                 described = describe(row, found, reading.file, reading.document.licence)
                 place = described.place
                 same = (fold(place.name), round(place.lon, 4), round(place.lat, 4))
-                earlier = first_row.setdefault(same, where)
-                if earlier != where:
-                    raise BadKnowledge(f"repeats {earlier}: same name and position")
+                if same in first:
+                    earlier, known, texts = first[same]
+                    if described.texts != texts or place.country in (None, *_countries(known)):
+                        raise BadKnowledge(f"repeats {earlier}: same name and position")
+                    merged = _in_both_countries(known, place)
+                    first[same] = (earlier, merged, texts)
+                    yield KnowledgeItem(reading.document, merged, ())
+                    continue
+                first[same] = (where, place, described.texts)
             except SourceError as error:
                 yield reading.error(where, error)
                 continue
             yield _place_item(reading, described, found)
+
+
+def _countries(place: Place) -> list[str]:
+    return [c for c in (place.country or "").split("; ") if c]
+
+
+def _in_both_countries(first: Place, again: Place) -> Place:
+    """A place that a table lists once a country (a site across a border): the first row's, with every country."""
+    return replace(first, country="; ".join([*_countries(first), *_countries(again)]))
 
 
 def _require(table: Table, found: Columns) -> None:

@@ -54,6 +54,7 @@ class KnowledgeWriter:
                 self._catalog.save_document(item.document, str(path))
                 saved_document = True
             if item.place is not None:
+                tally.places += item.place.id not in own
                 places.append(item.place)
                 own[item.place.id] = item.place
             pending += [(passage, self._place_of(passage, own)) for passage in item.passages]
@@ -95,7 +96,6 @@ class KnowledgeWriter:
                 rows.append(PassageRow(passage, kept, text_model.fingerprint, picture, image_model.fingerprint))
             self._index.upsert(PASSAGES, points)
             self._catalog.save_passages(rows)
-        tally.places += len(places)
         tally.passages += len(pending)
         progress.advance(len(pending))
         places.clear()

@@ -75,6 +75,8 @@ _SYNONYMS = {
 }
 _NOT_LIGHT = re.compile(r"temperature|thermal|kelvin|quality|qa|mask|cloud|angle|scl", re.IGNORECASE)
 _PICTURES = (("red", "green", "blue"), ("swir16", "nir", "red"), ("nir", "red", "green"))
+AS_STORED = ("band1", "band2", "band3")
+"""Roles of the first bands of a picture whose bands nobody named."""
 _GREYS = ("pan", "grey", "vv", "hh", "vh", "hv")
 
 
@@ -130,8 +132,13 @@ def find_roles(
     descriptions: Sequence[str | None] = (),
     colours: Sequence[str | None] = (),
     sensor: str | None = None,
+    eight_bit: bool = False,
 ) -> tuple[str | None, ...]:
     """The role of every band of a file, in file order; None for bands that mean nothing to us.
+
+    Three or four bands of 8 bits that nobody named are somebody's picture: it is shown as it lies in the file, its
+    bands are called band1 to band4 so that no index is computed from them, and the caller says so (see
+    :func:`unnamed`). More bands, or other data types, are refused.
 
     Args:
         name: the file, for messages.
@@ -141,6 +148,7 @@ def find_roles(
         descriptions: band descriptions of the file.
         colours: colour interpretation by name ("red", "gray", "undefined", ...).
         sensor: as found by name or tags.
+        eight_bit: whether all bands are unsigned 8-bit values.
 
     Raises:
         UnsupportedSource: a mapping names a band that is not there, or no picture can be made.
@@ -161,12 +169,19 @@ def find_roles(
         light = [i for i, role in enumerate(roles) if role != "alpha"]
         if len(light) == 1 and roles[light[0]] is None:
             roles[light[0]] = "grey"
+    if picture_of(roles) is None and rule is None and eight_bit and count in (3, 4) and not any(roles):
+        roles = [f"band{i}" for i in range(1, count + 1)]
     if picture_of(roles) is None:
         raise UnsupportedSource(
             f"{name}: {count} bands of unknown meaning",
             hint="say which is which, such as --bands red=4,green=3,blue=2,nir=5, or --bands grey=1",
         )
     return tuple(roles)
+
+
+def unnamed(roles: Sequence[str | None]) -> bool:
+    """Whether a picture is made of bands that nobody named."""
+    return picture_of(roles) is not None and roles[0] == AS_STORED[0]
 
 
 def _fill(roles: list[str | None], found: Sequence[str | None]) -> None:
@@ -189,7 +204,7 @@ def picture_of(roles: Sequence[str | None]) -> tuple[int, ...] | None:
     Natural colour where there is one; else short-wave infrared, near infrared, red, in which plants are green and water
     dark as in natural colour; else near infrared, red, green.
     """
-    for picture in _PICTURES:
+    for picture in (*_PICTURES, AS_STORED):
         if all(role in roles for role in picture):
             return tuple(roles.index(role) for role in picture)
     for grey in _GREYS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import warnings
 from dataclasses import replace
@@ -35,6 +36,7 @@ from rsrag.types import Band, Scene, Window
 SAMPLE_SIDE = 1024
 """The stretch is found on at most this many pixels a side."""
 _SAMPLE_GRID, _SAMPLE_WINDOW = 8, 128
+_log = logging.getLogger("rsrag.ingest")
 _lock = threading.Lock()
 
 
@@ -189,7 +191,14 @@ def _describe(path: Path, driver: str, dataset: Any, options: ReadOptions, hints
             descriptions=[d or None for d in dataset.descriptions],
             colours=colours,
             sensor=sensor,
+            eight_bit=all(d == np.uint8 for d in dtypes),
         )
+        if band_roles.unnamed(roles):
+            _log.warning(
+                "%s: %d bands of unknown meaning, shown as stored, without indices; say which is which with --bands",
+                name,
+                dataset.count,
+            )
         roles = _radar_role(roles, sensor, name)
         bands = file_bands(dataset, roles)
         layout = band_layout(dataset, bands)

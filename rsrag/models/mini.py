@@ -124,7 +124,7 @@ class MiniImageEncoder:
 
         size = self.input_size
         smaller = max(picture.shape[:2]) > size
-        resized = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
+        resized = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
         return np.ascontiguousarray(resized.transpose(2, 0, 1), dtype=np.float32) / np.float32(255.0)
 
     def encode_images(self, pictures: Sequence[Picture]) -> Vectors:

