@@ -125,7 +125,7 @@ def _grid(width: int, justify: Literal["left", "right"]) -> Table:
 def _show_rows(console: Console, rows: Sequence[tuple[str, Text]]) -> None:
     table = _grid(12, "left")
     for name, text in rows:
-        table.add_row(line(f" {name}", "cyan"), text)
+        table.add_row(Text("  ").append_text(line(name, "cyan")), text)
     console.print(table)
 
 
