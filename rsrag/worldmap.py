@@ -114,7 +114,8 @@ class Map:
         """The map as an SVG element; classes are styled by the page around it."""
         frame, parts = self.frame, []
         size = f"0 0 {frame.width:.0f} {frame.height:.0f}"
-        parts.append(f'<svg class="map" viewBox="{size}" role="img" aria-label="{_attribute(self.title)}">')
+        kind = "map imagery" if self._covered() else "map"
+        parts.append(f'<svg class="{kind}" viewBox="{size}" role="img" aria-label="{_attribute(self.title)}">')
         ground = "blank" if frame.east - frame.west < _COARSE else "sea"
         parts.append(f'<rect class="{ground}" width="{frame.width:.0f}" height="{frame.height:.1f}"/>')
         parts.append(_land(frame))
@@ -136,6 +137,13 @@ class Map:
         parts += _scale_bar(frame)
         parts.append("</svg>")
         return "".join(parts)
+
+    def _covered(self) -> bool:
+        """Whether pictures lie behind most of the map, so that its lettering must stand out from them."""
+        frame = self.frame
+        ground = shapely.box(frame.west, frame.south, frame.east, frame.north)
+        behind = shapely.union_all([_unwrapped(frame, footprint) for footprint, _ in self.pictures])
+        return bool(shapely.intersection(behind, ground).area > 0.6 * ground.area)
 
 
 # --- frames ---------------------------------------------------------------------------------------------------------

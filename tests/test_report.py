@@ -302,6 +302,13 @@ def test_things_are_drawn_where_they_are() -> None:
     assert (cross.get("d") or "").startswith(f"M493.0 {frame.y(5):.1f}")
 
 
+def test_lettering_stands_out_from_pictures_that_cover_the_map() -> None:
+    frame = Frame(170, -30, 190, -10, 700)
+    whole = geo.footprint_from_bbox(BBox(170, -30, -170, -12))
+    assert 'class="map imagery"' in Map(frame, "t", [(whole, jpeg())]).svg()
+    assert 'class="map"' in Map(frame, "t", [(FIJI, jpeg())]).svg()
+
+
 def test_rotated_pictures_are_rotated() -> None:
     diamond = geo.footprint_from_ring([(5, 8), (8, 5), (5, 2), (2, 5)])
     svg = Map(Frame(0, 0, 10, 10, 1000), "t", [(diamond, jpeg())]).svg()
