@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from rsrag.abstain import FEATURES, features
+from rsrag.abstain import FEATURES, features, names_factor
 from rsrag.alike import WordSpace
 from rsrag.config import Settings
 from rsrag.eval.observe import observe, read_questions
@@ -33,12 +33,16 @@ FOLDS = 10
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """Features of one question; ``kind`` is "answerable", "unanswerable" or "removed" (its place taken out)."""
+    """Features of one question; ``kind`` is "answerable", "unanswerable" or "removed" (its place taken out).
+
+    ``factor`` is what unknown names take from the probability, see :func:`rsrag.abstain.names_factor`.
+    """
 
     features: Array
     kind: str
     question: int
     split: str
+    factor: float = 1.0
 
     @property
     def weight(self) -> float:
@@ -69,9 +73,10 @@ def fit(samples: Sequence[Sample], penalty: float = PENALTY) -> tuple[Array, flo
 
 
 def chances(samples: Sequence[Sample], weights: Array, bias: float) -> Array:
-    """Probability of each sample."""
+    """Confidence in each sample."""
     logits = np.stack([s.features for s in samples]) @ weights + bias
-    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -30, 30))), dtype=np.float64)
+    factors = np.array([s.factor for s in samples])
+    return np.asarray(factors / (1 + np.exp(-np.clip(logits, -30, 30))), dtype=np.float64)
 
 
 def cross_validated(samples: Sequence[Sample], folds: int = FOLDS) -> Array:
@@ -110,11 +115,13 @@ def collect(workspace: Path, questions: Path, space: WordSpace) -> list[Sample]:
     for number, seen in enumerate(observe(workspace, read_questions(questions))):
         asked, split = seen.question, seen.question.split
         kind = "answerable" if asked.answer is not None else "unanswerable"
-        samples.append(Sample(features(asked.text, seen.hits, space), kind, number, split))
+        cases = [(kind, list(seen.hits))]
         if asked.answer is not None:
             place = fold(asked.place or "")
-            others = [h for h in seen.hits if h.place is None or fold(h.place.name) != place]
-            samples.append(Sample(features(asked.text, others, space), "removed", number, split))
+            cases.append(("removed", [h for h in seen.hits if h.place is None or fold(h.place.name) != place]))
+        for case, hits in cases:
+            factor = names_factor(asked.text, hits)
+            samples.append(Sample(features(asked.text, hits, space), case, number, split, factor))
     return samples
 
 

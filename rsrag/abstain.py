@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -29,6 +30,8 @@ _READ = 8
 _LOOKED_AT = 60
 _LOGIT = 6.0
 _SHORT = 5
+_UNKNOWN = 0.3
+_NO_PLACE = re.compile(r"^(?:age|era|war|period|dynasty)$|(?:[ie]an|rican|ese|ish)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,19 +134,29 @@ def _logit(p: float) -> float:
     return min(max(math.log(p / (1 - p)), -_LOGIT), _LOGIT)
 
 
-def names_known(asked: Question, passages: Sequence[Hit]) -> float:
-    """Share of the words of the question's names that the top place's passages have, 1 without names.
+def names_factor(question: str, passages: Sequence[Hit]) -> float:
+    """What an unknown name takes from the confidence, in [0, 1].
 
-    Compared by their stems or beginnings, all but two letters and four at least: "Tunisian" is in "Tunisia".
+    Names of several words are mostly those of the place that is meant: 0.3 if the passages of the top place know less
+    than half of one (eras and adjectives such as "Iron Age" and "South American" aside). A question of up to five
+    content words hangs on its names: the squared share that is known. Words are compared by their stems or beginnings,
+    all but two letters and four at least: "Tunisian" is in "Tunisia".
     """
-    wanted = {w for name in asked.names for w in content_words(name) if len(w) > 2}
-    if not wanted or not passages:
+    asked = understand(question)
+    names = [[w for w in content_words(name) if len(w) > 2] for name in asked.names]
+    names = [words for words in names if words]
+    if not names or not passages:
         return 1.0
     mine = [h for h in passages[:_LOOKED_AT] if _group(h) == _group(passages[0])]
-    words = {w for h in mine for w in content_words(passage_text(h))}
-    stems = {stem(w) for w in words}
-    begins = {w[:length] for w in words for length in range(3, len(w) + 1)}
-    return sum(stem(w) in stems or w[: max(min(4, len(w)), len(w) - 2)] in begins for w in wanted) / len(wanted)
+    present = {w for h in mine for w in content_words(f"{passage_text(h)} {h.place.country if h.place else ''}")}
+    stems = {stem(w) for w in present}
+    begins = {w[:length] for w in present for length in range(3, len(w) + 1)}
+    known = [[stem(w) in stems or w[: max(min(4, len(w)), len(w) - 2)] in begins for w in words] for words in names]
+    strange = [n for n, one in zip(names, known, strict=True) if len(one) > 1 and sum(one) < len(one) / 2]
+    factor = _UNKNOWN if any(not _NO_PLACE.search(words[-1]) for words in strange) else 1.0
+    if len(asked.terms) <= _SHORT:
+        factor *= (sum(map(sum, known)) / sum(map(len, known))) ** 2
+    return factor
 
 
 def probability(figures: npt.NDArray[np.float64], calibration: Calibration) -> float:
@@ -163,9 +176,8 @@ def confidence(
 ) -> float:
     """How likely the evidence holds the answer, in [0, 1].
 
-    Without an image: the calibrated probability; a question answered by a stored value counts 0.9 at least. The
-    calibration knows long questions; one of up to five content words is multiplied by the squared share of its names
-    that the top place knows, so that "How deep is Lake Nowhere?" is not answered from another lake. With an
+    Without an image: the calibrated probability, less what unknown names take from it (:func:`names_factor`), so that
+    "How deep is Lake Nowhere?" is not answered from another lake; a stored value that answers counts 0.9. With an
     image, everything hangs on whether its place was recognised: the location's confidence, times, for a question with
     words of its own, how much of it the passages of the place speak of (0.4 to 1).
 
@@ -191,8 +203,7 @@ def confidence(
     text = 0.0
     if passages:
         text = probability(features(question, passages, WordSpace.shared(settings)), Calibration.shipped())
-        if len(asked.terms) <= _SHORT:
-            text *= names_known(asked, passages) ** 2
+        text *= names_factor(question, passages)
     return max(text, 0.9) if stored else text
 
 

@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 from evidence import DESERT, DESERT_TEXT, LAKE, LAKE_TEXT, passage_hit, tile_hit
 
-from rsrag.abstain import FEATURES, Calibration, confidence, features, names_known, probability, should_abstain, why
+from rsrag.abstain import FEATURES, Calibration, confidence, features, names_factor, probability, should_abstain, why
 from rsrag.alike import WordSpace
 from rsrag.config import Settings
 from rsrag.errors import BadModelFile
-from rsrag.questions import understand
 from rsrag.types import Hit, Location
 
 SETTINGS = Settings()
@@ -56,9 +55,17 @@ def test_a_short_question_with_an_unknown_name_is_declined() -> None:
     known = confidence("How deep was Lake Chad?", GOOD, SETTINGS)
     unknown = confidence("How deep was Lake Vostok?", GOOD, SETTINGS)
     assert unknown < known / 2
-    assert names_known(understand("How deep was Lake Vostok?"), GOOD) == 0.5
-    assert names_known(understand("How deep is the Chadian lake?"), GOOD) == 1.0
-    assert names_known(understand("How deep is the lake?"), GOOD) == 1.0
+    assert names_factor("How deep was Lake Vostok?", GOOD) == 0.25
+    assert names_factor("How deep is the Chadian lake?", GOOD) == 1.0
+    assert names_factor("How deep is the lake?", GOOD) == 1.0
+
+
+def test_an_unknown_name_of_several_words_counts_in_long_questions_too() -> None:
+    tail = "according to the measurements published by the hydrological survey teams?"
+    assert names_factor(f"How deep was Zanzibar Heights in 1972 {tail}", GOOD) == 0.3
+    assert names_factor(f"How deep was Lake Chad in 1972 {tail}", GOOD) == 1.0
+    assert names_factor(f"How deep was the water of the Iron Age in 1972 {tail}", GOOD) == 1.0
+    assert names_factor(f"How deep was the Bolivian water in 1972 {tail}", GOOD) == 1.0
 
 
 def test_a_stored_value_answers_for_itself() -> None:
