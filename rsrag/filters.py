@@ -71,15 +71,15 @@ def parse_intersects(text: str) -> Footprint:
 
 
 def _read(name: str) -> str:
-    path = Path(name).expanduser()
     try:
+        path = Path(name).expanduser()
         if not path.is_file():
             hint = "give a file, GeoJSON or WKT"
             raise BadGeometry(f"{name[:80]!r} is neither a file nor a geometry", hint=hint)
         if path.stat().st_size > _MAX_BYTES:
             raise BadGeometry(f"{path} is larger than {_MAX_BYTES // 2**20} MiB", hint="simplify the geometry")
         return path.read_text(encoding="utf-8-sig").strip()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a home directory nobody has
         raise BadGeometry(f"cannot read {name[:80]!r} as a geometry: {error}") from error
 
 

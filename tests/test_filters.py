@@ -126,6 +126,7 @@ def test_geometry_beyond_180_is_cut_at_the_antimeridian() -> None:
         ("POINT(1 2)", "neither a file"),
         ("", "neither a file|cannot read"),
         ("\x00", "neither a file|cannot read"),
+        ("~nobody_has_this_name/area.geojson", "cannot read|neither a file"),
         ('{"type": "Polygon", "coordinates": [[[0, 0], [Infinity, 0], [1, 1], [0, 0]]]}', "not finite"),
     ],
 )
