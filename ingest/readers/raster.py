@@ -57,7 +57,12 @@ class _Stored:
         self.copies: dict[int, Any] = {}
         for level, factor in enumerate(dataset.overviews(layout.indexes[0])):
             with contextlib.suppress(UnreadableSource):  # damaged: those scales are made from finer pixels
-                self.copies[factor] = _open(path, driver, level)
+                copy = _open(path, driver, level)
+                # Writers round the size of a copy up or down; one that lacks the last row does not fit the grid.
+                if (copy.width, copy.height) == (-(-dataset.width // factor), -(-dataset.height // factor)):
+                    self.copies[factor] = copy
+                else:
+                    copy.close()
 
     def read(self, window: Window, scale: int) -> Pixels:
         return read_scaled(window, scale, self.copies, self._read, len(self.layout.indexes))

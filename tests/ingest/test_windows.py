@@ -189,3 +189,15 @@ def test_the_stretch_is_the_same_for_every_tile(tmp_path: Path) -> None:
         tiles = tiles_of(source, plan_tiles(128, 128, 32, [1]))
     means = {t.tile.window.col: t.picture.mean() for t in tiles}
     assert means[0] < means[32] < means[64] < means[96]
+
+
+def test_reduced_copies_of_a_rounded_size_are_not_used(tmp_path: Path) -> None:
+    """A COG of 270 rows has copies of 67 and 33 rows, where 68 and 34 would hold the whole scene."""
+    path = tmp_path / "rounded.tif"
+    write_rgb(path, 270, 540, driver="COG", blocksize=128)
+    with open_raster(path, SourceType.GEOTIFF) as source:
+        plan = plan_tiles(540, 270, 16, overlap=0.5)
+        tiles = tiles_of(source, plan)
+        assert len(tiles) == plan.count
+        for tile in tiles[:: max(1, len(tiles) // 40)]:
+            assert np.array_equal(tile.picture, read_tile(source, tile.tile).picture)
