@@ -193,7 +193,7 @@ def histogram(picture: Picture) -> npt.NDArray[np.float64]:
     """Colour histogram with 8 bins a channel, summing to 1: float64 of shape [512]."""
     bins = (picture >> 5).reshape(-1, 3).astype(np.int64)
     counts = np.bincount(bins[:, 0] * 64 + bins[:, 1] * 8 + bins[:, 2], minlength=512)
-    return counts / counts.sum()
+    return np.asarray(counts / counts.sum(), dtype=np.float64)
 
 
 def _decode(encoded: bytes | None) -> Picture:

@@ -79,8 +79,8 @@ class KnowledgeWriter:
         progress: Progress,
     ) -> None:
         """Index first, then the catalogue: what the catalogue knows is certainly indexed."""
-        for place in places:
-            self._places.add(place)
+        for added in places:
+            self._places.add(added)
         if places:
             self._catalog.save_places(places, str(path))
         if pending:
