@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rsrag.catalog import Catalog
-from rsrag.collections import PASSAGES, TILES, passage_point, specs, tile_point
+from rsrag.collections import IMAGE, PASSAGES, TEXT, TILES, passage_point, specs, tile_point
+from rsrag.errors import ModelMismatch
 from rsrag.indexes.base import VectorIndex
 from rsrag.models.base import Profile
 from rsrag.progress import Progress, Silent
@@ -20,6 +21,14 @@ def reindex(
         ModelMismatch: the stored vectors were made by other models than the profile's.
     """
     progress = progress or Silent()
+    made_by = catalog.fingerprints()
+    for vector, model in ((IMAGE, profile.image), (TEXT, profile.text)):
+        foreign = made_by.get(vector, set()) - {model.fingerprint}
+        if foreign:
+            raise ModelMismatch(
+                f"the stored {vector} vectors were made by {', '.join(sorted(foreign))}, not by {model.fingerprint}",
+                hint="run ingest again with the same sources to embed them anew, or go back to the former profile",
+            )
     counts = catalog.counts()
     written = {TILES: 0, PASSAGES: 0}
     for spec in specs(profile):

@@ -16,6 +16,7 @@ from rsrag.compose import compose
 from rsrag.config import Settings
 from rsrag.models.base import Picture, Profile
 from rsrag.plain import quoted
+from rsrag.questions import understand
 from rsrag.retrieve import Retrieval, merge
 from rsrag.types import Answer, Hit, Provenance, Query
 
@@ -76,10 +77,11 @@ def answer(
 def evidence_hits(query: Query, found: Retrieval) -> list[Hit]:
     """The hits a reader gets, best first.
 
-    Tiles lead where the question is about imagery: with an image, a place or a filter. A question alone is answered
-    from passages, and from tiles only in an archive without them.
+    Tiles lead where the question is about imagery: with an image, a place, a filter, or a value that tiles have. Any
+    other question is answered from passages, and from tiles only in an archive without them.
     """
-    imagery = query.image is not None or query.where is not None or not query.filters.empty
+    asked = query.text is not None and bool(understand(query.text).variables)
+    imagery = asked or query.image is not None or query.where is not None or not query.filters.empty
     return merge(found, query.limit, tiles_first=2 if imagery or not found.passages else 0)
 
 

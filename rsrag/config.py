@@ -37,7 +37,7 @@ class Settings:
     fusion: str = _setting("rrf", "how channels become one ranking", choices=("rrf", "alpha"))
     alpha: float = _setting(0.5, "weight of the image in --fusion alpha, 0 to 1")
     limit: int = _setting(8, "evidence a question gets")
-    verify_candidates: int = _setting(40, "image hits that are verified by geometry; 0: none")
+    verify_candidates: int = _setting(160, "most image hits that are verified by geometry; 0: none")
     reader: str = _setting("", "reader other than the profile's: a model directory, hub id or 'endpoint'")
     endpoint_url: str = _setting("", "OpenAI-compatible server, such as http://localhost:8000/v1")
     endpoint_model: str = _setting("", "model name at the endpoint")

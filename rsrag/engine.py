@@ -285,7 +285,8 @@ class Engine:
         """
         from rsrag.export import export
 
-        return export(self.catalog, Path(path), what=what, hits=hits, vectors=vectors)
+        model = self.profile.image.fingerprint if vectors else None
+        return export(self.catalog, Path(path), what=what, hits=hits, vectors=vectors, model=model)
 
     def _query(
         self,

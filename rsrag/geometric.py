@@ -132,14 +132,13 @@ class Verifier:
         self._cache: OrderedDict[str, Features] = OrderedDict()
         self._threads = threads
 
-    def verify(self, picture: Picture, candidates: Sequence[tuple[str, bytes]]) -> dict[str, Match]:
+    def verify(self, query: Features, candidates: Sequence[tuple[str, bytes]]) -> dict[str, Match]:
         """Matches by tile id.
 
         Args:
-            picture: the query, uint8 RGB [H, W, 3].
+            query: features of the picture that is looked for.
             candidates: tile id and the tile's picture as an encoded image.
         """
-        query = extract(picture)
         with ThreadPoolExecutor(self._threads) as pool:
             results = list(pool.map(lambda c: self._match_one(query, *c), candidates))
         return {identity: found for (identity, _), found in zip(candidates, results, strict=True) if found is not None}

@@ -25,12 +25,15 @@ from rsrag.indexes.base import IndexFilter, Scored, Vector, VectorIndex
 from rsrag.models.base import Picture, Profile
 from rsrag.nearness import near_first, timely_first, wanted_time, weigh_location
 from rsrag.rerank import diversify, rerank
-from rsrag.types import BBox, Filters, Footprint, Hit, Location, Place, Query
+from rsrag.types import BBox, Filters, Footprint, Hit, Location, Place, Query, Tile
 
 _DEPTH = 100
-_RERANK = 60
+_RERANK = 100
 _PLACES = 12
 _NEAR_PASSAGES = 40
+_VERIFY_AT_ONCE = 40
+_ENOUGH_VERIFIED = 2
+"""Matches beyond chance after which no further, less similar tiles are verified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,16 +157,14 @@ class Retriever:
         return sorted(hits, key=lambda h: (-h.score, h.id))
 
     def browse(self, filters: Filters, limit: int = 200) -> list[Hit]:
-        """Tiles of the scenes that pass the filters, coarsest first: what a search without a query shows."""
+        """Tiles that pass the filters, coarsest first: what a search without a query shows."""
+        area = geo.footprint_from_bbox(filters.bbox) if filters.bbox else None
+        shapes = [shape for shape in (area, filters.intersects) if shape is not None]
         hits = []
-        for scene in self._catalog.scenes(filters, limit=limit):
+        for scene in self._catalog.scenes(replace(filters, facts={}, kinds=()), limit=limit):
             for tile in self._catalog.tiles_of(scene.id):
-                inside = tile.footprint is not None
-                if filters.bbox:
-                    inside = inside and geo.intersects(tile.footprint, geo.footprint_from_bbox(filters.bbox))  # type: ignore[arg-type]
-                if filters.intersects:
-                    inside = inside and geo.intersects(tile.footprint, filters.intersects)  # type: ignore[arg-type]
-                if inside or not (filters.bbox or filters.intersects):
+                inside = all(tile.footprint is not None and geo.intersects(tile.footprint, s) for s in shapes)
+                if inside and _has_facts(tile, filters):
                     hits.append(Hit("tile", tile.id, tile.scale, tile=tile, scene=scene))
         return sorted(hits, key=lambda h: (-h.score, h.id))[: 4 * limit]
 
@@ -173,10 +174,16 @@ class Retriever:
         A tile is verified when the inliers of all tiles that put the picture in the same spot rule out chance. Its
         score is ``0.5 + 0.5·confidence·IoU``; that of the others half their cosine.
         """
-        encoded = {
-            h.id: data for h in tiles[: self._settings.verify_candidates] if (data := self._catalog.thumbnail(h.id))
-        }
-        matches = self._verifier.verify(picture, list(encoded.items()))
+        encoded: dict[str, bytes] = {}
+        matches: dict[str, geometric.Match] = {}
+        query = geometric.extract(picture)
+        for start in range(0, self._settings.verify_candidates, _VERIFY_AT_ONCE):
+            chosen = [h.id for h in tiles[start : start + _VERIFY_AT_ONCE]]
+            fresh = {i: data for i in chosen if (data := self._catalog.thumbnail(i))}
+            encoded |= fresh
+            matches |= self._verifier.verify(query, list(fresh.items()))
+            if sum(m.inliers >= geometric.MIN_INLIERS for m in matches.values()) >= _ENOUGH_VERIFIED:
+                break
         size = (picture.shape[1], picture.shape[0])
         outlines = {}
         for hit in tiles:
@@ -330,6 +337,18 @@ def _passes(lon: float | None, lat: float | None, filters: Filters) -> bool:
     return lon is not None and lat is not None and geo.holds(filters.intersects, (lon, lat))
 
 
+def _has_facts(tile: Tile, filters: Filters) -> bool:
+    """Whether every filtered fact of a tile lies in its range."""
+    values = {f.name: f.value for f in tile.facts}
+    for name, (least, most) in filters.facts.items():
+        value = values.get(name)
+        if not isinstance(value, int | float) or (least is not None and value < least):
+            return False
+        if most is not None and value > most:
+            return False
+    return True
+
+
 def _label(place: Place) -> str:
     return f"{place.name} ({place.country or f'{place.lat:.2f}, {place.lon:.2f}'})"
 
@@ -348,7 +367,7 @@ def _best_location(tiles: Sequence[Hit]) -> Location | None:
 def merge(retrieval: Retrieval, limit: int, *, tiles_first: int = 2) -> list[Hit]:
     """Evidence of both kinds in one list: up to ``tiles_first`` distinct tiles, then passages, then further tiles."""
     tiles = diversify(retrieval.tiles, per_scene=1)
-    passages = diversify(retrieval.passages, per_place=3)
+    passages = diversify(retrieval.passages, per_place=4)
     head = tiles[:tiles_first]
     room = max(limit - len(head), 0)
     return [*head, *passages[:room], *tiles[tiles_first:]][:limit]

@@ -93,6 +93,22 @@ def test_filters_alone_list_tiles(engine: Engine) -> None:
         engine.search()
 
 
+def test_filters_by_fact(engine: Engine) -> None:
+    values = sorted(
+        float(f.value)
+        for s in engine.catalog.scenes()
+        for t in engine.catalog.tiles_of(s.id)
+        for f in t.facts
+        if f.name == "brightness"
+    )
+    middle = values[len(values) // 2]
+    bright = Filters(facts={"brightness": (middle, None)})
+    browsed = engine.search(filters=bright, kind="tile", limit=100)
+    searched = engine.search("fields", filters=bright, kind="tile", limit=100)
+    assert {h.id for h in browsed} == {h.id for h in searched}
+    assert len(browsed) == sum(v >= middle for v in values)
+
+
 def test_where_brings_the_place(engine: Engine) -> None:
     hits = engine.search("What is here?", where="Green Wood", kind="passage")
     assert hits[0].place is not None
@@ -171,5 +187,8 @@ def test_other_models_are_refused(tmp_path: Path, archive: Path) -> None:
     profile.write_text(
         f'text = "mini-text"\n[image]\nname = "mini-image"\nbackend = "mini_image"\nsource = "{tmp_path / "model"}"\n'
     )
-    with rsrag.open(other, profile=str(profile)) as engine, pytest.raises(ModelMismatch):
-        engine.search("anything")
+    with rsrag.open(other, profile=str(profile)) as engine:
+        with pytest.raises(ModelMismatch):
+            engine.search("anything")
+        with pytest.raises(ModelMismatch, match="image vectors"):
+            engine.reindex()

@@ -112,6 +112,14 @@ class Catalog(Imagery, Knowledge):
             connection.execute(delete(_ERRORS).where(_ERRORS.c.source == path))
         return RemovedIds(tuple(tiles), tuple(passages))
 
+    def fingerprints(self) -> dict[str, set[str]]:
+        """The models that made the stored vectors, by vector name."""
+        statement = select(_EMBEDDINGS.c.name, _EMBEDDINGS.c.fingerprint).distinct()
+        found: dict[str, set[str]] = {}
+        for row in self._all("list the models of the vectors", statement, dict):
+            found.setdefault(row["name"], set()).add(row["fingerprint"])
+        return found
+
     def counts(self) -> dict[str, int]:
         """Number of rows by kind: scenes, tiles, places, documents, passages, sources, runs, errors."""
         with self._reading("count") as connection:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,17 @@ def _unit(vectors: npt.NDArray[Any]) -> Vectors:
     return np.asarray(vectors / np.where(norms > 0, norms, 1.0), dtype=np.float32)
 
 
+@cache
+def _static_model(directory: Path) -> Any:
+    """The text model of a directory, read once a process: the text encoder and the image tower share it."""
+    from model2vec import StaticModel
+
+    digests = _read_config(directory).get("sha256", {})
+    for name in ("model.safetensors", "tokenizer.json"):
+        _checked_bytes(directory, name, digests)
+    return StaticModel.from_pretrained(directory)
+
+
 class MiniTextEncoder:
     """Mean of static token vectors distilled from a sentence transformer (model2vec), 256-d, unit norm."""
 
@@ -65,12 +76,9 @@ class MiniTextEncoder:
         digests: Mapping[str, str] = self._config.get("sha256", {})
         self.fingerprint = f"{row.name}:{digests.get('model.safetensors', '')[:16]}"
 
-    @cached_property
+    @property
     def _model(self) -> Any:
-        from model2vec import StaticModel
-
-        _checked_bytes(self._directory, "model.safetensors", self._config.get("sha256", {}))
-        return StaticModel.from_pretrained(self._directory)
+        return _static_model(self._directory)
 
     def encode_passages(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors, float32 of shape [N, 256]; the zero vector for a text without a known token."""
