@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ def create(path: Path, arguments: Mapping[str, Any] | None = None) -> Workspace:
     """Make a workspace; one that exists already is left as it is.
 
     Raises:
-        UsageError: the path is a file, or a directory that holds something else.
+        UsageError: the path is a file, a directory that holds something else, or cannot be written.
         ConfigError: a setting with a wrong value.
     """
     given = {k: v for k, v in (arguments or {}).items() if v is not None}
@@ -50,11 +51,14 @@ def create(path: Path, arguments: Mapping[str, Any] | None = None) -> Workspace:
         raise UsageError(f"{path} is a file", hint="name a directory for the workspace")
     if path.is_dir() and not (path / FILE_NAME).exists() and any(path.iterdir()):
         raise UsageError(f"{path} is not empty and no workspace", hint="name a new directory")
-    path.mkdir(parents=True, exist_ok=True)
     file = path / FILE_NAME
-    if not file.exists():
-        lines = "\n".join(f"{name} = {_toml(value)}" for name, value in given.items()) or '# profile = "mini"'
-        file.write_text(_TEMPLATE.format(lines=lines), encoding="utf-8")
+    lines = "\n".join(f"{name} = {_toml(value)}" for name, value in given.items()) or '# profile = "mini"'
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if not file.exists():
+            file.write_text(_TEMPLATE.format(lines=lines), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot make a workspace at {path}: {error}") from error
     return locate_workspace(path)
 
 
@@ -74,4 +78,5 @@ def _toml(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return repr(value)
-    return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+    # A JSON string is a TOML string, but for DEL, which TOML wants escaped too.
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

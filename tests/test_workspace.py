@@ -1,0 +1,83 @@
+"""Workspaces: made once, never over something else, and their settings are read back as they were given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rsrag import workspace
+from rsrag.config import FILE_NAME, resolve
+from rsrag.errors import ConfigError, UsageError, WorkspaceNotFound
+
+
+def test_making_a_workspace_twice_keeps_its_settings(tmp_path: Path) -> None:
+    first = workspace.create(tmp_path / "new" / "archive", {"tile_size": 64, "overlap": 0.25, "profile": None})
+    written = (first.path / FILE_NAME).read_text(encoding="utf-8")
+    again = workspace.create(first.path, {"tile_size": 512})
+    assert (first.path / FILE_NAME).read_text(encoding="utf-8") == written
+    assert (again.resolved.settings.tile_size, again.resolved.settings.overlap) == (64, 0.25)
+    assert again.resolved.sources["tile_size"] == "file"
+    assert again.resolved.sources["profile"] == "default"
+
+
+def test_without_settings_the_file_is_readable_and_empty(tmp_path: Path) -> None:
+    made = workspace.create(tmp_path / "archive")
+    assert set(made.resolved.sources.values()) == {"default"}
+    assert made.resolved.path == made.path / FILE_NAME
+
+
+def test_an_empty_folder_becomes_a_workspace(tmp_path: Path) -> None:
+    assert workspace.create(tmp_path).path == tmp_path
+    assert workspace.locate_workspace(tmp_path, {"limit": 3}).resolved.settings.limit == 3
+
+
+def test_folders_with_something_else_are_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"a photo")
+    with pytest.raises(UsageError, match="not empty"):
+        workspace.create(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["photo.jpg"]
+    with pytest.raises(UsageError, match="is a file"):
+        workspace.create(tmp_path / "photo.jpg")
+    with pytest.raises(UsageError, match="cannot make"):
+        workspace.create(tmp_path / "photo.jpg" / "archive")
+    assert (tmp_path / "photo.jpg").read_bytes() == b"a photo"
+
+
+@pytest.mark.parametrize("settings", [{"tile_size": 3}, {"colour": "red"}, {"fusion": "max"}, {"limit": "many"}])
+def test_wrong_settings_make_no_workspace(settings: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError):
+        workspace.create(tmp_path / "archive", settings)
+    assert not (tmp_path / "archive").exists()
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(WorkspaceNotFound, match="rsrag init"):
+        workspace.locate_workspace(tmp_path)
+
+
+def test_catalogue_and_index_lie_inside_unless_set(tmp_path: Path) -> None:
+    inside = workspace.create(tmp_path / "one")
+    assert inside.catalog == inside.path / "catalog.sqlite"
+    assert inside.index == inside.path / "index"
+    outside = workspace.create(tmp_path / "two", {"catalog": "postgresql://db/x", "index": "http://localhost:6333"})
+    assert (outside.catalog, outside.index) == ("postgresql://db/x", "http://localhost:6333")
+
+
+@given(
+    text=st.text(st.characters(exclude_categories=["Cs"])),
+    tile_size=st.integers(32, 4096),
+    overlap=st.floats(0, 0.75),
+    offline=st.booleans(),
+)
+def test_settings_come_back_as_they_were_given(
+    tmp_path_factory: pytest.TempPathFactory, text: str, tile_size: int, overlap: float, offline: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("workspace")
+    given = {"endpoint_model": text, "tile_size": tile_size, "overlap": overlap, "offline": offline}
+    workspace.create(folder / "archive", given)
+    settings = resolve(folder / "archive", environ={}).settings
+    assert {name: getattr(settings, name) for name in given} == given
