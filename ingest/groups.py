@@ -20,7 +20,7 @@ class Grouper:
 
     def group_of(self, tile_id: str, phash: int, digest: str) -> str:
         """Id of the first tile that looks the same; the tile's own id when it is the first."""
-        group = self._by_digest.get(digest) or self._nearest(phash, digest) or tile_id
+        group = self._by_digest.get(digest) or self._equal(phash, digest) or self._nearest(phash, digest) or tile_id
         self._by_digest[digest] = group
         if group == tile_id:
             self._heads[tile_id] = phash
@@ -31,13 +31,16 @@ class Grouper:
         self._by_digest.clear()
         self._heads.clear()
 
+    def _equal(self, phash: int, digest: str) -> str | None:
+        """The group of a committed tile with the same pixels, else the head with the very same hash."""
+        return self._catalog.find_group(phash, digest, 0)
+
     def _nearest(self, phash: int, digest: str) -> str | None:
+        """The nearest head, committed or not, of a tile whose pixels are new."""
         near = [((other ^ phash).bit_count(), head) for head, other in self._heads.items()]
         found = self._catalog.find_group(phash, digest, NEAR_BITS)
-        if found is not None:
-            head = self._catalog.tile(found)
-            if head is None or head.digest == digest:
-                return found
-            near.append(((head.phash ^ phash).bit_count(), found))
+        head = self._catalog.tile(found) if found is not None else None
+        if head is not None:
+            near.append(((head.phash ^ phash).bit_count(), head.id))
         bits, group = min(near, default=(NEAR_BITS + 1, ""))
         return group if bits <= NEAR_BITS else None
