@@ -29,7 +29,7 @@ from rsrag.ingest.readers.base import RasterSource, ReadOptions
 from rsrag.ingest.reindex import repair
 from rsrag.ingest.scenes import SceneWriter
 from rsrag.ingest.summary import IngestOptions, IngestSummary, Tally
-from rsrag.ingest.windows import plan_tiles
+from rsrag.ingest.windows import TilePlan, plan_tiles
 from rsrag.models.base import Profile
 from rsrag.progress import Progress, Silent
 from rsrag.times import parse_span
@@ -168,8 +168,7 @@ class _Run:
         except (SourceError, OSError) as error:
             code = error.code if isinstance(error, RsragError) else type(error).__name__
             self._fail(run_id, ItemError(key, code, str(error)))
-            if record is not None:
-                self._remove(key)
+            self._remove(key)
             return
         for problem in errors:
             self._catalog.record_error(run_id, problem)
@@ -196,18 +195,19 @@ class _Run:
                 errors.append(source)
                 continue
             with source:
-                digests.append(source.scene.digest)
+                scene = source.scene
+                plan = plan_tiles(scene.width, scene.height, **self._shape)
+                digests.append(scene.digest)
                 if len(digests) == 1:
-                    self._begin(record, mark, source.scene.digest)
-                errors += self._scene(item, source, label)
+                    self._begin(record, mark, scene.digest)
+                errors += self._scene(item, source, plan, label)
         if not digests:
             reasons = "; ".join(dict.fromkeys(e.reason for e in errors[:3])) or "it describes no image"
             raise SourceError(f"{item.path.name}: {reasons}")
         return digests[0], errors
 
-    def _scene(self, item: Discovered, source: RasterSource, label: str) -> list[ItemError]:
+    def _scene(self, item: Discovered, source: RasterSource, plan: TilePlan, label: str) -> list[ItemError]:
         scene = source.scene if source.scene.time or not self._when else replace(source.scene, time=self._when)
-        plan = plan_tiles(scene.width, scene.height, **self._shape)
         self._progress.start(label, plan.count, unit="tiles")
         try:
             return self._scenes.write(source, scene, item.path, plan, self._tally, self._progress)

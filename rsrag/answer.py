@@ -43,7 +43,7 @@ def answer(
         settings,
         tiles=found.tiles,
         location=found.location,
-        image=query.image is not None,
+        image=query.image is not None or query.where is not None,
     )
     reader = profile.reader
     picture = query.image.pixels if query.image is not None else None
@@ -80,8 +80,10 @@ def evidence_hits(query: Query, found: Retrieval) -> list[Hit]:
     Tiles lead where the question is about imagery: with an image, a place, a filter, or a value that tiles have. Any
     other question is answered from passages, and from tiles only in an archive without them.
     """
-    asked = query.text is not None and bool(understand(query.text).variables)
-    imagery = asked or query.image is not None or query.where is not None or not query.filters.empty
+    asked = understand(query.text or "")
+    imagery = query.image is not None or query.where is not None or not query.filters.empty
+    if asked.variables or (imagery and (asked.years or asked.months)):
+        return merge(found, query.limit, tiles_first=max(2, query.limit // 2))
     return merge(found, query.limit, tiles_first=2 if imagery or not found.passages else 0)
 
 

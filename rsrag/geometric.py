@@ -25,8 +25,8 @@ from rsrag.models.base import Picture
 from rsrag.types import Footprint, Scene, Tile, Window
 
 _MAX_SIDE = 384
-_FEATURES = 800
-_RATIO = 0.9
+_FEATURES = 1200
+_RATIO = 0.92
 _REPROJECTION_PX = 4.0
 _CACHE = 4096
 

@@ -57,13 +57,43 @@ def days_between(span: TimeSpan | None, wanted: TimeSpan) -> float | None:
 
 
 def weigh_location(hits: list[Hit], near: Mapping[str, float], location: Location | None) -> list[Hit]:
-    """Score = c·closeness·(0.6 + 0.4·relevance) + (1 - c)·relevance, with c the confidence of the location."""
-    if location is None or not near:
+    """Passages weighed by how they fit a location.
+
+    With c the confidence of the location, a passage about a place near it gets
+    ``c·closeness·(0.6 + 0.4·relevance) + (1 - c)·relevance``, one about no place ``(1 - c/2)·relevance``, and one about
+    a place elsewhere ``(1 - c)·relevance``; it is dropped when the location is more likely right than wrong.
+
+    Args:
+        hits: passages, ``score`` their relevance.
+        near: closeness of the passages that are about a place near the location.
+        location: where the query lies, if that is known.
+    """
+    if location is None:
         return hits
     sure = location.confidence
     ranked = []
     for hit in hits:
-        relevance, close = hit.score, near.get(hit.id, 0.0)
-        score = sure * close * (0.6 + 0.4 * relevance) + (1 - sure) * relevance
-        ranked.append(replace(hit, score=score, scores={**hit.scores, "place": close}))
+        relevance, close = hit.score, near.get(hit.id)
+        if close is not None:
+            score = sure * close * (0.6 + 0.4 * relevance) + (1 - sure) * relevance
+        elif hit.passage is None or hit.passage.lon is None:
+            score = (1 - 0.5 * sure) * relevance
+        elif sure > 0.5:
+            continue
+        else:
+            score = (1 - sure) * relevance
+        ranked.append(replace(hit, score=score, scores={**hit.scores, "place": close or 0.0}))
+    return sorted(ranked, key=lambda h: (-h.score, h.id))
+
+
+def by_overlap(tiles: Sequence[Hit], location: Location) -> list[Hit]:
+    """Tiles at a located footprint, by ``0.5 + 0.5·confidence·IoU`` with it: as verified tiles are scored."""
+    ranked = []
+    for hit in tiles:
+        if location.footprint is None or hit.footprint is None:
+            continue
+        overlap = geo.iou(location.footprint, hit.footprint)
+        if overlap > 0:
+            score = 0.5 + 0.5 * location.confidence * overlap
+            ranked.append(replace(hit, score=score, scores={**hit.scores, "overlap": overlap}))
     return sorted(ranked, key=lambda h: (-h.score, h.id))

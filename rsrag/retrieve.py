@@ -23,7 +23,7 @@ from rsrag.errors import UsageError
 from rsrag.fuse import Fused, Ranking, alpha_fusion, rrf
 from rsrag.indexes.base import IndexFilter, Scored, Vector, VectorIndex
 from rsrag.models.base import Picture, Profile
-from rsrag.nearness import near_first, timely_first, wanted_time, weigh_location
+from rsrag.nearness import by_overlap, near_first, timely_first, wanted_time, weigh_location
 from rsrag.rerank import diversify, rerank
 from rsrag.types import BBox, Filters, Footprint, Hit, Location, Place, Query, Tile
 
@@ -86,8 +86,9 @@ class Retriever:
         with clock("fuse"):
             closeness = self._places_at(location, query.filters)
             passages = self._passage_hits(query, found, tiles, location, closeness)
-        if location is not None and location.method in ("given", "stated"):
-            tiles = near_first(tiles, location)
+        if location is not None and location.method != "agreement":
+            with clock("tiles there"):
+                tiles = self._tiles_there(location, tiles, query, image_vector if words is None else words)
         wanted = wanted_time(query)
         if wanted is not None:
             tiles = timely_first(tiles, wanted)
@@ -209,6 +210,22 @@ class Retriever:
                 outline = None
             ranked.append(replace(hit, score=score, scores=scores, match=outline))
         return sorted(ranked, key=lambda h: (-h.score, h.id))
+
+    def _tiles_there(self, location: Location, tiles: Sequence[Hit], query: Query, vector: Vector | None) -> list[Hit]:
+        """Tiles at a known location first, those of other dates that the search itself did not reach included."""
+        spot = location.footprint or geo.around((location.lon, location.lat), max(location.error_km, 0.5))
+        there = replace(query.filters, bbox=spot.bbox, intersects=query.filters.intersects)
+        if vector is None:
+            found = self.browse(there)
+        else:
+            where = index_filter(there)
+            found = self._tile_hits({"image": self._index.search(TILES, IMAGE, vector, _DEPTH, where)}, query.filters)
+        known = {h.id: h for h in tiles}
+        if location.footprint is None:
+            return near_first(list({**{h.id: h for h in found}, **known}.values()), location)
+        located = by_overlap([known.get(h.id, h) for h in found], location)
+        taken = {h.id for h in located}
+        return [*located, *near_first([h for h in tiles if h.id not in taken], location)]
 
     # --- location -----------------------------------------------------------------------------------------------
 

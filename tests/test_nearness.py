@@ -18,8 +18,9 @@ def tile(name: str, score: float, *, scene: str = "s", when: str | None = None, 
     return Hit("tile", name, score, {}, tile=record, scene=source)
 
 
-def passage(name: str, score: float) -> Hit:
-    return Hit("passage", name, score, {}, passage=Passage(name, "d", 0, "text"))
+def passage(name: str, score: float, *, at: tuple[float, float] | None = None) -> Hit:
+    lon, lat = at or (None, None)
+    return Hit("passage", name, score, {}, passage=Passage(name, "d", 0, "text", lon=lon, lat=lat))
 
 
 def test_tiles_of_the_year_asked_about_come_first() -> None:
@@ -51,9 +52,23 @@ def test_known_location_pulls_tiles_near() -> None:
 
 
 def test_location_weighs_passages_by_its_confidence() -> None:
-    hits = [passage("relevant", 0.9), passage("near", 0.1)]
+    hits = [passage("elsewhere", 0.9, at=(90.0, 10.0)), passage("general", 0.9), passage("near", 0.1, at=(0.0, 0.0))]
     sure = Location(0, 0, "geometry", 0.95, 1.0)
-    assert [h.id for h in nearness.weigh_location(hits, {"near": 0.9}, sure)] == ["near", "relevant"]
+    assert [h.id for h in nearness.weigh_location(hits, {"near": 0.9}, sure)] == ["near", "general"]
+    assert [h.id for h in nearness.weigh_location(hits, {}, sure)] == ["general"]
     unsure = Location(0, 0, "agreement", 0.1, 1.0)
-    assert [h.id for h in nearness.weigh_location(hits, {"near": 0.9}, unsure)] == ["relevant", "near"]
-    assert nearness.weigh_location(hits, {}, sure) == hits
+    assert [h.id for h in nearness.weigh_location(hits, {"near": 0.9}, unsure)] == ["general", "elsewhere", "near"]
+    assert nearness.weigh_location(hits, {}, None) == hits
+
+
+def test_tiles_of_all_dates_at_a_footprint_by_overlap() -> None:
+    here = geo.footprint_from_bbox(BBox(10, 50, 10.1, 50.1))
+    location = Location(10.05, 50.05, "geometry", 1.0, 1.0, here)
+    hits = [
+        tile("part", 0.9, at=BBox(10.05, 50, 10.15, 50.1)),
+        tile("same", 0.1, at=here.bbox),
+        tile("off", 0.9, at=BBox(20, 50, 21, 51)),
+    ]
+    ranked = nearness.by_overlap(hits, location)
+    assert [h.id for h in ranked] == ["same", "part"]
+    assert ranked[0].score == pytest.approx(1.0)
