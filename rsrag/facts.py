@@ -47,6 +47,8 @@ def value_text(fact: Fact) -> str:
     if not math.isfinite(number):
         return "unknown"
     unit = fact.unit.strip()
+    if abs(number) >= 1e10:
+        return f"{number:.3g} {unit}".removesuffix(" 1").strip()
     if unit in ("", "1"):
         text = f"{number:.3f}".rstrip("0").rstrip(".") if abs(number) < 1000 else f"{number:,.0f}"
         return "0" if text == "-0" else text

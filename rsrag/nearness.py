@@ -11,17 +11,30 @@ from rsrag.rerank import geo_decay, time_decay
 from rsrag.times import parse_time
 from rsrag.types import Hit, Location, Query, TimeSpan
 
+LEAST_OVERLAP = 0.01
+"""Tiles that share less with a located footprint (the whole Earth, a corner) say nothing about it."""
+LEAST_NEAR = 0.05
+"""Tiles further away than about four times their own size say nothing about a location."""
+
 
 def near_first(tiles: Sequence[Hit], location: Location) -> list[Hit]:
-    """Tiles re-ranked by distance to a known location, in units of their own size."""
+    """Tiles re-ranked by distance to a known location, in units of their own size.
+
+    Fine tiles come before coarse ones (by the tenth root of their size); those far away are left out.
+    """
+    sizes = {h.id: locate.size_km(h.footprint) for h in tiles if h.footprint is not None}
+    finest = min(sizes.values(), default=1.0)
     ranked = []
     for hit in tiles:
         if hit.footprint is None:
             ranked.append(replace(hit, score=0.25 * max(hit.score, 0.0)))
             continue
         distance = geo.distance_km((location.lon, location.lat), geo.centre(hit.footprint))
-        decay = geo_decay(distance, max(locate.size_km(hit.footprint), location.error_km))
-        ranked.append(replace(hit, score=max(hit.score, 0.0) * decay, scores={**hit.scores, "near": decay}))
+        decay = geo_decay(distance, max(sizes[hit.id], location.error_km))
+        if decay < LEAST_NEAR:
+            continue
+        fine = (finest / sizes[hit.id]) ** 0.1
+        ranked.append(replace(hit, score=max(hit.score, 0.0) * decay * fine, scores={**hit.scores, "near": decay}))
     return sorted(ranked, key=lambda h: (-h.score, h.id))
 
 
@@ -93,7 +106,7 @@ def by_overlap(tiles: Sequence[Hit], location: Location) -> list[Hit]:
         if location.footprint is None or hit.footprint is None:
             continue
         overlap = geo.iou(location.footprint, hit.footprint)
-        if overlap > 0:
+        if overlap > LEAST_OVERLAP:
             score = 0.5 + 0.5 * location.confidence * overlap
             ranked.append(replace(hit, score=score, scores={**hit.scores, "overlap": overlap}))
     return sorted(ranked, key=lambda h: (-h.score, h.id))

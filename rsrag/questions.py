@@ -46,7 +46,8 @@ _WHO = re.compile(r"\bwho(?:se|m)?\b|\b(?:king|queen|emperor|empress|architect|s
 _IDENTITY = re.compile(r"^(?:what|which|who)(?:'s| is| are| was| were)\b")
 _YES_NO = re.compile(r"^(?:is|are|was|were|do|does|did|has|have|had|can|could)\b")
 _DESCRIBE = re.compile(
-    r"\b(?:tell (?:me|us) (?:more )?about|describe|explain|summar\w+|know about|what (?:do|can) (?:i|we|you) see"
+    r"\b(?:what (?:is|are|was|were) (?:known|said|written|recorded|told|to be seen)|what lies (?:here|there)"
+    r"|tell (?:me|us) (?:more )?about|describe|explain|summar\w+|know about|what (?:do|can) (?:i|we|you) see"
     r"|what place|where is (?:this|that)|which place|identify|overview|history of"
     r"|what (?:is|are) (?:this|that|these|here|it|shown|seen|visible)\b(?! \w+ \w+)"
     r"|what does (?:this|the) (?:image|picture|tile|scene) show)\b"

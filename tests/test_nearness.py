@@ -48,7 +48,7 @@ def test_known_location_pulls_tiles_near() -> None:
         tile("here", 0.3, at=BBox(10, 50, 10.1, 50.1)),
         tile("nowhere", 0.9),
     ]
-    assert [h.id for h in nearness.near_first(hits, location)] == ["here", "nowhere", "far"]
+    assert [h.id for h in nearness.near_first(hits, location)] == ["here", "nowhere"]
 
 
 def test_location_weighs_passages_by_its_confidence() -> None:
