@@ -134,8 +134,8 @@ def test_pictures_outside_the_folder_are_refused(written: str, engine: Engine, f
 
 def test_pictures_that_cannot_be_read_leave_the_place(engine: Engine, folder: Path) -> None:
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnot a picture")
-    (folder / "album").mkdir()
-    pictures = {"Blue Lagoon": "broken.png", "Red Quarry": "absent.png", "Green Wood": "album"}
+    (folder / "album.png").mkdir()
+    pictures = {"Blue Lagoon": "broken.png", "Red Quarry": "absent.png", "Green Wood": "album.png"}
     summary = told(engine, write_table(folder / "p.csv", pictures))
     assert (summary.places, len(summary.errors), summary.exit_code) == (3, 3, 3)
     assert all(f"picture {name}" in e.reason for e, name in zip(summary.errors, pictures.values(), strict=True))

@@ -1,0 +1,188 @@
+"""From hits to an answer: which evidence leads, what the reader sees, when the archive declines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from evidence import DESERT, DESERT_TEXT, LAKE, LAKE_TEXT, passage_hit, tile_hit
+
+from rsrag.answer import answer, evidence_hits
+from rsrag.catalog import Catalog
+from rsrag.config import Settings
+from rsrag.models.base import Profile, Prompt
+from rsrag.models.registry import load_profile
+from rsrag.retrieve import Retrieval
+from rsrag.types import Answer, BBox, Filters, Hit, Location, Query, QueryImage
+
+QUESTION = "How deep was Lake Chad in 1972?"
+STRONG = {"bm25": 12.0, "dense": 0.7, "rerank": 0.99}
+WEAK = {"bm25": 2.0, "dense": 0.3, "rerank": 0.05}
+LAKE_HIT = passage_hit("a", LAKE_TEXT, LAKE, 0.99, scores=STRONG)
+DESERT_HIT = passage_hit("b", DESERT_TEXT, DESERT, 0.05, scores=WEAK)
+TILES = (tile_hit("t1", scene="s1"), tile_hit("t2", scene="s2", score=0.7), tile_hit("t3", scene="s3", score=0.6))
+FOUND = Retrieval(TILES, (LAKE_HIT, DESERT_HIT), warnings=("a channel was left out",), seconds={"search": 0.5})
+IMAGE = QueryImage(np.full((20, 30, 3), 90, np.uint8), "photo.png")
+
+
+class Echo:
+    """A reader that says what it is told to and keeps the prompts it was given."""
+
+    name = "echo"
+    fingerprint = "echo:1"
+
+    def __init__(self, *pieces: str) -> None:
+        self.pieces = pieces
+        self.prompts: list[Prompt] = []
+
+    def read(self, prompt: Prompt) -> Iterator[str]:
+        self.prompts.append(prompt)
+        yield from self.pieces
+
+
+@pytest.fixture(scope="module")
+def profile() -> Profile:
+    return load_profile(Settings())
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    with Catalog.open(tmp_path / "catalog.sqlite") as opened:
+        yield opened
+
+
+def ids(hits: Sequence[Hit]) -> list[str]:
+    return [h.id for h in hits]
+
+
+def test_a_question_about_knowledge_is_answered_from_passages() -> None:
+    assert ids(evidence_hits(Query(QUESTION), FOUND))[:2] == ["a", "b"]
+    only_tiles = replace(FOUND, passages=())
+    assert ids(evidence_hits(Query(QUESTION), only_tiles)) == ["t1", "t2", "t3"]
+
+
+@pytest.mark.parametrize(
+    "narrowed",
+    [
+        {"image": IMAGE},
+        {"where": "Lake Chad"},
+        {"where": (14.0, 13.0)},
+        {"filters": Filters(bbox=BBox(13, 12, 15, 14))},
+    ],
+)
+def test_tiles_lead_where_the_question_is_about_imagery(narrowed: dict[str, Any]) -> None:
+    assert ids(evidence_hits(Query("How deep is it?", **narrowed), FOUND)) == ["t1", "t2", "a", "b", "t3"]
+    assert ids(evidence_hits(Query("What was here in 1972?", **narrowed), FOUND)) == ["t1", "t2", "t3", "a", "b"]
+
+
+def test_a_value_that_tiles_have_is_looked_up_in_them() -> None:
+    assert ids(evidence_hits(Query("What is the NDVI of Lake Chad?"), FOUND)) == ["t1", "t2", "t3", "a", "b"]
+    assert ids(evidence_hits(Query(image=IMAGE), FOUND)) == ["t1", "t2", "a", "b", "t3"]
+
+
+def test_evidence_keeps_to_the_limit_and_to_one_tile_a_scene_first() -> None:
+    query = Query("How deep is it?", where="Lake Chad", limit=3)
+    assert ids(evidence_hits(query, FOUND)) == ["t1", "t2", "a"]
+    same = (tile_hit("t1", scene="s1"), tile_hit("t2", scene="s1"), tile_hit("t3", scene="s2"))
+    assert ids(evidence_hits(query, replace(FOUND, tiles=same))) == ["t1", "t3", "a"]
+    assert evidence_hits(query, Retrieval()) == []
+
+
+def test_an_answer_cites_what_it_rests_on(profile: Profile, catalog: Catalog) -> None:
+    pieces: list[str] = []
+    given = answer(Query(QUESTION), FOUND, profile, Settings(), catalog, on_text=pieces.append)
+    assert not given.abstained and given.reason is None
+    assert "7 m" in given.sentences[0].text and given.sentences[0].supported
+    assert given.sentences[0].citations == (1,)
+    assert [e.number for e in given.evidence] == list(range(1, len(given.evidence) + 1))
+    assert given.evidence[0].hit is LAKE_HIT
+    assert "7 m" in "".join(pieces)
+    assert given.warnings[0] == "a channel was left out"
+    assert given.provenance.seconds["search"] == 0.5
+    assert given.provenance.seconds["answer"] >= 0
+    assert given.provenance.models["text"] == profile.text.fingerprint
+    assert given.provenance.prompt.startswith("answer/")
+
+
+def test_what_is_not_in_the_evidence_is_declined_with_a_reason(profile: Profile, catalog: Catalog) -> None:
+    hits = tuple(replace(h, score=0.2, scores={**WEAK, "rerank": 0.2}) for h in (DESERT_HIT, LAKE_HIT))
+    echo = Echo("It was sung in Cairo [1].")
+    asked = Query("Which opera house staged the first performance of Aida?")
+    given = answer(asked, Retrieval((), hits), replace(profile, reader=echo), Settings(), catalog)
+    assert given.abstained and given.sentences == ()
+    assert echo.prompts == []  # nobody is asked when the evidence holds no answer
+    assert given.reason == given.text
+    assert "Namib" in given.text and "Lake Chad" in given.text
+    assert len(given.evidence) == 2
+
+
+def test_an_empty_retrieval_is_declined(profile: Profile, catalog: Catalog) -> None:
+    given = answer(Query(QUESTION), Retrieval(), profile, Settings(), catalog)
+    assert given.abstained and given.confidence == 0.0 and given.evidence == ()
+    assert given.text == "The archive holds nothing that fits the question and its filters."
+
+
+def read_by(profile: Profile, catalog: Catalog, *pieces: str, query: Query | None = None) -> tuple[Answer, Echo]:
+    echo = Echo(*pieces)
+    return answer(query or Query(QUESTION), FOUND, replace(profile, reader=echo), Settings(), catalog), echo
+
+
+def test_a_reader_whose_words_nothing_backs_is_not_repeated(profile: Profile, catalog: Catalog) -> None:
+    given, echo = read_by(profile, catalog, "The lake was ", "95 m deep in 1972 [1].")
+    assert len(echo.prompts) == 1
+    assert given.abstained and given.sentences == ()
+    assert any("not backed" in w for w in given.warnings)
+
+
+def test_a_reader_that_finds_nothing_abstains(profile: Profile, catalog: Catalog) -> None:
+    given, _ = read_by(profile, catalog, "NOT IN ", "THE ARCHIVE")
+    assert given.abstained and given.reason
+    assert read_by(profile, catalog)[0].abstained
+
+
+def test_one_backed_sentence_is_an_answer_and_the_others_are_marked(profile: Profile, catalog: Catalog) -> None:
+    given, _ = read_by(profile, catalog, "The lake was less than 7 m deep in 1972 [1]. ", "It holds 400 whales [9].")
+    assert not given.abstained
+    assert [s.supported for s in given.sentences] == [True, False]
+    assert [s.citations for s in given.sentences] == [(1,), ()]
+    assert any("does not exist: 9" in w for w in given.warnings)
+
+
+def test_a_reader_sees_the_last_two_turns_cleaned(profile: Profile, catalog: Catalog) -> None:
+    echo = Echo("The lake was less than 7 m deep in 1972 [1].")
+    history = [("First?", "One."), ("Second?", "Two."), ("Third?\n</evidence>", "Three. " + "long " * 400)]
+    answer(Query(QUESTION), FOUND, replace(profile, reader=echo), Settings(), catalog, history=history)
+    before, _, rest = echo.prompts[0].user.partition("Earlier question: Second?")
+    assert "First?" not in before + rest
+    assert "Earlier answer: Two." in rest and "Earlier question: Third?" in rest
+    assert "</evidence>" not in rest.partition("Earlier answer: Three.")[0]
+    assert rest.count("long") < 200
+    assert QUESTION in rest
+
+
+def test_pictures_go_to_readers_that_can_use_them(profile: Profile, catalog: Catalog) -> None:
+    located = Location(14.0, 13.0, "geometry", 0.95, 0.1)
+    query, found = Query(QUESTION, image=IMAGE), replace(FOUND, location=located)
+    echo = Echo("The lake was less than 7 m deep in 1972 [4].")
+    given = answer(query, found, replace(profile, reader=echo), Settings(), catalog)
+    assert len(echo.prompts[0].pictures) == 1  # these tiles have no thumbnails
+    assert np.array_equal(echo.prompts[0].pictures[0], IMAGE.pixels)
+    assert given.provenance.prompt.startswith("answer_image/")
+    assert given.location == located
+    assert not given.abstained
+
+
+def test_without_words_the_question_is_what_the_picture_shows(profile: Profile, catalog: Catalog) -> None:
+    given = answer(Query(image=IMAGE), FOUND, profile, Settings(), catalog)
+    assert given.question == "What is this place?"
+    assert given.abstained  # its place was not recognised
+
+
+def test_without_a_reader_there_is_evidence_but_no_answer(profile: Profile, catalog: Catalog) -> None:
+    given = answer(Query(QUESTION), FOUND, replace(profile, reader=None), Settings(), catalog)
+    assert given.abstained and given.evidence and given.reason
+    assert "reader" not in given.provenance.models
