@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import zlib
 from collections.abc import Iterator, Mapping
 from html import unescape
 from importlib.resources import files
@@ -21,18 +22,20 @@ _WHEN = re.compile(rf"\b({_MONTHS})\b.*?\b(20\d\d)\b|\b({_MONTHS})\b")
 _YEAR = re.compile(r"\b(20\d\d)\b")
 
 
-def _open(path: Path) -> Any:
+def _documents(path: Path, *, lines: bool) -> list[Any]:
+    """The JSON document of a gzipped file, or that of each of its lines."""
     try:
-        return gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
-    except OSError as error:
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            text = file.read()
+        return [json.loads(line) for line in text.splitlines()] if lines else [json.loads(text)]
+    except (OSError, EOFError, zlib.error, ValueError) as error:
         raise UnreadableSource(f"cannot read {path}: {error}", hint="name the folder with --data") from error
 
 
 def unesco_passages(data: Path) -> Iterator[Mapping[str, Any]]:
     """Passages of a few sentences each from the descriptions of World Heritage sites (GeoJSON)."""
-    with _open(data / "unesco_sites.geojson.gz") as file:
-        features = json.load(file)["features"]
-    for feature in features:
+    (collection,) = _documents(data / "unesco_sites.geojson.gz", lines=False)
+    for feature in collection["features"]:
         properties = feature["properties"]
         lon, lat = feature["geometry"]["coordinates"][:2]
         text = "\n\n".join(filter(None, (properties.get("summary"), properties.get("description"))))
@@ -53,15 +56,13 @@ def unesco_questions(split: str = "test") -> Iterator[Mapping[str, Any]]:
 
 def rswk_pairs(data: Path, split: str) -> Iterator[tuple[str, str, str, str, str]]:
     """Landmark, variable, month, year and value of RSWK's questions on monthly variables."""
-    with _open(data / f"rswk_rsk_{split}.jsonl.gz") as file:
-        for line in file:
-            record = json.loads(line)
-            asked, answered = (m["content"] for m in record["messages"][:2])
-            variable, when = _VARIABLE.search(asked), _WHEN.search(asked)
-            year = _YEAR.search(asked)
-            if variable and when and year:
-                place = Path(record["images"][0]).stem
-                yield place, variable[1], when[1] or when[3], year[1], answered
+    for record in _documents(data / f"rswk_rsk_{split}.jsonl.gz", lines=True):
+        asked, answered = (m["content"] for m in record["messages"][:2])
+        variable, when = _VARIABLE.search(asked), _WHEN.search(asked)
+        year = _YEAR.search(asked)
+        if variable and when and year:
+            place = Path(record["images"][0]).stem
+            yield place, variable[1], when[1] or when[3], year[1], answered
 
 
 def rswk_passages(data: Path) -> Iterator[Mapping[str, Any]]:
