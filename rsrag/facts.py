@@ -39,6 +39,10 @@ def label(quantity: str) -> str:
     return " ".join(w.upper() if w in _ACRONYMS else w for w in quantity.split("_"))
 
 
+_UNWIELDY = 1e15
+"""From here on thousands are not written out: the digits of a double end."""
+
+
 def value_text(fact: Fact) -> str:
     """The value with its unit: ratios with three decimals, others with about four significant digits."""
     if isinstance(fact.value, str):
@@ -47,6 +51,8 @@ def value_text(fact: Fact) -> str:
     if not math.isfinite(number):
         return "unknown"
     unit = fact.unit.strip()
+    if abs(number) >= _UNWIELDY:
+        return f"{number:.3e} {unit}".removesuffix(" 1").rstrip()
     if abs(number) >= 1e10:
         return f"{number:.3g} {unit}".removesuffix(" 1").strip()
     if unit in ("", "1"):

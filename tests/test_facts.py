@@ -34,6 +34,8 @@ def test_names_are_quantity_and_statistic(name: str, parts: tuple[str, str]) -> 
         (Fact("t", -12.5, "degC"), "-12.5 °C"),
         (Fact("share", 95.0, "percent"), "95%"),
         (Fact("kind", "lake"), "lake"),
+        (Fact("mean_grey", -6.86264e29, "DN"), "-6.863e+29 DN"),
+        (Fact("ratio", 2e16, "1"), "2.000e+16"),
         (Fact("x", float("nan")), "unknown"),
     ],
 )

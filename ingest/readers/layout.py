@@ -162,9 +162,10 @@ def _finish(values: Array, layout: Layout, valid: Mask) -> Pixels:
 
 
 def _equals(values: Array, nodata: float) -> Mask:
+    """Floats count as single precision: a tag in decimals and a reduced copy differ in the last digits of a double."""
     if values.dtype.kind == "f":
         with np.errstate(over="ignore"):
-            return np.asarray(values == values.dtype.type(nodata), dtype=np.bool_)
+            return np.asarray(values.astype(np.float32) == np.float32(nodata), dtype=np.bool_)
     return np.asarray(values == nodata, dtype=np.bool_)
 
 

@@ -182,6 +182,14 @@ def test_doubles_beyond_single_precision_are_handled(tmp_path: Path) -> None:
 # --- where it lies --------------------------------------------------------------------------------------------------
 
 
+def test_nodata_in_decimals_means_the_nearest_single(tmp_path: Path) -> None:
+    """A tag of eight digits, and a reduced copy that holds the value as single precision wrote it."""
+    data = np.full((1, 64, 64), 5.0)
+    data[0, :32] = -1.2676506002282294e30
+    mask = whole(write_tiff(tmp_path / "a.tif", data, nodata=-1.2676506e30))[1].mask
+    assert not mask[:32].any() and mask[32:].all()
+
+
 def test_without_a_position_only_on_request(tmp_path: Path) -> None:
     path = write_rgb(tmp_path / "a.tif", crs=None, transform=None)
     with pytest.raises(BadFootprint, match="no position") as caught:

@@ -11,6 +11,7 @@ from pathlib import Path
 import archives
 import numpy as np
 import pytest
+import rasterio
 
 from rsrag.engine import Engine
 from rsrag.indexes.base import Point
@@ -114,6 +115,16 @@ def test_scenes_without_tiles(engine: Engine, folder: Path) -> None:
     engine.catalog.save_scene(Scene("bare", "/data/bare.tif", "digest", "c", 9, 9, ()), source)
     engine.catalog.finish_source(record)
     assert kinds(engine.verify()) == [("no-tiles", "bare.tif")]
+
+
+def test_a_scene_of_blank_tiles_only_is_no_problem(engine: Engine, folder: Path) -> None:
+    with rasterio.open(folder / "survey_20200531.tif") as dataset:
+        profile, shape = dataset.profile, (dataset.count, dataset.height, dataset.width)
+    with rasterio.open(folder / "blank_20200601.tif", "w", **{**profile, "nodata": 0}) as dataset:
+        dataset.write(np.zeros(shape, dataset.dtypes[0]))
+    assert archives.ingest(engine, folder).exit_code == 0
+    assert [Path(scene.source).name for scene in engine.catalog.scenes() if not engine.catalog.tiles_of(scene.id)]
+    assert kinds(engine.verify()) == []
 
 
 def test_several_problems_are_told_at_once(engine: Engine, folder: Path) -> None:
