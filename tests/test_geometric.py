@@ -92,4 +92,6 @@ def test_confidence_grows_with_inliers(a: int, b: int) -> None:
 
 
 def test_damaged_thumbnails_are_left_out() -> None:
-    assert geometric.Verifier().verify(geometric.extract(ground(3)[:64, :64].copy()), [("broken", b"not a picture")]) == {}
+    assert (
+        geometric.Verifier().verify(geometric.extract(ground(3)[:64, :64].copy()), [("broken", b"not a picture")]) == {}
+    )

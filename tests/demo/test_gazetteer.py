@@ -69,7 +69,12 @@ def test_shape(feature):
     assert feature["geometry"]["type"] == "Point"
     properties = feature["properties"]
     assert set(properties) == {
-        "name", "alternative_names", "kind", "country", "text", "sources",
+        "name",
+        "alternative_names",
+        "kind",
+        "country",
+        "text",
+        "sources",
     }
     assert properties["name"].strip() and properties["country"].strip()
     assert KIND.fullmatch(properties["kind"])
