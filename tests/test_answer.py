@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from evidence import DESERT, DESERT_TEXT, LAKE, LAKE_TEXT, passage_hit, tile_hit
 
 from rsrag.answer import answer, evidence_hits
-from rsrag.catalog import Catalog
+from rsrag.catalog import Catalog, TileRow
 from rsrag.config import Settings
 from rsrag.models.base import Profile, Prompt
 from rsrag.models.registry import load_profile
@@ -174,6 +175,26 @@ def test_pictures_go_to_readers_that_can_use_them(profile: Profile, catalog: Cat
     assert given.provenance.prompt.startswith("answer_image/")
     assert given.location == located
     assert not given.abstained
+
+
+def save_thumbnails(catalog: Catalog, hits: Sequence[Hit]) -> None:
+    """Each tile with a thumbnail of one grey, darkest first."""
+    for number, hit in enumerate(hits):
+        assert hit.scene is not None and hit.tile is not None
+        jpeg = cv2.imencode(".jpg", np.full((16, 16, 3), 40 * (number + 1), np.uint8))[1].tobytes()
+        catalog.save_scene(hit.scene, hit.scene.source)
+        catalog.save_tiles(hit.scene.id, [TileRow(hit.tile, np.ones(2, np.float32), "model", jpeg)])
+
+
+def test_thumbnails_of_the_first_three_tiles_are_shown_to_readers_alone(profile: Profile, catalog: Catalog) -> None:
+    tiles = (*TILES, tile_hit("t4", scene="s4", score=0.5))
+    save_thumbnails(catalog, tiles)
+    echo = Echo("")
+    found = replace(FOUND, tiles=tiles, location=Location(14.0, 13.0, "geometry", 0.95, 0.1))
+    answer(Query(QUESTION, image=IMAGE), found, replace(profile, reader=echo), Settings(), catalog)
+    shown = echo.prompts[0].pictures
+    assert [round(float(p.mean()) / 10) * 10 for p in shown] == [90, 40, 80, 120]
+    assert all(p.dtype == np.uint8 and p.ndim == 3 for p in shown)
 
 
 def test_without_words_the_question_is_what_the_picture_shows(profile: Profile, catalog: Catalog) -> None:
