@@ -73,7 +73,14 @@ OWNERS = {
     "timm": ("rsrag.train",),
     "qdrant_edge": ("rsrag.indexes",),
     "qdrant_client": ("rsrag.indexes",),
-    "rasterio": ("rsrag.ingest.readers", "rsrag.ingest.windows", "rsrag.ingest.guard", "rsrag.export", "rsrag.demo"),
+    "rasterio": (
+        "rsrag.ingest.readers",
+        "rsrag.ingest.windows",
+        "rsrag.ingest.guard",
+        "rsrag.export",
+        "rsrag.demo",
+        "rsrag.eval.benchmarks",  # writes the rasters that it measures with
+    ),
     "sqlalchemy": ("rsrag.catalog", "rsrag.migrations"),
     "typer": ("rsrag.cli", "rsrag.eval.cli"),
 }
