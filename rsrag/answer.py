@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from rsrag.models.base import Picture, Profile
 from rsrag.plain import quoted
 from rsrag.questions import understand
 from rsrag.retrieve import Retrieval, merge
-from rsrag.types import Answer, Hit, Provenance, Query
+from rsrag.types import Answer, Hit, Provenance, Query, Sentence
 
 _THUMBNAILS = 3
 
@@ -50,7 +51,8 @@ def answer(
     shown = _thumbnails(hits, catalog) if reader is not None and reader.name != "extractive" else ()
     prompt = compose(question, hits, budget=settings.token_budget, picture=picture, thumbnails=shown)
     prompt = replace(prompt, user=_history(history) + prompt.user)
-    sentences, warnings = (), ()
+    sentences: tuple[Sentence, ...] = ()
+    warnings: tuple[str, ...] = ()
     if reader is not None and prompt.evidence and not should_abstain(sure):
         pieces = []
         for piece in reader.read(prompt):
@@ -92,9 +94,9 @@ def _thumbnails(hits: Sequence[Hit], catalog: Catalog) -> tuple[Picture, ...]:
 
     pictures = []
     for hit in [h for h in hits if h.kind == "tile"][:_THUMBNAILS]:
-        encoded = catalog.thumbnail(hit.id)
-        if encoded is not None:
-            decoded = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB)
+        encoded = catalog.thumbnail(hit.id) or b""
+        decoded: Any = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB) if encoded else None
+        if decoded is not None:
             pictures.append(np.asarray(decoded, dtype=np.uint8))
     return tuple(pictures)
 
@@ -106,5 +108,10 @@ def _history(history: Sequence[tuple[str, str]]) -> str:
 
 
 def _models(profile: Profile) -> Mapping[str, str]:
-    models = {"image": profile.image, "text": profile.text, "reranker": profile.reranker, "reader": profile.reader}
+    models: dict[str, Any] = {
+        "image": profile.image,
+        "text": profile.text,
+        "reranker": profile.reranker,
+        "reader": profile.reader,
+    }
     return {role: model.fingerprint for role, model in models.items() if model is not None}

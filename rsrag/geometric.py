@@ -31,9 +31,17 @@ _REPROJECTION_PX = 4.0
 _CACHE = 4096
 
 MIN_INLIERS = 8
-"""Chance can be ruled out: of 3,456 pairs of tiles of different ground, none reached more than 6."""
-WEAK_INLIERS = 5
+"""Chance can be ruled out: of 3,456 pairs of tiles of different ground, none reached more than 7."""
+WEAK_INLIERS = 4
 """Too few alone, but worth counting where several tiles agree on the same outline."""
+MIN_TOGETHER = 10
+"""Inliers that several tiles must bring together when none has enough by itself."""
+_TURN_DEGREES = 12.0
+
+
+def is_verified(own: int, total: int) -> bool:
+    """Whether chance can be ruled out, by a tile's own inliers or with those of tiles that agree with it."""
+    return own >= MIN_INLIERS or total >= MIN_TOGETHER
 
 
 def confidence(inliers: float) -> float:
@@ -76,7 +84,8 @@ def extract(picture: Picture) -> Features:
     if shrink < 1:
         grey = cv2.resize(grey, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
     grey = cv2.createCLAHE(clipLimit=4.0, tileGridSize=(4, 4)).apply(grey)
-    sift = cv2.SIFT_create(nfeatures=_FEATURES, contrastThreshold=0.01, edgeThreshold=20)
+    engine: Any = cv2  # its stubs lack SIFT
+    sift = engine.SIFT_create(nfeatures=_FEATURES, contrastThreshold=0.01, edgeThreshold=20)
     keypoints, descriptors = sift.detectAndCompute(grey, None)
     if descriptors is None:
         return Features(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32), width, height)
@@ -192,17 +201,29 @@ def picture_size(encoded: bytes) -> tuple[int, int]:
     return (0, 0) if image is None else (int(image.shape[1]), int(image.shape[0]))
 
 
-def consensus(outlines: Sequence[Footprint], inliers: Sequence[int]) -> list[int]:
-    """Inliers behind each outline, those of other tiles that put the query in the same spot included.
+def consensus(outlines: Sequence[Footprint], inliers: Sequence[int], scenes: Sequence[str]) -> list[int]:
+    """Inliers behind each outline, those of tiles of other scenes that put the query in the same spot included.
 
-    Two outlines agree when their centres lie within a quarter of their size and their sizes within a quarter of each
-    other: wrong matches scatter, right ones on tiles of other dates and scales do not.
+    Two outlines agree when their centres lie within a quarter of their size, their sizes within a quarter of each other
+    and their top edges within 12 degrees: wrong matches scatter, right ones on tiles of other dates do not. A scene
+    counts once, by its best tile: tiles that overlap share their pixels, and with them a wrong match.
     """
     centres = [geo.centre(o) for o in outlines]
     sizes = np.array([math.sqrt(geo.area_km2(o)) for o in outlines])
+    angles = np.array([_bearing(o) for o in outlines])
     totals = []
-    for centre, size in zip(centres, sizes, strict=True):
+    for centre, size, angle in zip(centres, sizes, angles, strict=True):
         near = geo.distances_km(centre, centres) <= 0.25 * size
         alike = (sizes <= 1.25 * size) & (sizes >= 0.8 * size)
-        totals.append(int(np.asarray(inliers)[near & alike].sum()))
+        turned = np.abs((angles - angle + 180) % 360 - 180) <= _TURN_DEGREES
+        best: dict[str, int] = {}
+        for i in map(int, np.flatnonzero(near & alike & turned)):
+            best[scenes[i]] = max(best.get(scenes[i], 0), inliers[i])
+        totals.append(sum(best.values()))
     return totals
+
+
+def _bearing(outline: Footprint) -> float:
+    """Direction of an outline's first edge, which is the query's top edge, in degrees."""
+    (lon, lat), (next_lon, next_lat) = outline.polygons[0][0][:2]
+    return math.degrees(math.atan2(next_lat - lat, (next_lon - lon) * math.cos(math.radians(lat))))

@@ -173,7 +173,7 @@ class Retriever:
         """Tiles re-ranked by geometry: verified ones first, by how alike tile and query outline are.
 
         A tile is verified when the inliers of all tiles that put the picture in the same spot rule out chance. Its
-        score is ``0.5 + 0.5·confidence·IoU``; that of the others half their cosine.
+        score is ``0.5 + 0.5·confidence·IoU``; that of the others ``0.25·cosine + 0.25·confidence``.
         """
         encoded: dict[str, bytes] = {}
         matches: dict[str, geometric.Match] = {}
@@ -194,16 +194,20 @@ class Retriever:
                 outline = geometric.outline(found, size, hit.tile, hit.scene, shown)
                 if outline is not None:
                     outlines[hit.id] = outline
-        totals = geometric.consensus(list(outlines.values()), [matches[i].inliers for i in outlines])
+        scenes = {h.id: h.tile.scene_id for h in tiles if h.tile is not None}
+        totals = geometric.consensus(
+            list(outlines.values()), [matches[i].inliers for i in outlines], [scenes[i] for i in outlines]
+        )
         support = dict(zip(outlines, totals, strict=True))
         ranked = []
         for hit in tiles:
             found, outline, total = matches.get(hit.id), outlines.get(hit.id), support.get(hit.id, 0)
-            score, scores = 0.5 * max(hit.score, 0.0), dict(hit.scores)
+            score, scores = 0.25 * max(hit.score, 0.0), dict(hit.scores)
             if found is not None:
+                score += 0.25 * geometric.confidence(max(total, found.inliers))
                 scores |= {"inliers": float(found.inliers), "support": float(total)}
-            if outline is not None and total >= geometric.MIN_INLIERS and hit.footprint is not None:
-                sure = geometric.confidence(total)
+            if found and outline and hit.footprint and geometric.is_verified(found.inliers, total):
+                sure = geometric.confidence(max(total, found.inliers))
                 scores["geometry"] = sure
                 score = 0.5 + 0.5 * sure * geo.iou(outline, hit.footprint)
             else:

@@ -77,11 +77,21 @@ def test_unlocated_scene_gives_no_outline() -> None:
     assert geometric.outline(match, (10, 10), tile, Scene("s", "s", "d", "c", 10, 10, ()), (10, 10)) is None
 
 
-def test_consensus_counts_tiles_that_agree() -> None:
-    here = [geo.footprint_from_bbox(BBox(10, 50, 10.1 + d, 50.1)) for d in (0.0, 0.005)]
+def test_consensus_counts_scenes_that_agree_once_each() -> None:
+    here = [geo.footprint_from_bbox(BBox(10, 50, 10.1 + d, 50.1)) for d in (0.0, 0.005, 0.002)]
     elsewhere = geo.footprint_from_bbox(BBox(11, 50, 11.1, 50.1))
-    assert geometric.consensus([*here, elsewhere], [5, 6, 7]) == [11, 11, 7]
-    assert geometric.consensus([], []) == []
+    outlines = [*here, elsewhere]
+    assert geometric.consensus(outlines, [5, 6, 4, 7], ["2009", "2012", "2012", "2009"]) == [11, 11, 11, 7]
+    assert geometric.consensus([], [], []) == []
+    turned = geo.footprint_from_ring([(10.1, 50.1), (10.1, 50.0), (10.0, 50.0), (10.0, 50.1)])
+    assert geometric.consensus([here[0], turned], [5, 5], ["2009", "2012"]) == [5, 5]
+
+
+def test_a_few_inliers_need_company() -> None:
+    assert geometric.is_verified(geometric.MIN_INLIERS, geometric.MIN_INLIERS)
+    assert geometric.is_verified(5, geometric.MIN_TOGETHER)
+    assert not geometric.is_verified(5, 5)
+    assert not geometric.is_verified(4, 8)
 
 
 @given(st.integers(0, 200), st.integers(0, 200))

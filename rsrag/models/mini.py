@@ -124,7 +124,9 @@ class MiniImageEncoder:
     def _head(self) -> Mapping[str, npt.NDArray[np.float32]]:
         from safetensors.numpy import load
 
-        return load(_checked_bytes(self._directory, "text_head.safetensors", self._config.get("sha256", {})))
+        data = _checked_bytes(self._directory, "text_head.safetensors", self._config.get("sha256", {}))
+        head: Mapping[str, npt.NDArray[np.float32]] = load(data)
+        return head
 
     def prepare(self, picture: Picture) -> npt.NDArray[np.float32]:
         """A picture squeezed to the input size: float32 in [0, 1] of shape [3, S, S]."""

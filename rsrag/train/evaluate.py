@@ -20,11 +20,13 @@ import numpy as np
 import numpy.typing as npt
 
 from rsrag.errors import SourceError
+from rsrag.ingest.discover import Discovered, discover, open_scenes
 from rsrag.train.augment import QUERY, damage, plain, recolour
 from rsrag.train.config import SourceConfig, load_config
 from rsrag.train.data import class_names, read_source
 from rsrag.train.probe import Pixels, Vectors, caption_recall, same_class_map, unit, zero_shot
 from rsrag.train.textmodel import load_text
+from rsrag.types import ItemError, Window
 
 TILE, STRIDE = 256, 128
 CONFIG = Path(__file__).parent / "configs" / "mini.toml"
@@ -92,10 +94,14 @@ def split_figures(encoder: Exported, source: SourceConfig, data_dir: Path) -> di
 
 
 def _scene(path: Path) -> Pixels:
-    import rasterio
-
-    with rasterio.open(path) as source:
-        return np.ascontiguousarray(source.read([1, 2, 3]).transpose(1, 2, 0))
+    """The picture of a scene as ingest sees it."""
+    for item in discover([path]):
+        for source in open_scenes(item) if isinstance(item, Discovered) else ():
+            if not isinstance(source, ItemError):
+                with source:
+                    size = source.scene.width, source.scene.height
+                    return source.stretch.apply(source.read(Window(0, 0, *size)))
+    raise SourceError(f"{path.name}: no scene in it")
 
 
 def _overlap(corners: npt.NDArray[np.float64], left: int, top: int) -> float:
