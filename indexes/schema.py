@@ -277,7 +277,8 @@ def merged(stored: CollectionSpec, asked: CollectionSpec) -> CollectionSpec:
             message = (
                 f"collection {asked.name!r} was filled by {has or 'no model'} as {name!r}, not by {wants or 'none'}"
             )
-            raise ModelMismatch(message, hint=f"open it with the models that filled it, or {_REINDEX}")
+            hint = f"go back to that profile or ingest into a new workspace; where only the index is old, {_REINDEX}"
+            raise ModelMismatch(message, hint=hint)
     for what in ("vectors", "text", "average_words"):
         has, wants = getattr(stored, what), getattr(asked, what)
         if has != wants:

@@ -53,9 +53,10 @@ def discover(
 ) -> Iterator[Discovered | ItemError]:
     """Everything below the given paths, each file once, in a fixed order.
 
-    Folders are searched to the bottom. Hidden files, side-cars and files of no concern are left out in silence; a file
-    that is named directly, or whose suffix promises a type that rsrag reads, is reported with its error. Assets of
-    STAC Items come once, with their Item; a Catalog that is named directly is followed to its Items.
+    Folders are searched to the bottom; links in them that lead out are refused. Hidden files, side-cars and files of no
+    concern are left out in silence; a file that is named directly, or whose suffix promises a type that rsrag reads, is
+    reported with its error. Assets of STAC Items come once, with their Item; a Catalog that is named directly is
+    followed to its Items.
     """
     options = options or ReadOptions()
     seen: set[Path] = set()
@@ -102,14 +103,28 @@ def _error(source: str, error: SourceError) -> ItemError:
 
 
 def _folder(root: Path, options: ReadOptions) -> Iterator[Discovered | ItemError]:
-    found = [one for path in _walk(root) for one in _file(path, options, root, named=False)]
+    found: list[Discovered | ItemError] = []
+    for path in _walk(root):
+        if not path.is_symlink() or path.resolve().is_relative_to(root.resolve()):
+            found += _file(path, options, root, named=False)
+        elif path.is_dir() or _concerns(path, _outside(path)):
+            found.append(_error(str(path), _outside(path)))
     # What a STAC Item describes is not taken a second time as a bare file.
     assets = {f for one in found if isinstance(one, Discovered) and one.type.is_stac for f in one.files}
     yield from (one for one in found if isinstance(one, ItemError) or one.path not in assets)
 
 
+def _outside(path: Path) -> RefusedSource:
+    hint = "if you mean it, name what it points to on the command line"
+    return RefusedSource(f"{path.name}: a link that leaves the folder", hint=hint)
+
+
 def _walk(root: Path) -> Iterator[Path]:
-    """Files below a folder, sorted; folders that were reached before (by a link) are not entered again."""
+    """Files below a folder, sorted, and links to folders outside, which are not entered.
+
+    Folders that were reached before (by a link) are not entered again.
+    """
+    top = root.resolve()
     entered: set[tuple[int, int]] = set()
     waiting = [root]
     while waiting:
@@ -126,7 +141,9 @@ def _walk(root: Path) -> Iterator[Path]:
         for child in children:
             if child.name.startswith("."):
                 continue
-            if child.is_dir():
+            if child.is_dir() and child.is_symlink() and not child.resolve().is_relative_to(top):
+                yield child
+            elif child.is_dir():
                 folders.append(child)
             elif child.is_file() and not child.name.lower().endswith(_SIDE_CARS):
                 yield child

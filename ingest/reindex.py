@@ -27,7 +27,7 @@ def reindex(
         if foreign:
             raise ModelMismatch(
                 f"the stored {vector} vectors were made by {', '.join(sorted(foreign))}, not by {model.fingerprint}",
-                hint="run ingest again with the same sources to embed them anew, or go back to the former profile",
+                hint="go back to the former profile, or ingest the sources into a new workspace",
             )
     counts = catalog.counts()
     written = {TILES: 0, PASSAGES: 0}

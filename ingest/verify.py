@@ -18,7 +18,7 @@ ProblemKind = Literal["source-missing", "source-changed", "source-partial", "not
 _ADVICE: Mapping[ProblemKind, str] = {
     "source-missing": "the file is gone: run ingest on its folder to remove its tiles",
     "source-changed": "the file changed since it was ingested: run ingest again",
-    "source-partial": "its ingest did not finish: run ingest again",
+    "source-partial": "interrupted or damaged, not all of it is here: run ingest again, which tells the errors",
     "not-indexed": "in the catalogue but not in the index: run reindex",
     "orphan": "in the index but not in the catalogue: run reindex",
     "no-tiles": "a scene without any tile: run ingest again",
@@ -75,10 +75,10 @@ def verify(
     counts = dict(catalog.counts())
     for collection, known in ((TILES, catalog.tile_ids()), (PASSAGES, catalog.passage_ids())):
         counts[f"indexed {collection}"] = _compare(collection, known, index, problems)
-    finished = {record.path for record in sources if record.status == "done"}
+    paths = {record.path for record in sources}
     for scene in catalog.scenes():
-        # All tiles of a finished source may have been blank.
-        if scene.source not in finished and not catalog.tiles_of(scene.id):
+        # All tiles of a finished source may have been blank; an unfinished one was told above.
+        if scene.source not in paths and not catalog.tiles_of(scene.id):
             problems.append(_problem("no-tiles", scene.source))
     return VerifyReport(counts, tuple(problems))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -13,6 +14,7 @@ from rsrag.errors import ConfigError
 
 FILE_NAME = "rsrag.toml"
 ENV_PREFIX = "RSRAG_"
+_PASSWORD = re.compile(r"(?<=://)([^:/@\s]*:)\S*(?=@)|(?<=[?&])(password=)[^&\s]+")
 Source = Literal["argument", "environment", "file", "default"]
 
 
@@ -61,7 +63,7 @@ class Resolved:
         rows = []
         for item in fields(Settings):
             value = getattr(self.settings, item.name)
-            shown = "•••" if item.metadata["secret"] and value else str(value)
+            shown = "•••" if item.metadata["secret"] and value else _PASSWORD.sub(r"\1\2•••", str(value))
             rows.append((item.name, shown, self.sources[item.name], item.metadata["about"]))
         return rows
 

@@ -74,8 +74,8 @@ def _read(name: str) -> str:
     try:
         path = Path(name).expanduser()
         if not path.is_file():
-            hint = "give a file, GeoJSON or WKT"
-            raise BadGeometry(f"{name[:80]!r} is neither a file nor a geometry", hint=hint)
+            hint = "give a file, GeoJSON or WKT, with polygons"
+            raise BadGeometry(f"{name[:80]!r} is neither a file nor a geometry with an area", hint=hint)
         if path.stat().st_size > _MAX_BYTES:
             raise BadGeometry(f"{path} is larger than {_MAX_BYTES // 2**20} MiB", hint="simplify the geometry")
         return path.read_text(encoding="utf-8-sig").strip()

@@ -32,6 +32,20 @@ def test_secrets_are_masked() -> None:
     assert "hush" not in str(rows)
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://rsrag:h@/ush@db.example:5432/x", "postgresql://rsrag:•••@db.example:5432/x"),
+        ("postgresql://db.example/x?user=rsrag&password=hush", "postgresql://db.example/x?user=rsrag&password=•••"),
+        ("postgresql://rsrag@db.example:5432/x", "postgresql://rsrag@db.example:5432/x"),
+        ("sqlite:////data/a.sqlite", "sqlite:////data/a.sqlite"),
+    ],
+)
+def test_passwords_in_addresses_are_masked(url: str, shown: str) -> None:
+    values = {name: value for name, value, _, _ in resolve(None, {"catalog": url}, {}).rows()}
+    assert values["catalog"] == shown
+
+
 def test_every_setting_says_what_it_means() -> None:
     assert all(about for _, _, _, about in resolve(None, {}, {}).rows())
     assert resolve(None, {}, {}).settings == Settings()

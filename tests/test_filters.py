@@ -123,7 +123,7 @@ def test_geometry_beyond_180_is_cut_at_the_antimeridian() -> None:
         ('{"type": "Feature", "geometry": null}', "must be an object"),
         ('{"type": "Polygon", ', "unreadable GeoJSON"),
         ("/no/such/file.geojson", "neither a file"),
-        ("POINT(1 2)", "neither a file"),
+        ("POINT(1 2)", "nor a geometry with an area .*polygons"),
         ("", "neither a file|cannot read"),
         ("\x00", "neither a file|cannot read"),
         ("~nobody_has_this_name/area.geojson", "cannot read|neither a file"),

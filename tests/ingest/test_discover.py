@@ -65,6 +65,21 @@ def test_links_that_lead_back_end(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a.tif"]
 
 
+def test_links_that_leave_the_folder_are_refused(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    for folder in (inside, outside):
+        folder.mkdir()
+        write_rgb(folder / f"{folder.name}.tif")
+    (outside / "notes.md").write_text("# Private\n\nNot meant for the archive.\n")
+    (inside / "all").symlink_to(outside)
+    (inside / "one.tif").symlink_to(outside / "outside.tif")
+    (inside / "strange.bin").symlink_to(outside / "outside.tif")
+    assert names(inside) == ["inside.tif"]
+    assert [Path(e.source).name for e in errors(inside)] == ["all", "one.tif"]
+    assert {e.code for e in errors(inside)} == {"RefusedSource"}
+    assert names(inside / "all") == ["notes.md", "outside.tif"]
+
+
 def test_assets_come_once_with_their_item(tmp_path: Path) -> None:
     write_rgb(tmp_path / "image.tif")
     write_rgb(tmp_path / "other.tif")
