@@ -156,6 +156,7 @@ class _Run:
         key = str(item.path)
         record = self._catalog.source(key)
         signature = self._image_signature if item.is_imagery else self._text_signature
+        fresh = False
         try:
             size, mtime_ns = _state(item)
             fresh = record is not None and (record.size, record.mtime_ns) == (size, mtime_ns)
@@ -168,7 +169,10 @@ class _Run:
         except (SourceError, OSError) as error:
             code = error.code if isinstance(error, RsragError) else type(error).__name__
             self._fail(run_id, ItemError(key, code, str(error)))
-            self._remove(key)
+            if record is not None and fresh and record.status != "failed":
+                self._catalog.finish_source(record)  # the file is as it was: only this way of taking it failed
+            else:
+                self._remove(key)
             return
         for problem in errors:
             self._catalog.record_error(run_id, problem)

@@ -19,17 +19,17 @@ from rsrag import geo, geometric, locate
 from rsrag.catalog import Catalog
 from rsrag.collections import IMAGE, PASSAGES, TEXT, TILES
 from rsrag.config import Settings
-from rsrag.errors import UsageError
+from rsrag.errors import IndexFailure, UsageError
 from rsrag.fuse import Fused, Ranking, alpha_fusion, rrf
 from rsrag.indexes.base import IndexFilter, Scored, Vector, VectorIndex
 from rsrag.models.base import Picture, Profile
 from rsrag.nearness import by_overlap, near_first, timely_first, wanted_time, weigh_location
+from rsrag.places import PlaceFinder
 from rsrag.rerank import diversify, rerank
 from rsrag.types import BBox, Filters, Footprint, Hit, Location, Place, Query, Tile
 
 _DEPTH = 100
 _RERANK = 100
-_PLACES = 12
 _NEAR_PASSAGES = 40
 _VERIFY_AT_ONCE = 40
 _ENOUGH_VERIFIED = 2
@@ -56,6 +56,7 @@ class Retriever:
         self._profile = profile
         self._settings = settings
         self._verifier = geometric.Verifier()
+        self._places = PlaceFinder(catalog, index)
 
     def run(self, query: Query, *, verify: bool = True) -> Retrieval:
         """Every stage of retrieval for one query.
@@ -70,21 +71,21 @@ class Retriever:
         if not (query.text or query.image or query.where or not query.filters.empty):
             raise UsageError("nothing to search for", hint="give a question, an image, a place or a filter")
         clock = _Clock()
-        warnings: list[str] = []
+        warnings = self._warnings(query.filters)
         with clock("encode"):
             image_vector = self._encode_image(query.image.pixels) if query.image else None
             words, question = self._encode_text(query.text) if query.text else (None, None)
         with clock("search"):
             found = self._search_channels(query, image_vector, words, question)
         tiles = self._tile_hits(found, query.filters)
-        location = self._known_location(query, warnings)
+        location = self._places.known(query, warnings)
         if query.image is not None and location is None:
             with clock("verify"):
                 if verify and self._settings.verify_candidates:
                     tiles = self._verify(query.image.pixels, tiles)
                 location = _best_location(tiles)
         with clock("fuse"):
-            closeness = self._places_at(location, query.filters)
+            closeness = self._places.near(location, query.filters)
             passages = self._passage_hits(query, found, tiles, location, closeness)
         if location is not None and location.method != "agreement":
             with clock("tiles there"):
@@ -93,6 +94,24 @@ class Retriever:
         if wanted is not None:
             tiles = timely_first(tiles, wanted)
         return Retrieval(tuple(tiles), tuple(passages), location, tuple(warnings), dict(clock.seconds))
+
+    def _warnings(self, filters: Filters) -> list[str]:
+        """What makes an empty result certain before anything is searched.
+
+        Raises:
+            IndexFailure: the index is empty and the catalogue is not.
+        """
+        if not self._index.count(TILES) and not self._index.count(PASSAGES):
+            counts = self._catalog.counts()
+            if counts["tiles"] or counts["passages"]:
+                held = f"{counts['tiles']} tiles and {counts['passages']} passages"
+                raise IndexFailure(f"the index is empty, but the catalogue holds {held}", hint="rsrag reindex")
+            return ["the archive is empty: rsrag ingest SOURCES"]
+        unknown = set(filters.collections) - set(self._catalog.collections()) if filters.collections else set()
+        if unknown:
+            known = ", ".join(self._catalog.collections()) or "none"
+            return [f"no collection {', '.join(sorted(unknown))} in the archive; it has: {known}"]
+        return []
 
     # --- encoding -----------------------------------------------------------------------------------------------
 
@@ -231,41 +250,6 @@ class Retriever:
         taken = {h.id for h in located}
         return [*located, *near_first([h for h in tiles if h.id not in taken], location)]
 
-    # --- location -----------------------------------------------------------------------------------------------
-
-    def _known_location(self, query: Query, warnings: list[str]) -> Location | None:
-        if isinstance(query.where, tuple):
-            return locate.stated(*geo.check_position(*query.where))
-        if query.where:
-            places = self._catalog.places_by_name(query.where)
-            if not places:
-                warnings.append(f"no place named {query.where!r} in the archive: searched everywhere")
-                return None
-            if len(places) > 1:
-                warnings.append(f"{len(places)} places are named {query.where!r}: took {_label(places[0])}")
-            place = places[0]
-            location = locate.stated(place.lon, place.lat)
-            return replace(location, footprint=place.extent) if place.extent else location
-        if query.image is not None and query.image.footprint is not None:
-            return locate.given(query.image.footprint)
-        return None
-
-    def _places_at(self, location: Location | None, filters: Filters) -> dict[str, tuple[Place, float]]:
-        """Places near a location with their closeness, best first."""
-        if location is None:
-            return {}
-        reach = max(3 * location.error_km, 25.0)
-        places = {p.id: p for p in self._catalog.places_near(location.lon, location.lat, reach)}
-        if location.footprint is not None:
-            places |= {p.id: p for p in self._catalog.places_in(location.footprint.bbox)}
-        scored = [
-            (p, locate.closeness(location, p.lon, p.lat, p.extent))
-            for p in places.values()
-            if not filters.kinds or p.kind in filters.kinds
-        ]
-        scored.sort(key=lambda item: (-item[1], item[0].id))
-        return {p.id: (p, value) for p, value in scored[:_PLACES]}
-
     # --- passages -----------------------------------------------------------------------------------------------
 
     def _passage_hits(
@@ -368,10 +352,6 @@ def _has_facts(tile: Tile, filters: Filters) -> bool:
         if most is not None and value > most:
             return False
     return True
-
-
-def _label(place: Place) -> str:
-    return f"{place.name} ({place.country or f'{place.lat:.2f}, {place.lon:.2f}'})"
 
 
 def _best_location(tiles: Sequence[Hit]) -> Location | None:

@@ -14,7 +14,7 @@ import pytest
 import rsrag
 from rsrag import geo
 from rsrag.engine import Engine
-from rsrag.errors import ConfigError, ModelMismatch, UsageError, WorkspaceBusy, WorkspaceNotFound
+from rsrag.errors import ConfigError, IndexFailure, ModelMismatch, UsageError, WorkspaceBusy, WorkspaceNotFound
 from rsrag.times import parse_span
 from rsrag.types import BBox, Filters, QueryImage
 
@@ -136,6 +136,32 @@ def test_chat_remembers_the_image(engine: Engine, archive: Path) -> None:
     assert chat.turns == []
 
 
+def test_chat_carries_the_place_into_a_question_that_names_none(engine: Engine) -> None:
+    chat = engine.chat()
+    assert "310 ha" in chat.ask("How large is Green Wood?").text
+    follow_up = chat.ask("Which animals live there?")
+    assert "Deer" in follow_up.text
+    elsewhere = chat.ask("When did Red Quarry close, and what did it give?")
+    assert "Red Quarry" in elsewhere.text
+
+
+def test_part_of_a_name_is_enough(engine: Engine) -> None:
+    hits = engine.search("What is here?", where="Quarry", kind="passage")
+    assert hits[0].place is not None
+    assert hits[0].place.name == "Red Quarry"
+
+
+def test_unknown_collections_are_named(engine: Engine) -> None:
+    found = engine.retrieve("fields", filters=Filters(collections=("nope",)))
+    assert found.tiles == ()
+    assert any("nope" in w and "sources" in w for w in found.warnings)
+
+
+def test_a_picture_of_nothing_is_declined(engine: Engine) -> None:
+    flat = QueryImage(np.full((200, 200, 3), 128, np.uint8), "flat")
+    assert engine.ask("What is this?", image=flat).abstained
+
+
 def test_status_counts(engine: Engine) -> None:
     status = engine.status()
     assert status["counts"]["tiles"] == status["indexed"]["tiles"] == 28
@@ -156,6 +182,17 @@ def test_an_empty_archive_declines(tmp_path: Path) -> None:
         assert answer.abstained
         picture = QueryImage(np.zeros((64, 64, 3), np.uint8), "black")
         assert engine.ask("What is this?", image=picture).abstained
+
+
+def test_an_index_that_lost_everything_is_not_an_empty_answer(tmp_path: Path, archive: Path) -> None:
+    import shutil
+
+    shutil.copytree(archive / "archive", tmp_path / "lost", ignore=shutil.ignore_patterns("index"))
+    with rsrag.open(tmp_path / "lost") as engine:
+        with pytest.raises(IndexFailure, match="reindex"):
+            engine.ask("How deep is Blue Lagoon?")
+        engine.reindex()
+        assert "12 m" in engine.ask("How deep is Blue Lagoon?").text
 
 
 def test_workspaces_that_are_not_there_or_busy(tmp_path: Path, engine: Engine, archive: Path) -> None:

@@ -37,6 +37,15 @@ def test_agreement_is_surer_than_scatter() -> None:
     assert together.confidence > 2 * scattered.confidence
 
 
+def test_a_picture_unlike_everything_has_no_place() -> None:
+    alike = locate.by_agreement([hit("a", 10, 0.95), hit("b", 10.02, 0.94)])
+    unlike = locate.by_agreement([hit("a", 10, 0.70), hit("b", 10.02, 0.69)])
+    assert alike is not None
+    assert unlike is not None
+    assert alike.confidence > 0.5
+    assert unlike.confidence < 0.01
+
+
 def test_across_the_antimeridian_tiles_still_agree() -> None:
     location = locate.by_agreement([hit("a", 179.85, 0.9), hit("b", -179.98, 0.9), hit("c", 0, 0.6)])
     assert location is not None

@@ -120,6 +120,11 @@ class Catalog(Imagery, Knowledge):
             found.setdefault(row["name"], set()).add(row["fingerprint"])
         return found
 
+    def collections(self) -> list[str]:
+        """Names of the collections that scenes belong to, sorted."""
+        column = SceneTable.__table__.c.collection
+        return sorted(self._all("list the collections", select(column).distinct(), lambda row: str(row["collection"])))
+
     def counts(self) -> dict[str, int]:
         """Number of rows by kind: scenes, tiles, places, documents, passages, sources, runs, errors."""
         with self._reading("count") as connection:

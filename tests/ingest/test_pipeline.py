@@ -14,6 +14,7 @@ from typing import Any
 import archives
 import pytest
 
+import rsrag
 from rsrag.engine import Engine
 from rsrag.errors import UsageError
 from rsrag.progress import Silent
@@ -123,6 +124,30 @@ def test_other_options_make_other_tiles(engine: Engine, folder: Path) -> None:
     assert summary.done == 2
     assert engine.catalog.counts()["tiles"] == 18
     assert engine.verify().ok
+
+
+def test_a_refused_source_leaves_nothing_behind_and_takes_nothing_away(engine: Engine, folder: Path) -> None:
+    archives.ingest(engine, folder)
+    before = archives.contents(engine)
+    (folder / "columns.csv").write_text("a,b\n1,2\n", encoding="utf-8")
+    with rsrag.open(engine.path.parent / "strict", create=True, tile_size=archives.TILE, max_tiles=2) as strict:
+        refused = archives.ingest(strict, folder)
+        assert {e.code for e in refused.errors} == {"SourceTooLarge", "BadKnowledge"}
+        assert strict.verify().ok
+    again = archives.ingest(engine, folder)
+    assert [e.code for e in again.errors] == ["BadKnowledge"]
+    assert archives.contents(engine) == before
+    assert engine.verify().ok
+
+
+def test_refusing_a_scene_that_was_taken_before_keeps_its_tiles(tmp_path: Path, folder: Path) -> None:
+    with archives.open_archive(tmp_path / "kept") as engine:
+        archives.ingest(engine, folder)
+        before = archives.contents(engine)
+    with rsrag.open(tmp_path / "kept", tile_size=archives.TILE, overlap=0.5, max_tiles=3) as engine:
+        refused = engine.ingest([folder])
+        assert {e.code for e in refused.errors} == {"SourceTooLarge"}
+        assert archives.contents(engine) == before
 
 
 def test_reindex_restores_the_index(engine: Engine, folder: Path) -> None:
