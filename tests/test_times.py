@@ -42,7 +42,9 @@ def test_open_ends() -> None:
     assert parse_span("../..") == TimeSpan(None, None)
 
 
-@pytest.mark.parametrize("text", ["", "..", "yesterday", "2020-13", "2020-02-30", "2020/2019", "1e9", "2020-01-01T99:00:00"])
+@pytest.mark.parametrize(
+    "text", ["", "..", "yesterday", "2020-13", "2020-02-30", "2020/2019", "1e9", "2020-01-01T99:00:00"]
+)
 def test_nonsense_is_refused(text: str) -> None:
     with pytest.raises(BadTimeSpan):
         parse_span(text)
