@@ -100,13 +100,17 @@ def weigh_location(hits: list[Hit], near: Mapping[str, float], location: Locatio
 
 
 def by_overlap(tiles: Sequence[Hit], location: Location) -> list[Hit]:
-    """Tiles at a located footprint, by ``0.5 + 0.5·confidence·IoU`` with it: as verified tiles are scored."""
+    """Tiles at a located footprint, by ``0.5 + 0.5·confidence·IoU`` with it: as verified tiles are scored.
+
+    Up to 0.05 more for agreeing features: of the dates of one place the picture's own comes first.
+    """
     ranked = []
     for hit in tiles:
         if location.footprint is None or hit.footprint is None:
             continue
         overlap = geo.iou(location.footprint, hit.footprint)
         if overlap > LEAST_OVERLAP:
-            score = 0.5 + 0.5 * location.confidence * overlap
+            inliers = hit.scores.get("inliers", 0.0)
+            score = 0.5 + 0.5 * location.confidence * overlap + 0.05 * inliers / (inliers + 100)
             ranked.append(replace(hit, score=score, scores={**hit.scores, "overlap": overlap}))
     return sorted(ranked, key=lambda h: (-h.score, h.id))

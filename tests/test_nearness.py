@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -72,3 +73,13 @@ def test_tiles_of_all_dates_at_a_footprint_by_overlap() -> None:
     ranked = nearness.by_overlap(hits, location)
     assert [h.id for h in ranked] == ["same", "part"]
     assert ranked[0].score == pytest.approx(1.0)
+
+
+def test_of_the_dates_of_one_place_the_pictures_own_comes_first() -> None:
+    here = geo.footprint_from_bbox(BBox(10, 50, 10.1, 50.1))
+    location = Location(10.05, 50.05, "geometry", 1.0, 1.0, here)
+    other = tile("other", 0.9, at=here.bbox)
+    few, own = (replace(tile(i, 0.5, at=BBox(10.0001, 50, 10.1001, 50.1)), scores={"inliers": n})
+                for i, n in (("few", 8.0), ("own", 300.0)))  # fmt: skip
+    ranked = nearness.by_overlap([other, few, own], location)
+    assert [h.id for h in ranked] == ["own", "few", "other"]
