@@ -210,8 +210,8 @@ def _require(table: Table, found: Columns) -> None:
 def _place_item(reading: _Reading, described: Described, columns: Columns) -> KnowledgeItem:
     place = described.place
     heading = place.name
-    if place.country and fold(country_name(place.country)) != fold(place.name):
-        heading = f"{place.name}, {country_name(place.country)}"
+    if place.country and fold(place.country) != fold(place.name):
+        heading = f"{place.name}, {place.country}"
     common: dict[str, Any] = {
         "heading": heading,
         "place_id": place.id,
@@ -267,7 +267,7 @@ def _anchor(reading: _Reading, fields: Fields) -> _Anchor | None:
             lon=position[0],
             lat=position[1],
             kind=fields.text("kind"),
-            country=country,
+            country=country_name(country) if country else None,
             aliases=fields.many("aliases"),
             licence=fields.text("licence") or reading.document.licence,
         )

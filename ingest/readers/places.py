@@ -107,7 +107,7 @@ def describe(row: Row, columns: Columns, source: Path, licence: str | None) -> D
         lon=position[0],
         lat=position[1],
         kind=given.get(columns.kind or "") or None,
-        country=given.get(columns.country or "") or None,
+        country=country_name(given.get(columns.country or "") or "") or None,
         aliases=aliases,
         extent=extent,
         facts=tuple(facts[:MOST_FACTS]),
@@ -319,9 +319,8 @@ def tell(place: Place) -> str:
     """
     kind = one_line(place.kind or "", 80)
     words = [place.name, "is", _a(kind) if kind else "a place"]
-    country = country_name(place.country) if place.country else None
-    if country and fold(country) != fold(place.name):
-        words += ["in", country]
+    if place.country and fold(place.country) != fold(place.name):
+        words += ["in", place.country]
     words += ["at", f"{_degrees(place.lat, 'N', 'S')}, {_degrees(place.lon, 'E', 'W')}"]
     told = [f"{f.name.replace('_', ' ')}: {show_value(f)}" for f in place.facts if f.name != "id"][:TOLD_FACTS]
     also = [f"also known as {', '.join(place.aliases[:6])}"] if place.aliases else []

@@ -41,9 +41,7 @@ class DemoQuestion:
 
 
 QUESTIONS = (
-    DemoQuestion(
-        "delta", "Nile Delta", BBox(27.5, 27.0, 35.5, 33.0), 140, 2.0, 0.8, "What is this place?"
-    ),
+    DemoQuestion("delta", "Nile Delta", BBox(27.5, 27.0, 35.5, 33.0), 140, 2.0, 0.8, "What is this place?"),
     DemoQuestion(
         "island",
         "Madagascar",

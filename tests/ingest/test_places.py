@@ -74,7 +74,7 @@ def test_a_point_becomes_a_place_with_a_sentence_and_its_texts(tmp_path: Path, n
     assert not errors
     place = item.place
     assert place is not None
-    assert (place.name, place.kind, place.country, place.licence) == ("Cape Light", "Lighthouse", "PRT", "CC0")
+    assert (place.name, place.kind, place.country, place.licence) == ("Cape Light", "Lighthouse", "Portugal", "CC0")
     assert (place.lon, place.lat, place.extent) == (-9.5, 38.7, None)
     assert place.aliases == ("Old Light", "Light 7")
     assert place.facts == (
@@ -168,7 +168,7 @@ def test_a_place_listed_once_a_country_is_one_place_in_both(tmp_path: Path) -> N
     items, errors = read(geojson(tmp_path, rows))
     places = [i.place for i in items if i.place]
     assert {p.id for p in places} == {places[0].id}
-    assert places[-1].country == "FRA; ESP"
+    assert places[-1].country == "France; Spain"
     assert items[1].passages == ()
     assert [e.reason for e in errors] == ["row 3: repeats row 1: same name and position"]
 
