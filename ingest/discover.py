@@ -74,6 +74,12 @@ def discover(
                 yield found
 
 
+def state_of(found: Discovered) -> tuple[int, int]:
+    """Size in bytes and time of modification (ns) of a source with everything that it is read from."""
+    stats = [file.stat() for file in (found.path, *found.files)]
+    return sum(s.st_size for s in stats), max(s.st_mtime_ns for s in stats)
+
+
 def open_scenes(found: Discovered, options: ReadOptions | None = None) -> Iterator[RasterSource | ItemError]:
     """The scenes of an image file or STAC document, each to be closed by the caller before the next is opened.
 

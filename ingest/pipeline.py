@@ -19,13 +19,13 @@ from rsrag.config import Settings
 from rsrag.errors import RsragError, SourceError, UsageError
 from rsrag.indexes.base import VectorIndex
 from rsrag.ingest.digest import digest_file
-from rsrag.ingest.discover import Discovered, discover, open_scenes
+from rsrag.ingest.discover import Discovered, discover, open_scenes, state_of
 from rsrag.ingest.groups import Grouper
 from rsrag.ingest.guard import Limits, harden_gdal
 from rsrag.ingest.knowledge import is_knowledge
 from rsrag.ingest.passages import KnowledgeWriter
-from rsrag.ingest.readers.bands import parse_bands
-from rsrag.ingest.readers.base import RasterSource, ReadOptions
+from rsrag.ingest.readers.base import RasterSource
+from rsrag.ingest.readers.options import read_options
 from rsrag.ingest.reindex import repair
 from rsrag.ingest.scenes import SceneWriter
 from rsrag.ingest.summary import IngestOptions, IngestSummary, Tally
@@ -83,25 +83,17 @@ class _Run:
         self._scenes = SceneWriter(catalog, index, profile.image, Grouper(catalog))
         self._knowledge = KnowledgeWriter(catalog, index, profile)
         self._when: TimeSpan | None = parse_span(options.when) if options.when else None
-        self._reading = ReadOptions(
-            bands=tuple(parse_bands(b) for b in (options.bands or "").split(";") if b.strip()),
-            sensor=options.sensor,
-            collection=options.collection,
-            crs=options.crs,
-            asset=options.asset,
-            allow_unlocated=options.allow_unlocated,
-            limits=Limits(max_tiles_per_scene=settings.max_tiles),
-        )
+        self._reading = read_options(_said(options), Limits(max_tiles_per_scene=settings.max_tiles))
         self._shape: dict[str, Any] = {
             "tile_size": settings.tile_size,
             "scales": _scales(options.scales),
             "overlap": settings.overlap,
             "max_tiles": settings.max_tiles,
         }
-        self._image_signature = [
-            options.scales, settings.tile_size, settings.overlap, profile.image.fingerprint, options.collection,
-            options.bands, options.sensor, options.when, options.crs, options.asset, options.allow_unlocated,
-        ]  # fmt: skip
+        self._image_signature = {
+            "scales": options.scales, "tile_size": settings.tile_size, "overlap": settings.overlap,
+            "model": profile.image.fingerprint, "when": options.when, "reading": _said(options),
+        }  # fmt: skip
         columns = sorted(options.columns.items())
         self._text_signature = [profile.text.fingerprint, [list(c) for c in columns], options.licence]
 
@@ -158,7 +150,7 @@ class _Run:
         signature = self._image_signature if item.is_imagery else self._text_signature
         fresh = False
         try:
-            size, mtime_ns = _state(item)
+            size, mtime_ns = state_of(item)
             fresh = record is not None and (record.size, record.mtime_ns) == (size, mtime_ns)
             if record and fresh and record.status == "done" and record.options == signature:
                 self._tally.skipped += 1
@@ -252,6 +244,12 @@ class _Run:
             self._index.delete(PASSAGES, removed.passages)
 
 
+def _said(options: IngestOptions) -> dict[str, Any]:
+    """What options say about how scenes are read, as it is kept with a source."""
+    names = ("bands", "sensor", "collection", "crs", "asset", "allow_unlocated")
+    return {name: value for name in names if (value := getattr(options, name))}
+
+
 def _scales(text: str) -> Any:
     if text == "auto":
         return "auto"
@@ -259,9 +257,3 @@ def _scales(text: str) -> Any:
         return [int(part) for part in text.split(",")]
     except ValueError as error:
         raise UsageError(f"scales {text!r} are not whole numbers", hint="such as 1,2,4, or auto") from error
-
-
-def _state(item: Discovered) -> tuple[int, int]:
-    """Size and time of modification of a source with everything that it is read from."""
-    stats = [file.stat() for file in (item.path, *item.files)]
-    return sum(s.st_size for s in stats), max(s.st_mtime_ns for s in stats)

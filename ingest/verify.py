@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from rsrag.catalog import Catalog
+from rsrag.catalog import Catalog, SourceRecord
 from rsrag.collections import PASSAGES, TILES
-from rsrag.errors import ExitCode
+from rsrag.errors import ExitCode, SourceError
 from rsrag.indexes.base import VectorIndex
 from rsrag.ingest.digest import digest_file
+from rsrag.ingest.discover import Discovered, discover, open_scenes, state_of
+from rsrag.ingest.readers.options import read_options
 from rsrag.progress import Progress, Silent
+from rsrag.types import ItemError
 
 ProblemKind = Literal["source-missing", "source-changed", "source-partial", "not-indexed", "orphan", "no-tiles"]
 _ADVICE: Mapping[ProblemKind, str] = {
@@ -68,7 +71,7 @@ def verify(
             problems.append(_problem("source-missing", record.path))
         elif record.status == "partial":
             problems.append(_problem("source-partial", record.path))
-        elif _changed(path, record.size, record.mtime_ns, record.digest, deep):
+        elif _changed(record, deep):
             problems.append(_problem("source-changed", record.path))
         progress.advance()
     progress.finish()
@@ -83,13 +86,28 @@ def verify(
     return VerifyReport(counts, tuple(problems))
 
 
-def _changed(path: Path, size: int, mtime_ns: int, digest: str, deep: bool) -> bool:
-    stat = path.stat()
-    if deep:
-        return digest_file(path) != digest
-    if (stat.st_size, stat.st_mtime_ns) == (size, mtime_ns):
+def _changed(record: SourceRecord, deep: bool) -> bool:
+    """Whether a source, with all files that it is read from, is another than when it was ingested."""
+    found = next((d for d in discover([record.path]) if isinstance(d, Discovered)), None)
+    if found is None:
+        return True
+    if not deep and state_of(found) == (record.size, record.mtime_ns):
         return False
-    return digest_file(path) != digest
+    return _digest(found, record) != record.digest
+
+
+def _digest(found: Discovered, record: SourceRecord) -> str | None:
+    if not found.is_imagery:
+        return digest_file(found.path)
+    said = record.options.get("reading", {}) if isinstance(record.options, dict) else {}
+    try:
+        for source in open_scenes(found, read_options(said)):
+            if not isinstance(source, ItemError):
+                with source:
+                    return source.scene.digest
+    except SourceError:
+        return None
+    return None
 
 
 def _compare(collection: str, known: Iterable[str], index: VectorIndex, problems: list[Problem]) -> int:

@@ -114,3 +114,11 @@ def by_overlap(tiles: Sequence[Hit], location: Location) -> list[Hit]:
             score = 0.5 + 0.5 * location.confidence * overlap + 0.05 * inliers / (inliers + 100)
             ranked.append(replace(hit, score=score, scores={**hit.scores, "overlap": overlap}))
     return sorted(ranked, key=lambda h: (-h.score, h.id))
+
+
+def by_overlap_and_rest(tiles: Sequence[Hit], location: Location) -> list[Hit]:
+    """Tiles at a located footprint first, then those near it; each tile once."""
+    distinct = list({h.id: h for h in tiles}.values())
+    located = by_overlap(distinct, location)
+    taken = {h.id for h in located}
+    return [*located, *near_first([h for h in distinct if h.id not in taken], location)]

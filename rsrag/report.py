@@ -358,7 +358,10 @@ def _fact_list(facts: Sequence[Fact]) -> str:
 
 def _scores(hit: Hit) -> str:
     scores = {"score": hit.score, **hit.scores}
-    chips = "".join(f"<span>{_text(name)} <b>{value:.3g}</b></span>" for name, value in scores.items())
+    chips = "".join(
+        f"<span>{_text(name)} <b>{value:{'.0f' if abs(value) >= 100 else '.3g'}}</b></span>"
+        for name, value in scores.items()
+    )
     return f'<p class="scores">{chips}</p>'
 
 

@@ -23,7 +23,7 @@ from rsrag.errors import IndexFailure, UsageError
 from rsrag.fuse import Fused, Ranking, alpha_fusion, rrf
 from rsrag.indexes.base import IndexFilter, Scored, Vector, VectorIndex
 from rsrag.models.base import Picture, Profile
-from rsrag.nearness import by_overlap, near_first, timely_first, wanted_time, weigh_location
+from rsrag.nearness import by_overlap_and_rest, near_first, timely_first, wanted_time, weigh_location
 from rsrag.places import PlaceFinder
 from rsrag.rerank import diversify, rerank
 from rsrag.types import BBox, Filters, Footprint, Hit, Location, Place, Query, Tile
@@ -90,6 +90,8 @@ class Retriever:
         if location is not None and location.method != "agreement":
             with clock("tiles there"):
                 tiles = self._tiles_there(location, tiles, query, image_vector if words is None else words)
+                if query.image is not None and location.method == "given" and verify:
+                    tiles = by_overlap_and_rest(self._verify(query.image.pixels, tiles), location)
         wanted = wanted_time(query)
         if wanted is not None:
             tiles = timely_first(tiles, wanted)
@@ -246,9 +248,7 @@ class Retriever:
         known = {h.id: h for h in tiles}
         if location.footprint is None:
             return near_first(list({**{h.id: h for h in found}, **known}.values()), location)
-        located = by_overlap([known.get(h.id, h) for h in found], location)
-        taken = {h.id for h in located}
-        return [*located, *near_first([h for h in tiles if h.id not in taken], location)]
+        return by_overlap_and_rest([*(known.get(h.id, h) for h in found), *tiles], location)
 
     # --- passages -----------------------------------------------------------------------------------------------
 
@@ -262,6 +262,8 @@ class Retriever:
     ) -> list[Hit]:
         near = {p.id: value for place, value in closeness.values() for p in self._catalog.passages_of_place(place.id)}
         rankings = {c: [(s.id, s.score) for s in found[c]] for c in ("bm25", "dense", "picture") if found.get(c)}
+        if not rankings and not near:
+            return self._passages_within(query.filters)
         if self._settings.fusion == "alpha":
             return self._alpha(rankings, tiles, query.filters)
         fused = {f.id: f for f in rrf(rankings)}
@@ -277,6 +279,14 @@ class Retriever:
             tail = [h for i, h in enumerate(hits) if i >= _RERANK and h.id not in close]
             hits = rerank(query.text, [*head, *tail], self._profile.reranker, depth=len(head))
         return weigh_location(hits, near, location)
+
+    def _passages_within(self, filters: Filters) -> list[Hit]:
+        """Passages about the places in an area: what a search by area alone shows."""
+        box = _box(filters)
+        places = self._catalog.places_in(box) if box else []
+        chosen = [p for p in places if not filters.kinds or p.kind in filters.kinds][:_DEPTH]
+        ids = [passage.id for place in chosen for passage in self._catalog.passages_of_place(place.id)[:2]]
+        return self._resolve(ids, {}, filters)
 
     def _alpha(self, rankings: Mapping[str, Ranking], tiles: Sequence[Hit], filters: Filters) -> list[Hit]:
         """RS-RAG's procedure: weighted cosines, sorted; nothing else."""

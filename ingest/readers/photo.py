@@ -208,6 +208,10 @@ def _planes(array: Array) -> Array:
 # --- images to ask about --------------------------------------------------------------------------------------------
 
 
+QUERY_PIXELS = 1_000_000_000
+"""Pixels of a raster that is asked about: without reduced copies all of them are read."""
+
+
 def load_picture(
     image: str | Path | bytes | npt.NDArray[np.uint8], name: str | None = None, options: ReadOptions | None = None
 ) -> QueryImage:
@@ -238,6 +242,7 @@ def load_picture(
     from rsrag.ingest.readers.images import open_image
 
     options = replace(options or ReadOptions(), allow_unlocated=True)
+    options = replace(options, limits=replace(options.limits, max_pixels_scene=QUERY_PIXELS))
     with open_image(path, guard.sniff(path), options) as source:
         return _from_source(source, name or path.name)
 

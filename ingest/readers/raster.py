@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from rsrag.errors import BadFootprint, UnreadableSource, UnsupportedSource
+from rsrag.errors import BadFootprint, SourceTooLarge, UnreadableSource, UnsupportedSource
 from rsrag.ingest import guard
 from rsrag.ingest import stretch as stretching
 from rsrag.ingest.readers import bands as band_roles
@@ -174,6 +174,11 @@ def _describe(path: Path, driver: str, dataset: Any, options: ReadOptions, hints
     if any(d is None or d.kind == "c" for d in dtypes):
         raise UnsupportedSource(
             f"{name}: complex values ({dataset.dtypes[0]})", hint="convert to amplitude or dB first"
+        )
+    if dataset.width * dataset.height > options.limits.max_pixels_scene:
+        raise SourceTooLarge(
+            f"{name}: {dataset.width}×{dataset.height} pixels, the limit is {options.limits.max_pixels_scene:,}",
+            hint="cut it into parts",
         )
     block = tuple(int(v) for v in dataset.block_shapes[0])
     interleave = str(dataset.tags(ns="IMAGE_STRUCTURE").get("INTERLEAVE", "")).upper()
