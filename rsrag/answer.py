@@ -44,7 +44,7 @@ def answer(
         settings,
         tiles=found.tiles,
         location=found.location,
-        image=query.image is not None or query.where is not None,
+        image=query.image is not None or _stated(query, found),
     )
     reader = profile.reader
     picture = query.image.pixels if query.image is not None else None
@@ -83,10 +83,15 @@ def evidence_hits(query: Query, found: Retrieval) -> list[Hit]:
     other question is answered from passages, and from tiles only in an archive without them.
     """
     asked = understand(query.text or "")
-    imagery = query.image is not None or query.where is not None or not query.filters.empty
+    imagery = query.image is not None or _stated(query, found) or not query.filters.empty
     if asked.variables or (imagery and (asked.years or asked.months)):
         return merge(found, query.limit, tiles_first=max(2, query.limit // 2))
     return merge(found, query.limit, tiles_first=2 if imagery or not found.passages else 0)
+
+
+def _stated(query: Query, found: Retrieval) -> bool:
+    """Whether the query says where, by an argument or by a position in its text."""
+    return query.where is not None or (found.location is not None and found.location.method == "stated")
 
 
 def _thumbnails(hits: Sequence[Hit], catalog: Catalog) -> tuple[Picture, ...]:

@@ -8,6 +8,7 @@ from rsrag import geo, locate
 from rsrag.catalog import Catalog
 from rsrag.collections import PASSAGES
 from rsrag.indexes.base import VectorIndex
+from rsrag.ingest.positions import positions
 from rsrag.types import Filters, Location, Place, Query
 from rsrag.words import terms
 
@@ -22,7 +23,10 @@ class PlaceFinder:
         self._index = index
 
     def known(self, query: Query, warnings: list[str]) -> Location | None:
-        """The location that a query states or carries; what is unclear about it is added to the warnings."""
+        """The location that a query states, carries with its image, or has in its text (46.5°N 7.9°E).
+
+        What is unclear about it is added to the warnings.
+        """
         if isinstance(query.where, tuple):
             return locate.stated(*geo.check_position(*query.where))
         if query.where:
@@ -37,7 +41,8 @@ class PlaceFinder:
             return replace(location, footprint=place.extent) if place.extent else location
         if query.image is not None and query.image.footprint is not None:
             return locate.given(query.image.footprint)
-        return None
+        written = positions(query.text) if query.text and query.image is None else []
+        return locate.stated(*written[0]) if len(written) == 1 else None
 
     def _like(self, name: str) -> list[Place]:
         """Places whose name holds every word of a name, found through their passages; shorter names first."""

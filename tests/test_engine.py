@@ -120,6 +120,15 @@ def test_where_brings_the_place(engine: Engine) -> None:
     assert any("Atlantis" in w for w in unknown.warnings)
 
 
+def test_a_position_in_the_question_is_a_place(engine: Engine) -> None:
+    found = engine.retrieve("What lies at 45.85°N 3.25°E?")
+    assert found.location is not None
+    assert found.location.method == "stated"
+    assert found.passages[0].place is not None
+    assert found.passages[0].place.name == "Green Wood"
+    assert "Green Wood is a forest" in engine.ask("What lies at 45.85°N 3.25°E?").text
+
+
 def test_alpha_fusion_is_a_setting(archive: Path) -> None:
     with rsrag.open(archive / "archive", fusion="alpha", alpha=0.0) as engine:
         hits = engine.search("sandstone quarry", kind="passage")
