@@ -184,7 +184,12 @@ def test_closed_pipe_is_quiet(archive: Path) -> None:
 def test_ctrl_c_is_130(archive: Path) -> None:
     command = [sys.executable, "-m", "rsrag", "-w", str(archive), "chat"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, text=True, **pipes) as running:  # type: ignore[call-overload]
+
+    def as_in_a_terminal() -> None:
+        # A shell's background jobs ignore the interrupt signal, and their children inherit that.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(command, text=True, preexec_fn=as_in_a_terminal, **pipes) as running:  # type: ignore[call-overload]
         running.stdin.write("How deep is Blue Lagoon?\n")
         running.stdin.flush()
         while "Lagoon" not in running.stdout.readline():
