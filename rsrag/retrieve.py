@@ -268,7 +268,7 @@ class Retriever:
             return self._alpha(rankings, tiles, query.filters)
         fused = {f.id: f for f in rrf(rankings)}
         nearest = sorted(near, key=lambda i: (-near[i], i))[:_NEAR_PASSAGES]
-        chosen = [*list(fused)[:_DEPTH], *(i for i in nearest if i not in fused)]
+        chosen = list(dict.fromkeys([*list(fused)[:_DEPTH], *nearest]))
         hits = [
             replace(hit, score=fused[hit.id].score if hit.id in fused else 0.0)
             for hit in self._resolve(chosen, fused, query.filters)

@@ -93,6 +93,14 @@ def test_filters_alone_list_tiles(engine: Engine) -> None:
         engine.search()
 
 
+def test_passages_near_are_kept_however_low_they_rank_by_words(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rsrag.retrieve._DEPTH", 1)
+    found = engine.retrieve("Deer in a beech forest", where="Blue Lagoon")
+    texts = " ".join(h.passage.text for h in found.passages if h.passage and h.scores.get("place"))
+    assert "12 m deep" in texts
+    assert "storm broke the dam" in texts
+
+
 def test_filters_by_fact(engine: Engine) -> None:
     values = sorted(
         float(f.value)
