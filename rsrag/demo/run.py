@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 import time
 from dataclasses import dataclass
@@ -179,15 +181,24 @@ def _tell(console: Console, given: DemoAnswer) -> None:
         console.print(f"     located at {spot}; {given.seconds:.1f} s\n", markup=False)
 
 
+def _program() -> str:
+    """How this program is called from here: by name, or by its path where a virtual environment is not active."""
+    beside = Path(sys.executable).parent / "rsrag"
+    if shutil.which("rsrag") or not beside.exists():
+        return "rsrag"
+    return os.path.relpath(beside)
+
+
 def _next_steps(console: Console, workspace: Path, picture: Path, page: Path) -> None:
+    program = _program()
     lines = [
         f"Page with map and evidence: {page}",
         "Next:",
-        f'  rsrag -w {workspace} ask --image {picture} "What is this place?"',
-        f'  rsrag -w {workspace} ask "Which lake is the deepest?"',
-        f"  rsrag -w {workspace} search desert --bbox 10 15 60 35",
-        f"  rsrag -w {workspace} export tiles.geojson",
-        "  rsrag init my-archive && cd my-archive && rsrag ingest IMAGERY... --knowledge PLACES.geojson",
+        f'  {program} -w {workspace} ask --image {picture} "What is this place?"',
+        f'  {program} -w {workspace} ask "Which lake is the deepest?"',
+        f"  {program} -w {workspace} search desert --bbox 10 15 60 35",
+        f"  {program} -w {workspace} export tiles.geojson",
+        f"  {program} init my-archive && {program} -w my-archive ingest IMAGERY... --knowledge PLACES.geojson",
     ]
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
