@@ -142,6 +142,7 @@ def _measure(engine: Engine, queries: Sequence[PlaceQuery], progress: Progress) 
     histograms = {identity: histogram(_decode(engine.thumbnail(identity))) for identity in outlines}
     ranks: dict[str, list[list[bool]]] = {"re-ranked": [], "embedding": [], "colour histogram": []}
     errors_km: list[float] = []
+    held: list[float] = []
     chance = []
     progress.start("queries", len(queries), unit="queries")
     for query in queries:
@@ -155,6 +156,7 @@ def _measure(engine: Engine, queries: Sequence[PlaceQuery], progress: Progress) 
         if checked.location is not None and checked.location.method == "geometry":
             located = (checked.location.lon, checked.location.lat)
             errors_km.append(geo.distance_km(located, geo.centre(query.truth)))
+            held.append(float(errors_km[-1] <= checked.location.error_km))
         own = histogram(query.picture)
         nearest = sorted(histograms, key=lambda i: (-float(np.minimum(own, histograms[i]).sum()), i))
         ranks["colour histogram"].append([i in right for i in nearest[:20]])
@@ -177,6 +179,7 @@ def _measure(engine: Engine, queries: Sequence[PlaceQuery], progress: Progress) 
         "image model": engine.profile.image.fingerprint,
     }
     if errors_km:
+        details["located centres within the stated error"] = round(mean(held), 3)
         details["median error of located centres, m"] = round(1000 * float(np.median(errors_km)), 1)
     return SuiteResult("place-recognition", metrics, rows, details)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -135,15 +135,3 @@ class VectorIndex(Protocol):
 
     def close(self) -> None:
         """Flush and release; the index cannot be used afterwards."""
-
-
-def batched(points: Iterable[Point], size: int) -> Iterator[list[Point]]:
-    """Lists of at most ``size`` points."""
-    batch: list[Point] = []
-    for point in points:
-        batch.append(point)
-        if len(batch) >= size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

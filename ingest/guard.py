@@ -63,14 +63,12 @@ class Limits:
 
     Attributes:
         max_pixels_photo: pixels of a PNG or JPEG, which are decoded whole.
-        max_tiles_per_scene: tiles of one scene over all scales.
         max_pixels_scene: pixels of a raster, all of which may have to be read for one coarse tile.
         max_block_bytes: bytes of one compressed block of a raster, the least that can be decoded.
         max_json_bytes: bytes of a STAC document.
     """
 
     max_pixels_photo: int = 80_000_000
-    max_tiles_per_scene: int = 100_000
     max_pixels_scene: int = 200_000_000_000
     max_block_bytes: int = 512 * 2**20
     max_json_bytes: int = 64 * 2**20

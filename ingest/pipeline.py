@@ -21,7 +21,7 @@ from rsrag.indexes.base import VectorIndex
 from rsrag.ingest.digest import digest_file
 from rsrag.ingest.discover import Discovered, discover, open_scenes, state_of
 from rsrag.ingest.groups import Grouper
-from rsrag.ingest.guard import Limits, harden_gdal
+from rsrag.ingest.guard import harden_gdal
 from rsrag.ingest.knowledge import is_knowledge
 from rsrag.ingest.passages import KnowledgeWriter
 from rsrag.ingest.readers.base import RasterSource
@@ -83,7 +83,7 @@ class _Run:
         self._scenes = SceneWriter(catalog, index, profile.image, Grouper(catalog))
         self._knowledge = KnowledgeWriter(catalog, index, profile)
         self._when: TimeSpan | None = parse_span(options.when) if options.when else None
-        self._reading = read_options(_said(options), Limits(max_tiles_per_scene=settings.max_tiles))
+        self._reading = read_options(_said(options))
         self._shape: dict[str, Any] = {
             "tile_size": settings.tile_size,
             "scales": _scales(options.scales),

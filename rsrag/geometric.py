@@ -37,6 +37,9 @@ WEAK_INLIERS = 4
 MIN_TOGETHER = 10
 """Inliers that several tiles must bring together when none has enough by itself."""
 _TURN_DEGREES = 12.0
+ERROR_RESIDUALS = 3.0
+"""Stated error of a located centre, in root mean square residuals of its match; the place-recognition suite reports how
+often the true centre lies within it."""
 
 
 def is_verified(own: int, total: int) -> bool:

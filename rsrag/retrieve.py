@@ -229,7 +229,8 @@ class Retriever:
                 scores |= {"inliers": float(found.inliers), "support": float(total)}
             if found and outline and hit.footprint and geometric.is_verified(found.inliers, total):
                 sure = geometric.confidence(max(total, found.inliers))
-                scores["geometry"] = sure
+                pixel_km = locate.size_km(hit.footprint) / max(geometric.picture_size(encoded[hit.id]))
+                scores |= {"geometry": sure, "error_km": geometric.ERROR_RESIDUALS * found.residual_px * pixel_km}
                 score = 0.5 + 0.5 * sure * geo.iou(outline, hit.footprint)
             else:
                 outline = None
@@ -372,7 +373,7 @@ def _best_location(tiles: Sequence[Hit]) -> Location | None:
     best = max(verified, key=lambda h: (h.scores["support"], h.scores["inliers"]))
     footprint = cast(Footprint, best.match)
     lon, lat = geo.centre(footprint)
-    return Location(lon, lat, "geometry", best.scores["geometry"], 0.1 * locate.size_km(footprint), footprint)
+    return Location(lon, lat, "geometry", best.scores["geometry"], best.scores["error_km"], footprint)
 
 
 def merge(retrieval: Retrieval, limit: int, *, tiles_first: int = 2) -> list[Hit]:

@@ -72,17 +72,3 @@ class DualEncoder(nn.Module):  # type: ignore[misc]
     def scale(self) -> Tensor:
         """Inverse temperature, at most 100."""
         return self.log_scale.exp().clamp(max=100.0)
-
-
-def combine(semantic: Tensor, instance: Tensor, alpha: float) -> Tensor:
-    """One unit vector whose cosine is ``alpha * cos(semantic) + (1 - alpha) * cos(instance)``.
-
-    Args:
-        semantic: float32 [N, A], unit length.
-        instance: float32 [N, B], unit length.
-        alpha: share of the semantic part, 0..1.
-
-    Returns:
-        float32 [N, A + B].
-    """
-    return torch.cat([math.sqrt(alpha) * semantic, math.sqrt(1 - alpha) * instance], dim=1)
