@@ -65,6 +65,13 @@ def value_text(fact: Fact) -> str:
     return f"{text}%" if spaced == "%" else f"{text} {spaced}"
 
 
+def distance_text(km: float) -> str:
+    """A distance for people: metres below one kilometre, whole kilometres from ten on."""
+    if km < 1:
+        return f"{max(1, round(1000 * km))} m"
+    return f"{km:,.0f} km" if km >= 10 else f"{km:.2g} km"
+
+
 def groups(facts: Sequence[Fact]) -> dict[str, list[tuple[str, Fact]]]:
     """Facts by quantity, each with its statistic, in the order of first appearance."""
     found: dict[str, list[tuple[str, Fact]]] = {}

@@ -31,7 +31,8 @@ _REPROJECTION_PX = 4.0
 _CACHE = 4096
 
 MIN_INLIERS = 8
-"""Chance can be ruled out: of 3,456 pairs of tiles of different ground, none reached more than 7."""
+"""Chance can be ruled out: of 2,466 pairs of pictures of different ground none shared more than 7
+(``eval/benchmarks/chance_matches.py``)."""
 WEAK_INLIERS = 4
 """Too few alone, but worth counting where several tiles agree on the same outline."""
 MIN_TOGETHER = 10

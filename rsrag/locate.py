@@ -14,8 +14,8 @@ _TEMPERATURE = 0.03
 _TOP = 20
 LIKENESS = (0.86, 0.025)
 """Cosine at which a picture is as likely of the archive's ground as not, and the width of the change, for the mini
-encoder: crops of an archive's own mosaic had 0.81 to 0.98 (median 0.94), pictures of other ground 0.49 to 0.89 (median
-0.73); see docs/answers.md."""
+encoder: altered crops of an archive's own mosaic had 0.92 to 1.00, pictures of other ground 0.55 to 0.85
+(``eval/benchmarks/chance_matches.py``)."""
 
 
 def size_km(footprint: Footprint) -> float:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from rsrag import geo
 from rsrag.errors import UsageError
-from rsrag.facts import groups, label, position_text, value_text
+from rsrag.facts import distance_text, groups, label, position_text, value_text
 from rsrag.plain import clipped, without_controls
 from rsrag.times import format_span
 from rsrag.types import Answer, BBox, Evidence, Fact, Footprint, Hit, Location, QueryImage
@@ -197,8 +197,8 @@ def _answer(answer: Answer) -> str:
 
 
 def _location(location: Location) -> str:
-    error = f"{location.error_km:,.0f}" if location.error_km >= 10 else f"{location.error_km:.2g}"
-    text = f"<b>{_text(position_text(location.lon, location.lat))}</b> ± {error} km<br>"
+    error = distance_text(location.error_km)
+    text = f"<b>{_text(position_text(location.lon, location.lat))}</b> ± {error}<br>"
     text += f"<small>{_METHODS[location.method]}"
     if location.method in ("geometry", "agreement"):
         text += f", confidence {location.confidence:.2f}"

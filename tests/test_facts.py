@@ -3,7 +3,15 @@ from __future__ import annotations
 import pytest
 from evidence import DESERT, LAKE, evidence, passage_hit, tile_hit
 
-from rsrag.facts import fact_answers, fact_sentences, position_text, split_name, tile_sentences, value_text
+from rsrag.facts import (
+    distance_text,
+    fact_answers,
+    fact_sentences,
+    position_text,
+    split_name,
+    tile_sentences,
+    value_text,
+)
 from rsrag.questions import understand
 from rsrag.types import Fact, Place
 
@@ -96,3 +104,11 @@ def test_month_and_year_choose_the_value() -> None:
 def test_without_such_a_value_there_is_no_answer() -> None:
     assert fact_answers(understand("What is the NDVI?"), evidence(tile_hit(facts=()))) == []
     assert fact_answers(understand("When was this image taken?"), evidence(tile_hit(when=None))) == []
+
+
+@pytest.mark.parametrize(
+    ("km", "text"),
+    [(0.0067, "7 m"), (0.0001, "1 m"), (0.9, "900 m"), (1.25, "1.2 km"), (15, "15 km"), (1234.5, "1,234 km")],
+)
+def test_distances_for_people(km: float, text: str) -> None:
+    assert distance_text(km) == text

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from rsrag import geo
 from rsrag.cli.text import line
-from rsrag.facts import fact_sentences, position_text, value_text
+from rsrag.facts import distance_text, fact_sentences, position_text, value_text
 from rsrag.plain import clipped
 from rsrag.times import format_span
 from rsrag.types import Answer, Fact, Footprint, Hit, Location, Scene, Sentence
@@ -204,8 +204,8 @@ def fact_rows(facts: Sequence[Fact]) -> list[tuple[str, Any]]:
 
 def _location(location: Location) -> Text:
     text = line(position_text(location.lon, location.lat), "bold")
-    error = f"{location.error_km:,.0f}" if location.error_km >= 10 else f"{location.error_km:.2g}"
-    tail = f"  ± {error} km, {_METHODS[location.method]}"
+    error = distance_text(location.error_km)
+    tail = f"  ± {error}, {_METHODS[location.method]}"
     if location.method in ("geometry", "agreement"):
         tail += f", confidence {location.confidence:.2f}"
     return text.append(tail)
