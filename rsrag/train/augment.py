@@ -133,6 +133,28 @@ def recolour(picture: Picture, strength: Strength, rng: np.random.Generator) -> 
     return result
 
 
+def repaint(picture: Picture, strength: float, rng: np.random.Generator) -> Picture:
+    """Other crops and other water: colours near each of five random pixels of the picture move together.
+
+    Args:
+        picture: uint8 [H, W, 3].
+        strength: factor on the shifts, whose standard deviation is 38 grey values at 1.
+        rng: source of all choices.
+
+    Returns:
+        uint8 [H, W, 3].
+    """
+    pixels = picture.reshape(-1, 3).astype(np.float32)
+    anchors = pixels[rng.integers(0, len(pixels), 5)]
+    shifts = rng.normal(0, 22 * strength, (5, 3)) + rng.normal(0, 30 * strength, (5, 1))
+    distance = (anchors**2).sum(axis=1) - 2 * pixels @ anchors.T
+    distance -= distance.min(axis=1, keepdims=True)
+    weight = np.exp(distance / np.float32(-2 * rng.uniform(12, 30) ** 2))
+    weight /= weight.sum(axis=1, keepdims=True)
+    out: Picture = np.clip(pixels + weight @ shifts.astype(np.float32), 0, 255).astype(np.uint8).reshape(picture.shape)
+    return out
+
+
 def damage(picture: Picture, strength: Strength, rng: np.random.Generator) -> Picture:
     """Blur or loss of resolution, sensor noise, and a block that is missing.
 
@@ -197,6 +219,21 @@ def training_view(picture: Picture, size: int, rng: np.random.Generator) -> Pict
     share = float(rng.random()) ** 1.3
     strength = replace(TRAINING, colour=TRAINING.colour * share, damage=TRAINING.damage * min(1.0, 0.3 + share))
     return view(picture, size, strength, rng)
+
+
+def wild_view(picture: Picture, size: int, rng: np.random.Generator) -> Picture:
+    """A view that only the shape of things relates to the picture: repainted, then altered at full strength.
+
+    Args:
+        picture: uint8 [H, W, 3] RGB.
+        size: side of the result in px.
+        rng: source of all choices.
+
+    Returns:
+        uint8 [size, size, 3].
+    """
+    turned = repaint(warp(picture, size, TRAINING, rng), float(rng.uniform(0.4, 1.2)), rng)
+    return damage(recolour(turned, TRAINING, rng), TRAINING, rng)
 
 
 def plain(picture: Picture, size: int) -> Picture:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from rsrag.errors import SourceError
 from rsrag.train.config import DataConfig, MosaicConfig, SourceConfig
+from rsrag.train.landscape import Landscapes
 from rsrag.train.prompts import merge_groups, normal, sentences, words
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff"}
@@ -58,12 +59,18 @@ class Texts:
         groups: int64 [T]; texts of one group describe the same and are never negatives of each other.
         captions: for every item, indices of its captions (of its prompts when it has none).
         prompts: for every item, indices of the prompts of its class (of its captions when it has no class).
+        classes: class keys ``source/class`` in the order of ``labels``.
+        of_class: for every class, indices of its prompts.
+        labels: int64 [N], class of every item, -1 for none.
     """
 
     sentences: list[str]
     groups: npt.NDArray[np.int64]
     captions: list[list[int]]
     prompts: list[list[int]]
+    classes: list[str]
+    of_class: list[list[int]]
+    labels: npt.NDArray[np.int64]
 
 
 def dhash(pixels: npt.NDArray[np.uint8]) -> str:
@@ -174,7 +181,10 @@ def build_texts(items: list[Item], names: dict[str, list[str]]) -> Texts:
         classes = of_class.get(item.label, [])
         captions.append(own or classes)
         prompts.append(classes or own)
-    return Texts(texts, np.array(numbers, dtype=np.int64), captions, prompts)
+    keys = list(of_class)
+    rows = {key: row for row, key in enumerate(keys)}
+    labels = np.array([rows.get(item.label, -1) for item in items], dtype=np.int64)
+    return Texts(texts, np.array(numbers, dtype=np.int64), captions, prompts, keys, list(of_class.values()), labels)
 
 
 class Mosaic:
@@ -186,8 +196,15 @@ class Mosaic:
         self.pictures = [decode(path.read_bytes(), path.name) for path in paths]
         self.rows = [(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in paths]
 
-    def crops(self, rng: np.random.Generator) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    def crops(
+        self, where: np.random.Generator, cell: int, rng: np.random.Generator
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
         """Two pictures of one place, the second one sometimes from another file; open sea is mostly avoided.
+
+        Args:
+            where: fixes side and place; calls with an equal one and cells 0..3 give neighbours that overlap by a fifth.
+            cell: 0..3, which of the neighbours.
+            rng: chooses the file of the second picture.
 
         Returns:
             Two uint8 [h, w, 3] arrays.
@@ -196,9 +213,11 @@ class Mosaic:
         height, width = main.shape[:2]
         longest = min(self.config.max_size, height, width)
         for _ in range(8):
-            side = int(np.exp(rng.uniform(np.log(min(self.config.min_size, longest)), np.log(longest))))
-            top = int(rng.uniform(0.12, 0.88) * (height - side))
-            left = int(rng.integers(0, width - side + 1))
+            side = int(np.exp(where.uniform(np.log(min(self.config.min_size, longest)), np.log(longest))))
+            top = int(where.uniform(0.12, 0.88) * (height - side))
+            left = int(where.integers(0, width - side + 1))
+            step = int(0.8 * side)
+            top, left = min(top + step * (cell // 2), height - side), min(left + step * (cell % 2), width - side)
             first = main[top : top + side, left : left + side]
             if first[::4, ::4].std(axis=(0, 1)).mean() > 8:
                 break
@@ -235,6 +254,9 @@ class Collection:
         names: class names in words.
         texts: texts of ``train``.
         mosaic: unlabelled pictures, if any.
+        landscapes: invented places, if any.
+        order: int64, the items of an epoch, some of them repeated.
+        crops: crops an epoch from the mosaic and from the invented places.
     """
 
     train: list[Item]
@@ -242,6 +264,9 @@ class Collection:
     names: dict[str, list[str]]
     texts: Texts
     mosaic: Mosaic | None
+    landscapes: Landscapes | None
+    order: npt.NDArray[np.int64]
+    crops: tuple[int, int]
 
     def manifest(self) -> list[dict[str, str]]:
         """One row a picture: source, file, sha256, dhash, use."""
@@ -255,8 +280,8 @@ class Collection:
         return rows
 
 
-def load(config: DataConfig, data_dir: Path) -> Collection:
-    """Read and decode all sets of a configuration.
+def load(config: DataConfig, data_dir: Path, seed: int = 0) -> Collection:
+    """Read and decode all sets of a configuration; ``seed`` fixes the invented landscapes.
 
     Raises:
         SourceError: a set or a mosaic is missing or damaged.
@@ -267,4 +292,9 @@ def load(config: DataConfig, data_dir: Path) -> Collection:
     train = [item for item in items if item.sha256 not in held_digests]
     held = [item for item in items if item.sha256 in held_digests]
     mosaic = Mosaic(config.mosaic, data_dir) if config.mosaic.files and config.mosaic.crops else None
-    return Collection(train, held, names, build_texts(train, names), mosaic)
+    land = config.landscape
+    invented = Landscapes(land.places, land.dates, land.size, seed) if land.crops else None
+    repeats = {Path(source.path).stem: source.repeat for source in config.sources}
+    order = np.repeat(np.arange(len(train)), [repeats[item.source] for item in train])
+    crops = (config.mosaic.crops if mosaic else 0, land.crops)
+    return Collection(train, held, names, build_texts(train, names), mosaic, invented, order, crops)

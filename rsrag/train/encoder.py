@@ -19,7 +19,7 @@ from rsrag.train import checkpoint
 from rsrag.train.batches import Batch, epoch_batches, steps_per_epoch
 from rsrag.train.config import OptimConfig, TrainConfig, TrainResult
 from rsrag.train.data import Collection, load
-from rsrag.train.losses import multi_positive_nce, nt_xent
+from rsrag.train.losses import multi_positive_nce, nt_xent, prompt_classes
 from rsrag.train.probe import Vectors, held_out_metrics, to_tensor
 from rsrag.train.textmodel import load_text
 from rsrag.train.tower import DualEncoder
@@ -67,6 +67,8 @@ class Trainer:
         self.frozen = load_text(config.model.text_model)
         self.texts = torch.from_numpy(self.frozen(data.texts.sentences)).to(device)
         self.groups = torch.from_numpy(data.texts.groups).to(device)
+        sets = [key.split("/", 1)[0] for key in data.texts.classes]
+        self.sets = torch.tensor([sorted(set(sets)).index(name) for name in sets], device=device)
         self.per_epoch = steps_per_epoch(data, config.optim.batch)
         self.total = self.per_epoch * config.optim.epochs
         self.epoch = self.step = 0
@@ -91,24 +93,41 @@ class Trainer:
         self.epoch, self.step = state["epoch"], state["step"]
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """Text and instance loss of a batch."""
-        views = to_tensor(np.concatenate([batch.first, batch.second]), self.device)
-        bf16 = self.config.optim.precision == "bf16"
-        with torch.autocast(self.device, torch.bfloat16, enabled=bf16):
+        """Text, class and instance loss of a batch."""
+        config = self.config.optim
+        views = to_tensor(np.concatenate(batch.views), self.device)
+        with torch.autocast(self.device, torch.bfloat16, enabled=config.precision == "bf16"):
             semantic, instance = self.network.image(views)
-        count = len(batch.first)
-        result = {"instance": nt_xent(instance[:count], instance[count:], self.config.optim.instance_temperature)}
-        text = semantic.new_zeros(())
-        if len(batch.rows):
-            rows = torch.from_numpy(batch.rows).to(self.device)
-            scale = self.network.scale()
-            for offset, numbers in ((0, batch.captions), (count, batch.prompts)):
-                chosen = torch.from_numpy(numbers).to(self.device)
-                vectors = self.network.text(self.texts[chosen])
-                text = text + multi_positive_nce(semantic[rows + offset], vectors, self.groups[chosen], scale) / 2
-        result["text"] = text
-        result["loss"] = text + self.config.optim.instance_weight * result["instance"]
+        count = batch.views.shape[1]
+        result = {"instance": nt_xent(instance[:count], instance[count:], config.instance_temperature)}
+        text, classes = semantic.new_zeros(()), semantic.new_zeros(())
+        scale = self.network.scale()
+        prompts = self.class_prompts() if config.class_weight else None
+        for view, (rows, texts, labels) in enumerate(zip(batch.rows, batch.texts, batch.labels, strict=True)):
+            if not len(rows):
+                continue
+            vectors = semantic[torch.from_numpy(rows).to(self.device) + view * count]
+            chosen = torch.from_numpy(texts).to(self.device)
+            words = self.network.text(self.texts[chosen])
+            text = text + multi_positive_nce(vectors, words, self.groups[chosen], scale) / 2
+            known = torch.from_numpy(labels >= 0).to(self.device)
+            if prompts is not None and bool(known.any()):
+                numbers = torch.from_numpy(labels).to(self.device)[known]
+                loss = prompt_classes(vectors[known], prompts, numbers, self.sets, scale, config.smoothing)
+                classes = classes + loss / 2
+        result |= {"text": text, "class": classes}
+        result["loss"] = text + config.class_weight * classes + config.instance_weight * result["instance"]
         return result
+
+    def class_prompts(self, each: int = 3) -> torch.Tensor:
+        """Vectors of ``each`` prompts drawn for every class, float32 [C, each, D]."""
+        of_class = self.data.texts.of_class
+        draws = torch.rand(len(of_class), each)
+        chosen = [
+            [own[int(draw * len(own))] for draw in row] for own, row in zip(of_class, draws.tolist(), strict=True)
+        ]
+        vectors: torch.Tensor = self.network.text(self.texts[torch.tensor(chosen, device=self.device).flatten()])
+        return vectors.view(len(of_class), each, -1)
 
     def run_epoch(self) -> dict[str, float]:
         """One pass; returns mean losses."""
@@ -123,6 +142,7 @@ class Trainer:
             seed=self.config.seed,
             epoch=self.epoch,
             workers=self.config.data.workers,
+            wild=config.wild,
         )
         for batch in batches:
             for group in self.optimiser.param_groups:
@@ -213,7 +233,7 @@ def train_encoder(
     prepare_run(config, run_dir)
     if config.optim.threads:
         torch.set_num_threads(config.optim.threads)
-    data = load(config.data, Path(data_dir))
+    data = load(config.data, Path(data_dir), config.seed)
     with (run_dir / "manifest.jsonl").open("w", encoding="utf-8") as handle:
         handle.writelines(json.dumps(row) + "\n" for row in data.manifest())
     trainer = Trainer(config, run_dir, data, "cuda" if torch.cuda.is_available() else "cpu")

@@ -1,4 +1,4 @@
-"""The two contrastive losses."""
+"""The contrastive losses."""
 
 from __future__ import annotations
 
@@ -46,3 +46,30 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
     logits = logits.masked_fill(torch.eye(2 * count, dtype=torch.bool, device=views.device), float("-inf"))
     target = torch.arange(2 * count, device=views.device).roll(count)
     return functional.cross_entropy(logits, target)
+
+
+def prompt_classes(
+    images: Tensor, prompts: Tensor, labels: Tensor, sets: Tensor, scale: Tensor | float, smoothing: float
+) -> Tensor:
+    """Cross-entropy over the classes of a picture's own set, each class given by the mean of some of its prompts.
+
+    Classes of other sets are no candidates: their pictures differ in resolution, and that would be enough.
+
+    Args:
+        images: float32 [N, D], unit length.
+        prompts: float32 [C, P, D], unit length, P prompts a class.
+        labels: int64 [N], class of every image.
+        sets: int64 [C], number of the set that a class belongs to.
+        scale: inverse temperature.
+        smoothing: share of the target spread over the classes of the set.
+
+    Returns:
+        float32 scalar, nats.
+    """
+    classes = functional.normalize(prompts.float().mean(dim=1), dim=1)
+    others = sets[labels][:, None] != sets[None, :]
+    logits = (scale * images.float() @ classes.T).masked_fill(others, float("-inf"))
+    logs = functional.log_softmax(logits, dim=1)
+    hit = -logs.gather(1, labels[:, None]).squeeze(1)
+    spread = -logs.masked_fill(others, 0.0).sum(dim=1) / (~others).sum(dim=1)
+    return ((1 - smoothing) * hit + smoothing * spread).mean()

@@ -24,7 +24,9 @@ class ImageTower(nn.Module):  # type: ignore[misc]
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.trunk = timm.create_model(config.architecture, pretrained=False, num_classes=0)
+        self.trunk = timm.create_model(
+            config.architecture, pretrained=False, num_classes=0, drop_path_rate=config.drop_path
+        )
         width = int(self.trunk.num_features)
         self.semantic = nn.Linear(width, config.semantic_dim)
         self.instance = nn.Sequential(
