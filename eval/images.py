@@ -218,7 +218,7 @@ def read_folders(
 
     Args:
         root: folder or zip file.
-        labels_file: folder → words, see :func:`rsrag.eval.labels.read_labels`; without it folder names are split into words.
+        labels_file: folder → words, see :func:`rsrag.eval.labels.label_words`.
         split: only ``root/split/CLASS/...``.
         progress: told of every picture that is looked at.
 
