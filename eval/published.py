@@ -31,7 +31,15 @@ class Published:
     @property
     def title(self) -> str:
         """The name of its row in a table."""
-        return f"{self.model} ({self.protocol}; published)"
+        return f"{self.model} ({self.protocol}{_MARK}"
+
+
+_MARK = "; published)"
+
+
+def is_published(title: str) -> bool:
+    """Whether a row of a table is somebody else's, by its title."""
+    return title.endswith(_MARK)
 
 
 @cache
