@@ -38,7 +38,7 @@ _BATCH = 64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Crop:
-    """A square of a scene, shrunk to the side of the smallest crop: uint8 [b, b, 3]; ``valid`` is the share with data."""
+    """A square of a scene, shrunk to the side of the smallest: uint8 [b, b, 3]; ``valid`` is the share with data."""
 
     window: Window
     picture: Picture

@@ -38,7 +38,7 @@ Centre = tuple[float, float]
 UNIT = 256
 """Pixels of the smallest published crop, in which the published window sizes are given."""
 MEDIAN, BOX, BOXES, NEIGHBOURHOOD = 251, 50, 5, 1000
-NAMES = ("Rsu", "Rda", "Ras", "Rmi")
+NAMES = ("rsu", "rda", "ras", "rmi")
 _BETA, _EPS = 0.707, 1e-7
 _REACH = 1.5
 _SHIFT = 3.0
@@ -65,7 +65,7 @@ class Indicators:
     centres: tuple[Centre, ...] = ()
 
     def figures(self) -> dict[str, float]:
-        """The four figures by their published names."""
+        """The four figures by name."""
         return dict(zip(NAMES, (self.rsu, self.rda, self.ras, self.rmi), strict=True))
 
 

@@ -1,16 +1,18 @@
-"""Heat maps for people: the scene with its targets, beside it where the encoder sees the text, with a legend."""
+"""Heat maps for people: the scene with its targets, beside it where the encoder sees the text, with a legend.
+
+A picture is uint8 RGB of shape [H, W, 3], at twice the size that a report shows it at.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
 import shapely
 from PIL import Image, ImageDraw, ImageFont
 
-from rsrag.errors import UsageError
+from rsrag.eval.charts import drawable
 from rsrag.eval.selo_metrics import Centre, Map
 from rsrag.models.base import Picture
 
@@ -24,7 +26,6 @@ _COLOURS = np.asarray(
 
 
 def draw_heat_map(
-    path: Path,
     picture: Picture,
     likelihood: Map,
     *,
@@ -33,11 +34,10 @@ def draw_heat_map(
     centres: Sequence[Centre],
     figures: Mapping[str, float],
     note: str = "",
-) -> None:
-    """Write the picture of one map as a PNG.
+) -> Picture:
+    """The picture of one map.
 
     Args:
-        path: file to write.
         picture: the scene in map cells, uint8 [h, w, 3].
         likelihood: float32 [h, w] in [0, 1]; NaN where nothing is known.
         text: the query.
@@ -45,25 +45,22 @@ def draw_heat_map(
         centres: attention centres in map cells.
         figures: written below the query.
         note: one more line, such as the model.
-
-    Raises:
-        UsageError: the file cannot be written.
     """
     zoom = PANEL / max(likelihood.shape)
     width, height = (max(1, round(side * zoom)) for side in likelihood.shape[::-1])
-    title, plain, small = (ImageFont.load_default(size) for size in (24, 17, 15))
-    wide = 2 * width + _GAP + _GAP + _BAR + 44
-    lines = _wrapped(f"“{text}”", title, wide)
-    top = _MARGIN + 32 * len(lines) + 28 + 30
-    sheet = Image.new("RGB", (wide + 2 * _MARGIN, top + height + 26 + _MARGIN), _PAPER)
+    title, plain, small = (ImageFont.load_default(size) for size in (30, 22, 19))
+    wide = 2 * width + _GAP + _GAP + _BAR + 56
+    lines = _wrapped(f"“{drawable(text, 'a query in another script')}”", title, wide)
+    top = _MARGIN + 38 * len(lines) + 34 + 34
+    sheet = Image.new("RGB", (wide + 2 * _MARGIN, top + height + 30 + _MARGIN), _PAPER)
     pen = ImageDraw.Draw(sheet)
     for number, line in enumerate(lines):
-        pen.text((_MARGIN, _MARGIN - 6 + 32 * number), line, _INK, title)
-    said = "    ".join(f"{name} {value:.3f}" for name, value in figures.items())
-    pen.text((_MARGIN, _MARGIN + 32 * len(lines)), said, _INK, plain)
+        pen.text((_MARGIN, _MARGIN - 8 + 38 * number), line, _INK, title)
+    said = "    ".join(f"{name.capitalize()} {value:.3f}" for name, value in figures.items())
+    pen.text((_MARGIN, _MARGIN + 38 * len(lines)), said, _INK, plain)
     left, right = _MARGIN, _MARGIN + width + _GAP
-    pen.text((left, top - 24), "scene, targets outlined", _SOFT, small)
-    pen.text((right, top - 24), "likelihood of the text; + attention centres", _SOFT, small)
+    pen.text((left, top - 28), "scene, targets outlined", _SOFT, small)
+    pen.text((right, top - 28), "likelihood of the text; + attention centres", _SOFT, small)
     scene = _resized(picture, width, height)
     values = cv2.resize(likelihood, (width, height), interpolation=cv2.INTER_LINEAR)
     for corner, panel in ((left, scene), (right, blend(scene, np.asarray(values, dtype=np.float32)))):
@@ -76,10 +73,7 @@ def draw_heat_map(
     _legend(pen, (right + width + _GAP, top), height, small)
     if note:
         pen.text((left, top + height + 10), note, _SOFT, small)
-    try:
-        sheet.save(path, format="PNG", optimize=True)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error}") from error
+    return np.asarray(sheet)
 
 
 def blend(picture: Picture, likelihood: Map) -> Picture:
