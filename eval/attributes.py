@@ -1,0 +1,249 @@
+"""Suite "attributes": which value of an attribute does a picture show? Asphalt or gravel, green or blue, two or four.
+
+As in SkyScript's fine-grained classification (Wang et al., AAAI 2024): for every key the sentences of its values are
+the candidates, the best cosine wins. Pictures come with tags, from a file or derived from captions
+(:mod:`rsrag.eval.tags`). A picture with several values of a key is right with any of them. Beside the encoder:
+guessing, and always saying the commonest value.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rsrag.errors import UsageError
+from rsrag.eval import leakage
+from rsrag.eval.encoders import choose_row, embed, embed_words, encoder_settings, start_encoder
+from rsrag.eval.image_retrieval import unit
+from rsrag.eval.images import ImageSet, read_captions
+from rsrag.eval.intervals import mean_interval
+from rsrag.eval.published import dataset_of, datasets, published
+from rsrag.eval.report import DetailedResult, write_report
+from rsrag.eval.result import mean
+from rsrag.eval.tags import TagFile, default_template, read_tags, tags_of_captions, write_tags
+from rsrag.models.base import ImageEncoder, Vectors
+from rsrag.progress import Progress, Silent
+
+FEWEST = 3
+"""Pictures that a value needs to be a candidate."""
+TEMPLATES = ("{}", "a satellite photo of {}.", "a satellite image of {}")
+"""SkyScript's two, and the bare words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """One key with its candidates and the pictures that show one.
+
+    Attributes:
+        key: as in the tags.
+        values: candidates, sorted.
+        sentences: what each value is in words.
+        rows: pictures, by their place in the set.
+        truth: for every row, places of its values.
+    """
+
+    key: str
+    values: tuple[str, ...]
+    sentences: tuple[str, ...]
+    rows: tuple[int, ...]
+    truth: tuple[frozenset[int], ...]
+
+
+def attributes_of(
+    tags: Sequence[Mapping[str, frozenset[str]]], sentences: Mapping[str, str], fewest: int = FEWEST
+) -> list[Attribute]:
+    """Keys with two values or more that enough pictures show.
+
+    Args:
+        tags: of every picture.
+        sentences: key → template with ``{value}``.
+        fewest: pictures that a value needs; rarer ones are no candidates, pictures with none left not asked about.
+    """
+    found = []
+    for key in sorted({key for one in tags for key in one}):
+        counts = Counter(value for one in tags for value in one.get(key, ()))
+        values = tuple(sorted(value for value, count in counts.items() if count >= fewest))
+        if len(values) < 2:
+            continue
+        place = {value: i for i, value in enumerate(values)}
+        truth = {row: frozenset(place[v] for v in one.get(key, ()) if v in place) for row, one in enumerate(tags)}
+        kept = {row: shown for row, shown in truth.items() if 0 < len(shown) < len(values)}
+        if len(kept) < 2:
+            continue
+        template = sentences.get(key) or default_template(key)
+        said = tuple(template.replace("{value}", " ".join(value.split("_"))) for value in values)
+        found.append(Attribute(key, values, said, tuple(kept), tuple(kept.values())))
+    return found
+
+
+def run(
+    data: Path,
+    *,
+    tags: Path | None = None,
+    from_captions: Path | None = None,
+    split: str | None = None,
+    keep_tags: Path | None = None,
+    profile: str | None = None,
+    encoder: str | None = None,
+    allow_leaked: bool = False,
+    report: Path | None = None,
+    progress: Progress | None = None,
+) -> DetailedResult:
+    """Measure on pictures with tags, or with captions that tags are derived from.
+
+    Args:
+        data: folder or zip file with the pictures.
+        tags: see :func:`rsrag.eval.tags.read_tags`.
+        from_captions: JSON list of ``{file, captions}``; a path, or its name inside ``data``.
+        split: only captions of this split.
+        keep_tags: file that the derived tags are written to.
+        profile: whose image encoder is measured.
+        encoder: the image encoder itself.
+        allow_leaked: measure on pictures that were in training, too.
+        report: folder for the report.
+        progress: told of every picture.
+
+    Raises:
+        UsageError: neither or both of tags and captions, no attribute left, or pictures that were in training.
+        SourceError: pictures that cannot be read.
+        ModelError: an encoder that cannot be used.
+    """
+    progress = progress or Silent()
+    if (tags is None) == (from_captions is None):
+        raise UsageError("tags are needed: from a file or from captions", hint="--tags FILE or --from-captions FILE")
+    if tags is not None:
+        known, origin = read_tags(tags), tags.name
+        images = _tagged(data, known, progress)
+        found = [json.loads(item.captions[0]) for item in images.items]
+        shown = [{key: frozenset(values) for key, values in one.items()} for one in found]
+    elif from_captions is not None:
+        images = read_captions(data, from_captions, split, progress)
+        known = tags_of_captions({item.file: item.captions for item in images.items})
+        shown = [known.tags.get(item.file, {}) for item in images.items]
+        origin = f"derived from {from_captions.name}"
+        if keep_tags is not None:
+            write_tags(keep_tags, known)
+    asked = attributes_of(shown, known.sentences)
+    if not asked:
+        raise UsageError(f"{origin}: no key has two values of {FEWEST} pictures each")
+    used = sorted({row for one in asked for row in one.rows})
+    images = images.chosen(used)
+    place = {row: i for i, row in enumerate(used)}
+    row = choose_row(profile, encoder)
+    leaks = leakage.check(images, row, allow_leaked=allow_leaked)
+    model = start_encoder(row, encoder_settings(profile))
+    vectors = embed(model, images, progress)
+    table: list[dict[str, Any]] = []
+    hits: list[float] = []
+    owners: list[int] = []
+    for one in asked:
+        own = [place[r] for r in one.rows]
+        right = judge(one, vectors[own] @ sentence_vectors(model, one.sentences).T)
+        table.append(_row(one, right))
+        hits += right.tolist()
+        owners += own
+    rows = _rows(model.name, table, hits, owners)
+    details: dict[str, Any] = {
+        "attributes": len(asked),
+        "pictures": len(images.items),
+        "questions": len(hits),
+        "tags": origin,
+        "units": "per cent; top1 over the questions, recall over values and then keys",
+        **leaks.details(),
+        "image model": model.fingerprint,
+    }
+    tables = {"By attribute": table, "Published, other pictures": _published()}
+    if len(asked) == 1 and (dataset := dataset_of(asked[0].key.replace(":", " "))) in datasets("attributes"):
+        rows |= {row.title: dict(row.figures) for row in published("attributes", dataset)}
+    result = DetailedResult("attributes", rows[model.name], rows, details, tables)
+    if report is not None:
+        write_report(result, report)
+    return result
+
+
+def sentence_vectors(encoder: ImageEncoder, sentences: Sequence[str]) -> Vectors:
+    """One unit vector a sentence, float32 [V, dim]: the mean over the templates."""
+    bank = embed_words(encoder, [t.replace("{}", said) for said in sentences for t in TEMPLATES])
+    return unit(bank.reshape(len(sentences), len(TEMPLATES), -1).mean(axis=1))
+
+
+def judge(one: Attribute, scores: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """1 where the best value is one that the picture shows, else 0.
+
+    Args:
+        one: the attribute.
+        scores: [N, V], of its pictures against its values.
+    """
+    best = scores.argmax(axis=1)
+    return np.array([float(int(b) in shown) for b, shown in zip(best, one.truth, strict=True)])
+
+
+def _row(one: Attribute, right: npt.NDArray[np.float64]) -> dict[str, Any]:
+    """Figures of one attribute beside what needs no picture."""
+    counts = [sum(i in shown for shown in one.truth) for i in range(len(one.values))]
+    shares = [
+        np.mean([hit for hit, shown in zip(right, one.truth, strict=True) if i in shown])
+        for i in range(len(counts))
+        if counts[i]
+    ]
+    return {
+        "attribute": one.key,
+        "values": ", ".join(f"{value} {count}" for value, count in zip(one.values, counts, strict=True)),
+        "questions": len(one.rows),
+        "top1": 100 * float(right.mean()),
+        "recall": 100 * float(np.mean(shares)),
+        "guessing": 100 * mean([len(shown) / len(one.values) for shown in one.truth]),
+        "commonest": 100 * max(counts) / len(one.truth),
+        "values asked": len(one.values),
+    }
+
+
+def _rows(
+    name: str, table: Sequence[Mapping[str, Any]], hits: Sequence[float], owners: Sequence[int]
+) -> dict[str, dict[str, float]]:
+    low, high = (100 * bound for bound in mean_interval(hits, owners))
+    weights = [row["questions"] for row in table]
+    blind = {
+        column: float(np.average([row[column] for row in table], weights=weights))
+        for column in ("guessing", "commonest")
+    }
+    chance = mean([100 / row["values asked"] for row in table])
+    return {
+        name: {
+            "top1": 100 * mean(hits),
+            "recall": mean([row["recall"] for row in table]),
+            "top1_low": low,
+            "top1_high": high,
+        },
+        "guessing": {"top1": blind["guessing"], "recall": chance},
+        "the commonest value": {"top1": blind["commonest"], "recall": chance},
+    }
+
+
+def _published() -> list[dict[str, Any]]:
+    """Top-1 that SkyScript's authors report for three keys of OpenStreetMap."""
+    found: dict[str, dict[str, Any]] = {}
+    for dataset in datasets("attributes"):
+        for row in published("attributes", dataset):
+            found.setdefault(row.title, {"model": row.title})[dataset] = row.figures.get("top1")
+    return list(found.values())
+
+
+def _tagged(data: Path, known: TagFile, progress: Progress) -> ImageSet:
+    """The pictures of a tag file, as a set whose only caption is the JSON of the tags."""
+    rows = [
+        {"file": file, "captions": [json.dumps({key: sorted(values) for key, values in found.items()})]}
+        for file, found in known.tags.items()
+    ]
+    with tempfile.TemporaryDirectory(prefix="rsrag-eval-") as folder:
+        listing = Path(folder) / "tags.json"
+        listing.write_text(json.dumps(rows), encoding="utf-8")
+        return read_captions(data, listing, None, progress)
