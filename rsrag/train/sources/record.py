@@ -1,0 +1,153 @@
+"""What every layout gives: records of pictures with their texts, and what was left out and why."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rsrag.train.prompts import normal
+
+PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp")
+"""Endings of picture files, lower case."""
+
+_LONGEST = 2000
+_BAD = re.compile("[\ud800-\udfff\ufffd]")
+_BLANK = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One picture of a set, not yet read.
+
+    Attributes:
+        source: name of the set.
+        key: name of the picture in its set; no two records of a listing share it.
+        read: gives the bytes of the picture file; raises :class:`rsrag.errors.SourceError` when it cannot.
+        label: class as the set writes it, or an empty string.
+        captions: sentences, cleaned, equal ones once.
+        meta: further facts of the layout: tags, time, place, licence.
+    """
+
+    source: str
+    key: str
+    read: Callable[[], bytes]
+    label: str = ""
+    captions: tuple[str, ...] = ()
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something left out, with its reason.
+
+    Attributes:
+        source: name of the set.
+        key: picture, row, member or file.
+        what: ``"picture"``, ``"caption"`` (the picture may still be used), ``"row"`` or ``"file"`` (a shard).
+        reason: in words.
+    """
+
+    source: str
+    key: str
+    what: str
+    reason: str
+
+
+@dataclass
+class Listing:
+    """What a set holds.
+
+    Attributes:
+        records: pictures in a fixed order.
+        problems: what was left out.
+    """
+
+    records: list[Record] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def _strings(value: Any) -> Iterable[Any]:
+    """Captions inside a value: a text, a list of texts, or sentences in the layout of RSICD (``{"raw": ...}``)."""
+    if isinstance(value, Mapping):
+        value = value.get("raw", value.get("caption"))
+    if isinstance(value, list | tuple):
+        for one in value:
+            yield from _strings(one)
+    elif value is not None:
+        yield value
+
+
+def clean(values: Any) -> tuple[tuple[str, ...], int]:
+    """Captions fit for training.
+
+    White space and control characters become single spaces, texts longer than 2,000 characters are cut, texts without a
+    letter or digit are dropped, and of texts that are equal up to case and punctuation the first is kept.
+
+    Args:
+        values: text, bytes, list of these, or sentences in the layout of RSICD.
+
+    Returns:
+        The captions, and how many could not be decoded (no text, invalid UTF-8, lone surrogates).
+    """
+    kept: dict[str, str] = {}
+    bad = 0
+    for value in _strings(values):
+        if isinstance(value, bytes):
+            value = value.decode("utf-8", "replace")
+        if not isinstance(value, str) or _BAD.search(value):
+            bad += 1
+            continue
+        text = _BLANK.sub(" ", value).strip()[:_LONGEST]
+        if key := normal(text):
+            kept.setdefault(key, text)
+    return tuple(kept.values()), bad
+
+
+class Gather:
+    """Builds a listing from rows, several of which may tell about one picture: their captions are united."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._rows: dict[str, Record] = {}
+        self.problems: list[Problem] = []
+
+    def problem(self, key: str, what: str, reason: str) -> None:
+        """Note something left out; ``key`` may hold anything."""
+        shown = _BAD.sub("?", _BLANK.sub(" ", key))[:200]
+        self.problems.append(Problem(self._source, shown, what, reason))
+
+    def add(
+        self,
+        key: str,
+        read: Callable[[], bytes],
+        *,
+        label: Any = None,
+        captions: Any = None,
+        meta: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Add a row about the picture ``key``; its texts are cleaned, what cannot be decoded is noted."""
+        texts, bad = clean(captions)
+        self.problems += [Problem(self._source, key, "caption", "cannot be decoded")] * bad
+        old = self._rows.get(key)
+        if old is None:
+            self._rows[key] = Record(self._source, key, read, plain_word(label), texts, dict(meta or {}))
+        else:
+            united = clean([*old.captions, *texts])[0]
+            self._rows[key] = Record(
+                self._source, key, old.read, old.label or plain_word(label), united, {**(meta or {}), **old.meta}
+            )
+
+    def listing(self) -> Listing:
+        """Everything added, in the order of first mention."""
+        return Listing(list(self._rows.values()), self.problems)
+
+
+def plain_word(value: Any) -> str:
+    """A label or tag value as one clean line of text; an empty string for anything else than text or a number."""
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return ""
+    return _BLANK.sub(" ", _BAD.sub("", str(value))).strip()[:200]
