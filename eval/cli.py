@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from rsrag.eval import cli_encoders
+
 if TYPE_CHECKING:
     from rsrag.cli.session import Session
     from rsrag.eval.result import SuiteResult
@@ -113,6 +115,9 @@ def prepare(
         raise UsageError(f"unknown data set {dataset!r}", hint="unesco or rswk")
     written = sets.write_jsonl(out / "passages.jsonl", passages), sets.write_jsonl(out / "questions.jsonl", questions)
     state.note(f"{written[0]} passages and {written[1]} questions in {out}")
+
+
+cli_encoders.register(app)
 
 
 def _session(ctx: typer.Context, as_json: bool) -> Session:

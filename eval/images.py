@@ -28,7 +28,6 @@ from rsrag.eval.labels import label_words
 from rsrag.ingest.guard import harden_gdal
 from rsrag.models.base import Picture
 from rsrag.progress import Progress, Silent
-from rsrag.train.data import dhash
 from rsrag.train.prompts import words
 
 BATCH = 64
@@ -49,7 +48,7 @@ class ImageItem:
         label: its class as the set writes it (the folder's name), or "".
         captions: sentences about it as they came.
         sha256: hexadecimal digest of the file's bytes.
-        dhash: 64-bit difference hash of the picture, 16 hexadecimal digits.
+        dhash: 64-bit difference hash of the picture, 16 hexadecimal digits, the same as in manifests of training.
         turned: the same hash of the picture and its seven other flips and quarter turns, as numbers.
     """
 
@@ -184,7 +183,9 @@ def decode(data: bytes, name: str) -> Picture:
 def turned_hashes(picture: Picture) -> tuple[int, ...]:
     """Difference hashes of a picture and of its seven other flips and quarter turns, the picture's own first.
 
-    Turning commutes with averaging to 9×8 pixels, so two small pictures are enough for all eight.
+    A bit says whether a pixel of the grey picture at 9×8 pixels is darker than its right neighbour, as in manifests of
+    training (:mod:`rsrag.train`). Turning commutes with averaging to 9×8 pixels, so two small pictures are enough for
+    all eight.
     """
     grey = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY)
     lying = cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA)
@@ -328,8 +329,8 @@ def _look(source: Files, entry: _Entry) -> ImageItem | str:
         picture = decode(data, entry.file)
     except SourceError as error:
         return str(error)
-    digest = hashlib.sha256(data).hexdigest()
-    return ImageItem(entry.file, entry.label, entry.captions, digest, dhash(picture), turned_hashes(picture))
+    digest, turned = hashlib.sha256(data).hexdigest(), turned_hashes(picture)
+    return ImageItem(entry.file, entry.label, entry.captions, digest, f"{turned[0]:016x}", turned)
 
 
 def _is_picture(name: str) -> bool:

@@ -151,7 +151,8 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
         for line in file:
             if line.strip():
                 row: Mapping[str, Any] = json.loads(line)
-                yield str(row["sha256"]), str(row.get("dhash") or "")
+                if row.get("use") != "skipped":  # listed, but not learned from
+                    yield str(row["sha256"]), str(row.get("dhash") or "")
 
 
 def find_leaks(items: Sequence[ImageItem], seen: Seen, *, distance: int = DISTANCE) -> Leakage:

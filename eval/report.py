@@ -32,24 +32,27 @@ class DetailedResult(SuiteResult):
     """A result with tables (per class, by bin, ...) that are too long for the figures.
 
     Attributes:
-        tables: title → rows; the first table is shown to people on the command line, all of them in a report.
+        tables: title → rows; all of them stand in a report.
+        shown: titles of the tables that are also printed for people.
     """
 
     tables: Mapping[str, Table] = field(default_factory=dict)
+    shown: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """One JSON object: suite, metrics, rows, details, tables."""
         return json.dumps(as_dict(self), ensure_ascii=False)
 
     def to_text(self) -> str:
-        """The methods and their figures, the details, and the first table."""
+        """The methods and their figures, the details, and the tables to be shown."""
         names = list(self.metrics)
         body = [[method, *(_figure(found.get(name)) for name in names)] for method, found in self.rows.items()]
         lines = _aligned([["", *names], *body])
         lines += [f"{name}: {_said(value)}" for name, value in self.details.items()]
-        for title, table in list(self.tables.items())[:1]:
+        for title in self.shown:
+            table = self.tables[title]
             cells = [[_figure(value) for value in row.values()] for row in table]
-            lines += ["", title, *_aligned([list(table[0]) if table else [], *cells])]
+            lines += ["", title, *_aligned([list(table[0]), *cells])]
         return "\n".join(lines)
 
 
