@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from rsrag.errors import UsageError
 from rsrag.eval import leakage
+from rsrag.eval.classification import left_out
 from rsrag.eval.encoders import choose_row, embed, embed_words, encoder_settings, start_encoder
 from rsrag.eval.image_retrieval import unit
 from rsrag.eval.images import ImageSet, read_captions
@@ -32,6 +33,7 @@ from rsrag.eval.tags import TagFile, default_template, read_tags, tags_of_captio
 from rsrag.models.base import ImageEncoder, Vectors
 from rsrag.progress import Progress, Silent
 
+BY_KEY = "By attribute"
 FEWEST = 3
 """Pictures that a value needs to be a candidate."""
 TEMPLATES = ("{}", "a satellite photo of {}.", "a satellite image of {}")
@@ -150,20 +152,21 @@ def run(
         table.append(_row(one, right))
         hits += right.tolist()
         owners += own
-    rows = _rows(model.name, table, hits, owners)
+    rows = {model.name: _own_row(table, hits, owners), **_blind(asked, table)}
     details: dict[str, Any] = {
         "attributes": len(asked),
         "pictures": len(images.items),
         "questions": len(hits),
         "tags": origin,
         "units": "per cent; top1 over the questions, recall over values and then keys",
+        **left_out(images),
         **leaks.details(),
         "image model": model.fingerprint,
     }
-    tables = {"By attribute": table, "Published, other pictures": _published()}
+    tables = {BY_KEY: table, "Published, other pictures": _published()}
     if len(asked) == 1 and (dataset := dataset_of(asked[0].key.replace(":", " "))) in datasets("attributes"):
         rows |= {row.title: dict(row.figures) for row in published("attributes", dataset)}
-    result = DetailedResult("attributes", rows[model.name], rows, details, tables)
+    result = DetailedResult("attributes", rows[model.name], rows, details, tables, (BY_KEY,))
     if report is not None:
         write_report(result, report)
     return result
@@ -202,29 +205,22 @@ def _row(one: Attribute, right: npt.NDArray[np.float64]) -> dict[str, Any]:
         "recall": 100 * float(np.mean(shares)),
         "guessing": 100 * mean([len(shown) / len(one.values) for shown in one.truth]),
         "commonest": 100 * max(counts) / len(one.truth),
-        "values asked": len(one.values),
     }
 
 
-def _rows(
-    name: str, table: Sequence[Mapping[str, Any]], hits: Sequence[float], owners: Sequence[int]
-) -> dict[str, dict[str, float]]:
+def _own_row(table: Sequence[Mapping[str, Any]], hits: Sequence[float], owners: Sequence[int]) -> dict[str, float]:
     low, high = (100 * bound for bound in mean_interval(hits, owners))
-    weights = [row["questions"] for row in table]
-    blind = {
-        column: float(np.average([row[column] for row in table], weights=weights))
-        for column in ("guessing", "commonest")
-    }
-    chance = mean([100 / row["values asked"] for row in table])
+    recall = mean([row["recall"] for row in table])
+    return {"top1": 100 * mean(hits), "recall": recall, "top1_low": low, "top1_high": high}
+
+
+def _blind(asked: Sequence[Attribute], table: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """What is reached without looking."""
+    weights = [len(one.rows) for one in asked]
+    recall = mean([100 / len(one.values) for one in asked])
     return {
-        name: {
-            "top1": 100 * mean(hits),
-            "recall": mean([row["recall"] for row in table]),
-            "top1_low": low,
-            "top1_high": high,
-        },
-        "guessing": {"top1": blind["guessing"], "recall": chance},
-        "the commonest value": {"top1": blind["commonest"], "recall": chance},
+        title: {"top1": float(np.average([row[column] for row in table], weights=weights)), "recall": recall}
+        for title, column in (("guessing", "guessing"), ("the commonest value", "commonest"))
     }
 
 

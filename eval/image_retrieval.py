@@ -20,17 +20,18 @@ import numpy.typing as npt
 
 from rsrag.errors import UsageError
 from rsrag.eval import leakage
+from rsrag.eval.classification import left_out
 from rsrag.eval.encoders import choose_row, embed, encoder_settings, start_encoder
 from rsrag.eval.images import ImageSet, read_folders
 from rsrag.eval.intervals import mean_interval
 from rsrag.eval.place_recognition import histogram
 from rsrag.eval.report import DetailedResult, write_report
-from rsrag.eval.result import SuiteResult
 from rsrag.models.base import ImageEncoder, Picture, Vectors
 from rsrag.progress import Progress, Silent
 from rsrag.train.augment import Strength, recolour, warp
 
 NEAREST = 20
+ALTERED = "Altered queries"
 _BLOCK = 8_000_000
 _PROBES = ("river", "airport", "forest", "a row of houses", "ships in a harbour", "desert")
 ALTERATIONS: Mapping[str, Strength] = {
@@ -144,7 +145,7 @@ def run(
     allow_leaked: bool = False,
     report: Path | None = None,
     progress: Progress | None = None,
-) -> SuiteResult:
+) -> DetailedResult:
     """Measure on a folder of classes.
 
     Args:
@@ -199,11 +200,11 @@ def run(
         "pictures": f"{len(images.items)} of {len(images.labels)} classes, {images.name}" + (f" {split}" * bool(split)),
         "queries": len(plain.average),
         "units": "per cent",
-        **({"left out": len(images.skips)} if images.skips else {}),
+        **left_out(images),
         **leaks.details(),
         "image model": model.fingerprint,
     }
-    result = DetailedResult("image-retrieval", rows[model.name], rows, details, {"Altered queries": table})
+    result = DetailedResult("image-retrieval", rows[model.name], rows, details, {ALTERED: table}, (ALTERED,))
     if report is not None:
         write_report(result, report)
     return result

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,14 @@ import numpy as np
 
 from rsrag.errors import SourceError, UnreadableSource, UsageError
 from rsrag.eval import leakage, selo_metrics
+from rsrag.eval.classification import left_out
 from rsrag.eval.compose_scenes import KINDS, SceneQuery, compose, write_scene
 from rsrag.eval.encoders import choose_row, encoder_settings, start_encoder
 from rsrag.eval.images import ImageItem, ImageSet, read_captions, read_folders, turned_hashes
 from rsrag.eval.intervals import mean_interval
 from rsrag.eval.published import published
-from rsrag.eval.report import write_report
-from rsrag.eval.result import SuiteResult, mean
+from rsrag.eval.report import DetailedResult, write_report
+from rsrag.eval.result import mean
 from rsrag.eval.selo_maps import (
     MULTIPLES,
     ScoredScene,
@@ -50,15 +51,22 @@ PICTURES = 6
 """Most heat maps that a report on composed scenes shows."""
 SPLIT = "val"
 RANDOM = "random scores"
+BY_QUERY = "By query"
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one method reached for one query of one scene."""
+    """What one method reached for one query; queries of one ``group`` share a scene and are not independent."""
 
-    scene: int
-    kind: str
+    group: int
+    scene: str
+    query: SceneQuery
     found: Indicators
+
+    @property
+    def kind(self) -> str:
+        """Of the query."""
+        return self.query.kind
 
 
 def run_composed(
@@ -76,7 +84,7 @@ def run_composed(
     report: Path | None = None,
     keep: Path | None = None,
     progress: Progress | None = None,
-) -> SuiteResult:
+) -> DetailedResult:
     """Measure on scenes laid of labelled pictures.
 
     Args:
@@ -118,7 +126,7 @@ def run_composed(
         plan = plan_crops(side, side, max(1, scene.tile // 2))
         texts = text_vectors(model, [query.phrases for query in scene.queries])
         scored = score_scene(crops_of_picture(scene.picture, plan), (side, side), plan, model, texts)
-        _measure(measured, number, scored, scene.queries, model.name, rng)
+        _measure(measured, (number, scene.name), scored, scene.queries, model.name, rng)
         if report is not None and len(drawn) < PICTURES:
             drawn |= _draw(scene.name, scored, scene.queries[: PICTURES - len(drawn)], model)
         if keep is not None:
@@ -131,6 +139,7 @@ def run_composed(
         "pictures": f"{len(images.items)} of {len(images.labels)} classes, {images.name}" + (f" {split}" * bool(split)),
         "scenes": f"{scenes} of {grid}×{grid} tiles of {', '.join(map(str, sorted(tiles)))} px, seed {seed}",
         "crops": f"{crops}, overlapping by half",
+        **left_out(images),
         **leaks.details(),
     }
     result = _result(measured, model, details)
@@ -149,7 +158,7 @@ def run_scene(
     allow_leaked: bool = False,
     report: Path | None = None,
     progress: Progress | None = None,
-) -> SuiteResult:
+) -> DetailedResult:
     """Measure on a scene of one's own.
 
     Args:
@@ -185,7 +194,7 @@ def run_scene(
     measured: dict[str, list[Measured]] = {}
     for number, query in enumerate(asked):
         part = _column(scored, number)
-        _measure(measured, number, part, [query], model.name, np.random.default_rng(number))
+        _measure(measured, (number, scene.stem), part, [query], model.name, np.random.default_rng(number))
     rasters = [] if report is None else _write_rasters(report, about, scored, asked, model)
     details: dict[str, Any] = {
         "scene": f"{scene.name}, {about.width}×{about.height} px",
@@ -195,7 +204,7 @@ def run_scene(
         **({"maps": rasters} if rasters else {}),
         **leaks.details(),
     }
-    result = _result(measured, model, details)
+    result = replace(_result(measured, model, details), shown=(BY_QUERY,))
     if report is not None:
         write_report(result, report, _draw(scene.stem, scored, asked, model))
     return result
@@ -239,7 +248,7 @@ def _as_set(path: Path, scored: ScoredScene) -> ImageSet:
 
 def _measure(
     measured: dict[str, list[Measured]],
-    scene: int,
+    scene: tuple[int, str],
     scored: ScoredScene,
     queries: Sequence[SceneQuery],
     name: str,
@@ -255,10 +264,12 @@ def _measure(
         }
         for method, likelihood in maps.items():
             found = selo_metrics.evaluate(likelihood, regions, scored.unit)
-            measured.setdefault(method, []).append(Measured(scene, query.kind, found))
+            measured.setdefault(method, []).append(Measured(*scene, query, found))
 
 
-def _result(measured: Mapping[str, Sequence[Measured]], model: ImageEncoder, details: Mapping[str, Any]) -> SuiteResult:
+def _result(
+    measured: Mapping[str, Sequence[Measured]], model: ImageEncoder, details: Mapping[str, Any]
+) -> DetailedResult:
     own = measured[model.name]
     rows = {method: _figures(found) for method, found in measured.items()}
     kinds = [kind for kind in (*KINDS, *sorted({m.kind for m in own} - set(KINDS))) if any(m.kind == kind for m in own)]
@@ -268,11 +279,11 @@ def _result(measured: Mapping[str, Sequence[Measured]], model: ImageEncoder, det
     for row in published("selo", DATASET):
         rows[row.title] = dict(row.figures)
     intervals = {
-        name: [round(v, 4) for v in mean_interval([m.found.figures()[name] for m in own], [m.scene for m in own])]
+        name: [round(v, 4) for v in mean_interval([m.found.figures()[name] for m in own], [m.group for m in own])]
         for name in selo_metrics.NAMES
     }
     gains = [a.found.rmi - b.found.rmi for a, b in zip(own, measured[RANDOM], strict=True)]
-    gain = (mean(gains), *mean_interval(gains, [m.scene for m in own]))
+    gain = (mean(gains), *mean_interval(gains, [m.group for m in own]))
     more = {
         "queries": len(own),
         "rmi above random scores": "{:.3f} ({:.3f} to {:.3f})".format(*gain),
@@ -281,12 +292,13 @@ def _result(measured: Mapping[str, Sequence[Measured]], model: ImageEncoder, det
         "image model": model.fingerprint,
         "published rows": "on AIR-SLT, large scenes annotated by hand",
     }
-    return SuiteResult("selo", rows[model.name], rows, more)
+    table = [{"scene": m.scene, "query": m.query.text, "kind": m.kind, **m.found.figures()} for m in own]
+    return DetailedResult("selo", rows[model.name], rows, more, {BY_QUERY: table})
 
 
 def _figures(found: Sequence[Measured]) -> dict[str, float]:
     figures = {name: mean([m.found.figures()[name] for m in found]) for name in selo_metrics.NAMES}
-    low, high = mean_interval([m.found.rmi for m in found], [m.scene for m in found])
+    low, high = mean_interval([m.found.rmi for m in found], [m.group for m in found])
     return {**figures, "rmi_low": low, "rmi_high": high}
 
 
