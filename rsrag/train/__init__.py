@@ -1,4 +1,4 @@
-"""Training of the dual encoder: frozen static text vectors on one side, a small image tower on the other.
+"""Training of dual encoders: the small one that ships, and any of open_clip.
 
 Importing this package needs neither torch nor OpenCV; the two public functions load them when they are called::
 
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rsrag.errors import MissingExtra
+from rsrag.progress import Progress
 from rsrag.train.config import TrainConfig, TrainResult, load_config
 
 __all__ = ["TrainConfig", "TrainResult", "export_encoder", "load_config", "train_encoder"]
@@ -34,16 +35,26 @@ def train_encoder(
     data_dir: Path,
     resume: bool = True,
     progress: Callable[[dict[str, Any]], None] | None = None,
+    steps: Progress | None = None,
+    export: bool = True,
 ) -> TrainResult:
     """Train a dual encoder; see :func:`rsrag.train.encoder.train_encoder`.
 
     Raises:
-        MissingExtra: torch or timm is not installed.
+        MissingExtra: torch, or what the model comes from (timm or open_clip), is not installed.
     """
-    _need("torch", "timm")
+    _need("torch", "timm" if config.model.kind == "mini" else "open_clip")
     from rsrag.train.encoder import train_encoder as run
 
-    return run(config, run_dir=run_dir, data_dir=data_dir, resume=resume, progress=progress)
+    return run(
+        config,
+        run_dir=run_dir,
+        data_dir=data_dir,
+        resume=resume,
+        progress=progress,
+        steps=steps,
+        export=export,
+    )
 
 
 def export_encoder(run_dir: Path, out_dir: Path, **options: Any) -> dict[str, Any]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from rsrag.errors import BadModelFile
 
@@ -17,8 +21,9 @@ def save(run_dir: Path, state: dict[str, Any]) -> None:
     """Write the state (tensors, numbers and strings only) so that a reader sees the old file or the new one."""
     target = run_dir / NAME
     partial = target.with_suffix(".part")
-    torch.save(state, partial)
-    with partial.open("rb") as handle:
+    with partial.open("wb") as handle:
+        torch.save(state, handle)
+        handle.flush()
         os.fsync(handle.fileno())
     partial.replace(target)
 
@@ -39,22 +44,71 @@ def load(run_dir: Path) -> dict[str, Any] | None:
     return state
 
 
+def moving(network: nn.Module) -> dict[str, Tensor]:
+    """What training changes: trained weights and all buffers, by name, not copied."""
+    frozen = {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
+    return {name: tensor for name, tensor in network.state_dict().items() if name not in frozen}
+
+
+def frozen_digest(network: nn.Module) -> str:
+    """sha256 over names and values of the frozen weights; empty when there are none."""
+    digest, count = hashlib.sha256(), 0
+    for name, parameter in sorted(network.named_parameters()):
+        if not parameter.requires_grad:
+            digest.update(name.encode())
+            digest.update(parameter.detach().cpu().contiguous().numpy().data)
+            count += 1
+    return digest.hexdigest() if count else ""
+
+
+def load_moving(network: nn.Module, found: dict[str, Tensor], where: str) -> None:
+    """Put saved weights in place.
+
+    Raises:
+        BadModelFile: they are not those of this network.
+    """
+    wanted = moving(network)
+    wrong = sorted(set(wanted) ^ set(found)) or [k for k, v in wanted.items() if v.shape != found[k].shape]
+    if wrong:
+        raise BadModelFile(f"{where} does not fit the network: {', '.join(wrong[:5])}")
+    network.load_state_dict(found, strict=False)
+
+
 class Average:
-    """Exponential moving average of all floating-point weights and buffers of a network.
+    """Exponential moving average of what training changes.
 
     The decay warms up as ``min(decay, (1 + t) / (10 + t))`` so that early averages are usable.
     """
 
-    def __init__(self, network: torch.nn.Module, decay: float) -> None:
+    def __init__(self, network: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.state = {key: value.detach().clone() for key, value in network.state_dict().items()}
+        self._live = moving(network)
+        self.state = {key: value.detach().clone() for key, value in self._live.items()}
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
-    def update(self, network: torch.nn.Module, step: int) -> None:
+    def update(self, step: int) -> None:
         """Move towards the network's present weights; ``step`` counts from 0."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        for key, value in network.state_dict().items():
+        for key, value in self._live.items():
             if value.dtype.is_floating_point:
                 self.state[key].lerp_(value, 1 - decay)
             else:
                 self.state[key].copy_(value)
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Continue from a saved average."""
+        for key, value in state.items():
+            self.state[key].copy_(value)
+
+    @contextmanager
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def in_place(self) -> Iterator[None]:
+        """Within it, the network has the averaged weights."""
+        kept = {key: value.clone() for key, value in self._live.items()}
+        try:
+            for key, value in self._live.items():
+                value.copy_(self.state[key])
+            yield
+        finally:
+            for key, value in self._live.items():
+                value.copy_(kept[key])

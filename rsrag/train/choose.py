@@ -10,15 +10,13 @@ import numpy as np
 
 from rsrag.train.config import TrainConfig
 from rsrag.train.data import load
-from rsrag.train.encoder import text_encoder
 from rsrag.train.probe import embed, held_out_metrics, same_class_map, twin_hits, twin_views
-from rsrag.train.textmodel import load_text
-from rsrag.train.tower import DualEncoder
+from rsrag.train.towers import Tower
 
 ALPHAS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
-def choose(config: TrainConfig, network: DualEncoder, data_dir: Path, sizes: Sequence[int]) -> dict[str, Any]:
+def choose(config: TrainConfig, network: Tower, data_dir: Path, sizes: Sequence[int]) -> dict[str, Any]:
     """Measure candidates on held-out pictures.
 
     The size has the best mean of class, caption and place measures; the mixture the best mean of place hit@1 and
@@ -34,15 +32,15 @@ def choose(config: TrainConfig, network: DualEncoder, data_dir: Path, sizes: Seq
         ``size``, ``alpha`` and the figures under ``sizes`` and ``alphas``.
     """
     held = load(config.data, data_dir)
-    encode = text_encoder(network, load_text(config.model.text_model), "cpu")
+    tower, encode = network.embed_images, network.embed_texts
     by_size = {}
     for size in sizes:
-        found = held_out_metrics(network.image, encode, held.held, held.names, size)
+        found = held_out_metrics(tower, encode, held.held, held.names, size)
         by_size[size] = {**found, "mean": float(np.mean([v for k, v in found.items() if k not in _SINGLE]))}
     best = max(by_size, key=lambda size: by_size[size]["mean"])
     labelled = [item for item in held.held if item.label]
-    whole = embed(network.image, [item.pixels for item in labelled], best)
-    twins = [embed(network.image, views, best) for views in twin_views(held.held, best, seed=1)]
+    whole = embed(tower, [item.pixels for item in labelled], best)
+    twins = [embed(tower, views, best) for views in twin_views(held.held, best, seed=1)]
     by_alpha = {}
     for alpha in ALPHAS:
         place = twin_hits(twins[0], twins[1], alpha)[0]

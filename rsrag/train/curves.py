@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+_LOSSES = ("text", "class", "instance")
+
 
 def draw_curves(run_dir: Path, path: Path | None = None) -> Path:
-    """Draw ``metrics.jsonl`` of a run.
+    """Draw ``metrics.jsonl`` of a run. Losses that are nothing throughout are left out.
 
     Args:
         run_dir: the run folder.
@@ -25,15 +27,20 @@ def draw_curves(run_dir: Path, path: Path | None = None) -> Path:
     figure = Figure(figsize=(11, 4), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
-    for name in ("text", "instance"):
-        left.plot(epochs, [row[name] for row in rows], label=f"{name} loss")
+    marker = "o" if len(rows) < 10 else ""
+    for name in _LOSSES:
+        values = [row.get(name, 0.0) for row in rows]
+        if any(values):
+            left.plot(epochs, values, label=f"{name} loss", marker=marker)
     left.set(xlabel="epoch", ylabel="nats", title="training loss")
     for name in sorted({key for row in rows for key in row if "/" in key}):
-        right.plot(epochs, [row.get(name) for row in rows], label=name)
-    right.set(xlabel="epoch", ylabel="share", ylim=(0, 1), title="held-out pictures")
+        right.plot(epochs, [row.get(name) for row in rows], label=name, marker=marker)
+    right.set(xlabel="epoch", ylabel="share", ylim=(0, 1.02), title="held-out pictures")
     for axes in (left, right):
-        axes.legend(fontsize=7)
+        if axes.lines:
+            axes.legend(fontsize=7)
         axes.grid(alpha=0.3)
+        axes.xaxis.get_major_locator().set_params(integer=True)
     target = path or Path(run_dir) / "curves.png"
     figure.savefig(target, dpi=110)
     return target

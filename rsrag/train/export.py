@@ -16,28 +16,24 @@ from safetensors.numpy import save_file
 from torch import nn
 
 from rsrag.errors import BadModelFile
-from rsrag.train import checkpoint
 from rsrag.train.choose import choose
-from rsrag.train.config import TrainConfig, parse_config
-from rsrag.train.tower import DualEncoder
+from rsrag.train.config import TrainConfig
+from rsrag.train.restore import load_tower
 
 ONNX_NAME, HEAD_NAME, CONFIG_NAME = "encoder.onnx", "text_head.safetensors", "config.json"
 OPSET = 18
 
 
-def load_run(run_dir: Path) -> tuple[TrainConfig, DualEncoder]:
-    """Settings and averaged weights of a run, in evaluation mode, float32 on the CPU.
+def load_run(run_dir: Path) -> tuple[TrainConfig, Any]:
+    """Settings and averaged weights of a run of the mini tower, in evaluation mode, float32 on the CPU.
 
     Raises:
-        BadModelFile: no readable checkpoint.
+        BadModelFile: no readable checkpoint, or another kind of model.
     """
-    config = parse_config(json.loads((run_dir / "config.json").read_text(encoding="utf-8")))
-    state = checkpoint.load(run_dir)
-    if state is None:
-        raise BadModelFile(f"{run_dir} has no checkpoint")
-    network = DualEncoder(config.model)
-    network.load_state_dict(state["average"])
-    return config, network.eval()
+    config, tower = load_tower(run_dir)
+    if config.model.kind != "mini":
+        raise BadModelFile(f"{run_dir} is no run of the mini tower")
+    return config, tower
 
 
 def write_onnx(image: nn.Module, path: Path, size: int) -> None:

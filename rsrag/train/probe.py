@@ -16,7 +16,8 @@ from rsrag.train.prompts import TEMPLATES, normal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rsrag.train.tower import ImageTower
+    Tower = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+    """From float32 [N, 3, S, S] in 0..1 to semantic and instance vectors."""
 
 Vectors = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
@@ -35,7 +36,7 @@ def to_tensor(pixels: Pixels, device: str = "cpu") -> torch.Tensor:
 
 
 @torch.inference_mode()  # type: ignore[untyped-decorator]
-def embed(tower: ImageTower, pictures: Sequence[Pixels], size: int, device: str = "cpu") -> tuple[Vectors, Vectors]:
+def embed(tower: Tower, pictures: Sequence[Pixels], size: int, device: str = "cpu") -> tuple[Vectors, Vectors]:
     """Semantic and instance vectors of pictures resized to ``size``.
 
     Args:
@@ -136,7 +137,7 @@ def same_class_map(vectors: tuple[Vectors, Vectors], labels: Sequence[str], alph
 
 
 def held_out_metrics(
-    tower: ImageTower,
+    tower: Tower,
     encode: Callable[[list[str]], Vectors],
     items: Sequence[Item],
     names: dict[str, list[str]],

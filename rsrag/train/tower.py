@@ -1,8 +1,6 @@
-"""The networks: an image tower with two heads, and the residual head over frozen text vectors."""
+"""The networks of the mini dual encoder: an image tower with two heads, a residual head over frozen text vectors."""
 
 from __future__ import annotations
-
-import math
 
 import timm
 import torch
@@ -60,17 +58,3 @@ class TextHead(nn.Module):  # type: ignore[misc]
     def forward(self, vectors: Tensor) -> Tensor:
         moved = vectors + self.second(functional.relu(self.first(vectors)))
         return functional.normalize(moved.float(), dim=1)
-
-
-class DualEncoder(nn.Module):  # type: ignore[misc]
-    """Both towers and the learned inverse temperature (as its logarithm)."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.image = ImageTower(config)
-        self.text = TextHead(config.semantic_dim, config.text_hidden)
-        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
-
-    def scale(self) -> Tensor:
-        """Inverse temperature, at most 100."""
-        return self.log_scale.exp().clamp(max=100.0)

@@ -1,0 +1,146 @@
+"""What a finished run leaves: curves, a summary, and the encoder in the form that the rest of rsrag loads."""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from rsrag._version import __version__
+from rsrag.errors import MissingExtra
+from rsrag.models import weights
+from rsrag.train import adapters, restore
+from rsrag.train.config import TrainConfig
+from rsrag.train.curves import draw_curves
+
+_log = logging.getLogger("rsrag.train")
+EXPORT, PROFILE, SUMMARY = "export", "profile.toml", "summary.json"
+WEIGHTS = "model.safetensors"
+
+
+def finish(run_dir: Path, facts: dict[str, Any], metrics: dict[str, Any], *, export: bool) -> dict[str, Any]:
+    """Draw the curves, export the averaged weights, and write ``summary.json``.
+
+    Args:
+        run_dir: folder of a run.
+        facts: what else the summary tells.
+        metrics: the last line of ``metrics.jsonl``.
+        export: write the encoder: for an open_clip model ``export/model.safetensors`` with what was added by tuning
+            merged in, for the mini tower the files of :func:`rsrag.train.export.export_encoder`; and ``profile.toml``,
+            which names it. After tuning with few weights these also lie alone in ``export/adapter.safetensors``.
+
+    Returns:
+        The content of ``summary.json``.
+    """
+    if find_spec("matplotlib") is not None:
+        draw_curves(run_dir)
+    config, tower = restore.load_tower(run_dir, merged=False)
+    written: list[str] = []
+    if export:
+        if config.tuning.method != "full":
+            written.append(adapters.save(tower, config, run_dir / EXPORT / adapters.NAME).name)
+        written += (
+            _export_open_clip(config, run_dir) if config.model.kind == "open_clip" else _export_mini(config, run_dir)
+        )
+    summary = {
+        "name": config.name,
+        "version": config.version,
+        "model": config.model.kind,
+        "architecture": getattr(tower, "label", config.model.architecture),
+        "start": getattr(tower, "start", config.model.pretrained or "random"),
+        "method": config.tuning.method,
+        "locked": config.tuning.lock,
+        **facts,
+        "metrics": metrics,
+        "export": written,
+        "profile": PROFILE if (run_dir / PROFILE).exists() else None,
+        "versions": _versions(),
+    }
+    (run_dir / SUMMARY).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    return summary
+
+
+def _versions() -> dict[str, str]:
+    found = {"rsrag": __version__, "python": platform.python_version()}
+    for name in ("torch", "open_clip_torch", "timm"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _export_open_clip(config: TrainConfig, run_dir: Path) -> list[str]:
+    """Weights and architecture as :class:`rsrag.models.openclip.OpenClipEncoder` reads them."""
+    from safetensors.torch import save_file
+
+    _, tower = restore.load_tower(run_dir)
+    found: Any = tower
+    tensors = {name: tensor.detach().contiguous().clone() for name, tensor in found.network.state_dict().items()}
+    if tower.logit_bias is not None:
+        tensors["logit_bias"] = tower.logit_bias.detach().clone()
+    folder = run_dir / EXPORT
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / WEIGHTS
+    partial = folder / f".{WEIGHTS}"
+    save_file(tensors, partial, metadata={"architecture": found.label})
+    partial.replace(target)
+    about = {
+        "architecture": found.label,
+        "config": found.architecture,
+        "source": {"name": config.name, "version": config.version, "start": found.start},
+        "tensors": len(tensors),
+        "rsrag": __version__,
+        "sha256": weights.file_digest(target),
+    }
+    weights.side_car(target).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    write_profile(config, run_dir, "open_clip", target, {"resize": "crop"})
+    return [target.name, weights.side_car(target).name]
+
+
+def _export_mini(config: TrainConfig, run_dir: Path) -> list[str]:
+    """The ONNX graph of the mini tower, where the exporter is installed."""
+    try:
+        for module in ("onnx", "onnxscript"):
+            if find_spec(module) is None:
+                raise MissingExtra("the export to ONNX", extra="train", package=module)
+        from rsrag.train.export import export_encoder
+    except MissingExtra as error:
+        _log.warning("the run is not exported: %s", error)
+        return []
+    export_encoder(run_dir, run_dir / EXPORT)
+    if not config.model.text_model:  # the loader of mini towers knows the shipped text model alone
+        write_profile(config, run_dir, "mini_image", run_dir / EXPORT, {})
+    return sorted(p.name for p in (run_dir / EXPORT).iterdir())
+
+
+def write_profile(config: TrainConfig, run_dir: Path, backend: str, source: Path, options: dict[str, str]) -> Path:
+    """A profile with the exported encoder and the text models of the default one, for ``--profile``.
+
+    Args:
+        config: settings of the run.
+        run_dir: where ``profile.toml`` goes.
+        backend: loader of the image encoder.
+        source: its file or folder.
+        options: of the loader.
+    """
+    lines = [
+        'text = "mini-text"',
+        'reranker = "mini-ranker"',
+        'reader = "extractive"',
+        "",
+        "[image]",
+        f"name = {json.dumps(config.name)}",
+        f"backend = {json.dumps(backend)}",
+        f"source = {json.dumps(str(source.resolve()))}",
+        'licence = "that of the training data and the start"',
+    ]
+    if options:
+        lines += ["", "[image.options]", *(f"{key} = {json.dumps(value)}" for key, value in options.items())]
+    path = run_dir / PROFILE
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path

@@ -1,0 +1,116 @@
+"""What a batch is, once it is on the device, and the losses on its features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rsrag.train.batches import Batch
+from rsrag.train.config import OptimConfig
+from rsrag.train.data import Texts
+from rsrag.train.losses import multi_positive_nce, nt_xent, prompt_classes, sigmoid_pairs
+from rsrag.train.towers import Features
+
+PROMPTS = 3
+"""Prompts drawn for every class and step."""
+
+
+@dataclass
+class Pairs:
+    """Pictures of one view and their texts.
+
+    Attributes:
+        rows: int64 [M], positions among the pictures of all views.
+        texts: where their texts are among all of the batch.
+        groups: int64 [M], equal for equal texts.
+        labels: int64 [M], class number, -1 for none.
+    """
+
+    rows: Tensor
+    texts: slice
+    groups: Tensor
+    labels: Tensor
+
+
+@dataclass
+class Inputs:
+    """A batch on the device.
+
+    Attributes:
+        pixels: uint8 [V * B, 3, S, S], view after view.
+        texts: prepared texts of all views, then the prompts of all classes.
+        pairs: for every view.
+        prompts: where the prompts are; None without a class loss.
+    """
+
+    pixels: Tensor
+    texts: Tensor
+    pairs: list[Pairs]
+    prompts: slice | None
+
+
+class Objective:
+    """The losses of a configuration.
+
+    Args:
+        config: weights and kinds.
+        texts: all texts of the training data.
+        rows: prepared form of their sentences, first dimension T, on the CPU.
+        device: torch device.
+    """
+
+    def __init__(self, config: OptimConfig, texts: Texts, rows: Tensor, device: torch.device) -> None:
+        self.config, self.texts, self.rows, self.device = config, texts, rows, device
+        self.groups = torch.from_numpy(texts.groups).to(device)
+        sets = [key.split("/", 1)[0] for key in texts.classes]
+        self.sets = torch.tensor([sorted(set(sets)).index(name) for name in sets], dtype=torch.int64, device=device)
+
+    def inputs(self, batch: Batch, rng: np.random.Generator) -> Inputs:
+        """Move a batch to the device; ``rng`` draws the prompts of the classes."""
+        views, count = self.config.views, batch.views.shape[1]
+        pixels = torch.from_numpy(np.concatenate(batch.views[:views])).to(self.device).permute(0, 3, 1, 2)
+        pairs, chosen, start = [], [], 0
+        for view in range(views):
+            rows, texts, labels = (torch.from_numpy(part[view]) for part in (batch.rows, batch.texts, batch.labels))
+            groups = self.groups[texts.to(self.device)]
+            where = slice(start, start + len(texts))
+            pairs.append(Pairs((rows + view * count).to(self.device), where, groups, labels.to(self.device)))
+            chosen.append(texts)
+            start = where.stop
+        prompts = None
+        if self.config.class_weight and self.texts.of_class:
+            drawn = [rng.choice(own, PROMPTS) for own in self.texts.of_class]
+            chosen.append(torch.from_numpy(np.concatenate(drawn).astype(np.int64)))
+            prompts = slice(start, start + len(chosen[-1]))
+        return Inputs(pixels, self.rows[torch.cat(chosen)].to(self.device), pairs, prompts)
+
+    def losses(self, inputs: Inputs, features: Features) -> dict[str, Tensor]:
+        """Text, class and instance loss, and ``loss``, the one that counts. Float32, nats."""
+        config = self.config
+        text = classes = features.semantic.new_zeros(())
+        for pairs in inputs.pairs:
+            vectors, words = features.semantic[pairs.rows], features.words[pairs.texts]
+            text = text + self._text_loss(vectors, words, pairs.groups, features) / len(inputs.pairs)
+            if inputs.prompts is not None:
+                known = pairs.labels >= 0
+                prompts = features.words[inputs.prompts].view(len(self.sets), PROMPTS, -1)
+                numbers = pairs.labels[known]
+                loss = prompt_classes(vectors[known], prompts, numbers, self.sets, features.scale, config.smoothing)
+                classes = classes + loss / len(inputs.pairs)
+        result = {"text": text, "class": classes}
+        total = text + config.class_weight * classes
+        if config.instance_weight:
+            assert features.instance is not None
+            first, second = features.instance.chunk(2)
+            result["instance"] = nt_xent(first, second, config.instance_temperature)
+            total = total + config.instance_weight * result["instance"]
+        return {**result, "loss": total}
+
+    def _text_loss(self, images: Tensor, words: Tensor, groups: Tensor, features: Features) -> Tensor:
+        if self.config.loss == "siglip":
+            assert features.bias is not None
+            return sigmoid_pairs(images, words, groups, features.scale, features.bias)
+        return multi_positive_nce(images, words, groups, features.scale)

@@ -1,0 +1,155 @@
+"""Dual encoders of open_clip."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rsrag.config import resolve
+from rsrag.errors import BadModelFile, ConfigError
+from rsrag.models import architectures, weights
+from rsrag.models.base import ModelRow
+from rsrag.models.registry import MODELS
+from rsrag.train.config import ModelConfig
+from rsrag.train.towers.base import Tower
+
+# Of CLIP's training pictures, as the loader of finished encoders has them.
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+SIGLIP_SCALE, SIGLIP_BIAS = 10.0, -10.0
+"""Where temperature and bias of the SigLIP loss begin (Zhai et al. 2023)."""
+_TEXT = ("token_embedding", "positional_embedding", "transformer", "ln_final", "text_projection", "text")
+
+
+class OpenClipTower(Tower):
+    """Any architecture that :mod:`rsrag.models.architectures` can build.
+
+    Args:
+        config: architecture and start.
+        with_bias: add the bias of the SigLIP loss if the network has none.
+        with_instance: add a head on the image vector that tells places apart; it is not exported.
+
+    Attributes:
+        architecture: the configuration of open_clip, as exported beside the weights.
+        label: the name of the architecture.
+        start: digest of the weights file that training starts from, or "random".
+
+    Raises:
+        ModelError: no such architecture or weights.
+    """
+
+    def __init__(self, config: ModelConfig, *, with_bias: bool = False, with_instance: bool = False) -> None:
+        super().__init__()
+        self.architecture = architectures.read_config(config.architecture)
+        self.label = architectures.label(config.architecture, self.architecture)
+        if config.image_size:
+            self.architecture["vision_cfg"]["image_size"] = config.image_size
+        self.network = architectures.build(self.architecture)
+        self.start = "random"
+        if config.pretrained:
+            self.start = self._load(config.pretrained)
+        size = self.architecture["vision_cfg"].get("image_size", 224)
+        self.input_size = int(size if isinstance(size, int) else size[0])
+        self._tokenize = architectures.tokenizer(self.architecture)
+        self.network.logit_scale.requires_grad_(True)
+        self._prepare_loss(with_bias, random_start=not config.pretrained)
+        self.instance: nn.Module | None = None
+        if with_instance:
+            dim = int(self.architecture["embed_dim"])
+            hidden = nn.Linear(dim, config.instance_hidden)
+            self.instance = nn.Sequential(hidden, nn.ReLU(), nn.Linear(config.instance_hidden, config.instance_dim))
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
+
+    def _prepare_loss(self, with_bias: bool, *, random_start: bool) -> None:
+        own = self.network.logit_bias
+        self.network.logit_bias = None
+        if with_bias:
+            self.logit_bias = nn.Parameter(torch.tensor(SIGLIP_BIAS) if own is None else own.detach().reshape(()))
+            if random_start:
+                nn.init.constant_(self.network.logit_scale, math.log(SIGLIP_SCALE))
+
+    def _load(self, pretrained: str) -> str:
+        """Read weights; returns their digest."""
+        from open_clip.model import resize_pos_embed
+        from safetensors.torch import load_file
+
+        row = next((r for r in MODELS if r.name == pretrained and r.backend == "open_clip"), None)
+        row = row or ModelRow("model.pretrained", "image", "open_clip", pretrained)
+        if Path(pretrained).suffix and not Path(pretrained).exists() and row.name == "model.pretrained":
+            raise ConfigError(f"model.pretrained: there is no file {pretrained}")
+        file = weights.one_weights_file(weights.locate(row, resolve().settings), row.options.get("file"))
+        tensors = load_file(file)
+        resize_pos_embed(tensors, self.network)
+        wanted = {key: tuple(tensor.shape) for key, tensor in self.network.state_dict().items()}
+        report = weights.compare({key: tuple(tensor.shape) for key, tensor in tensors.items()}, wanted)
+        if not report.fits:
+            raise BadModelFile(f"{file} does not fit {self.label}: {report}")
+        kept = {key: tensor.float() for key, tensor in tensors.items() if key not in report.ignored}
+        if "logit_scale" in tensors:
+            kept["logit_scale"] = tensors["logit_scale"].float().reshape(self.network.logit_scale.shape)
+        self.network.load_state_dict(kept, strict=False)
+        return weights.file_digest(file)
+
+    def prepare_texts(self, texts: Sequence[str]) -> Tensor:
+        """Token numbers, int64 [N, context]."""
+        tokens: Tensor = self._tokenize(list(texts))
+        return tokens
+
+    def image_vectors(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
+        vectors = self.network.encode_image((pixels - self.mean) / self.std)
+        instance = None if self.instance is None else _unit(self.instance(vectors))
+        return _unit(vectors), instance
+
+    def text_vectors(self, rows: Tensor) -> Tensor:
+        if not len(rows):
+            return rows.new_zeros((0, int(self.architecture["embed_dim"])), dtype=torch.float32)
+        if self._causal():
+            return _unit(self._encode_short(rows))
+        return _unit(self.network.encode_text(rows))
+
+    def _causal(self) -> bool:
+        """Whether a text's vector is read at its end token and no token sees later ones: padding changes nothing."""
+        mask = getattr(self.network, "attn_mask", None)
+        return mask is not None and getattr(self.network, "text_pool_type", "") == "argmax"
+
+    def _encode_short(self, rows: Tensor) -> Tensor:
+        """``encode_text`` of open_clip's CLIP without the padding that all rows share."""
+        network: Any = self.network
+        length = int(rows.argmax(dim=1).max()) + 1
+        rows = rows[:, :length]
+        vectors = network.token_embedding(rows) + network.positional_embedding[:length]
+        vectors = network.transformer(vectors, attn_mask=network.attn_mask[:length, :length])
+        ends = network.ln_final(vectors)[torch.arange(len(rows), device=rows.device), rows.argmax(dim=1)]
+        projection = network.text_projection
+        if projection is None:
+            return ends
+        projected: Tensor = projection(ends) if isinstance(projection, nn.Linear) else ends @ projection
+        return projected
+
+    def scale(self) -> Tensor:
+        scale: Tensor = self.network.logit_scale.exp().clamp(max=100.0).reshape(())
+        return scale
+
+    def side_of(self, name: str) -> str:
+        parts = name.split(".")
+        if parts[0] == "instance" or parts[:2] == ["network", "visual"]:
+            return "image"
+        return "text" if parts[0] == "network" and len(parts) > 1 and parts[1] in _TEXT else "loss"
+
+    def projections(self) -> tuple[str, ...]:
+        ends = ("visual.proj", "visual.head.*", "text_projection", "text_projection.*", "text.text_projection*")
+        return (*(f"network.{end}" for end in ends), "instance.*")
+
+    def set_checkpointing(self, on: bool) -> None:
+        self.network.set_grad_checkpointing(on)
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    return functional.normalize(vectors.float(), dim=1)
