@@ -121,8 +121,9 @@ def epoch_batches(
         wild: share of second views made by :func:`rsrag.train.augment.wild_view`.
         views: of every picture, 2 or 1.
         start: batches of the epoch to leave out at its beginning: where a stopped run goes on.
-        rank: which part of every batch is made.
-        devices: equal parts of a batch; together they are the batch that one device would get.
+        rank: number of this device.
+        devices: how many share a batch: each makes every ``devices``-th picture of it, from number ``rank`` on.
+            Together they are the batch that one device alone would get.
 
     Yields:
         Batches in a fixed order.
@@ -133,8 +134,7 @@ def epoch_batches(
     if data.hard is not None:
         order = data.hard.order(order, items, batch, rng)
     whole = _Epoch(data, items, size, (seed, epoch), views, wild)
-    own = batch // devices
-    part = slice(rank * own, (rank + 1) * own)
+    part = slice(rank, None, devices)
     waiting: deque[Future[Batch]] = deque()
     with ThreadPoolExecutor(max(1, workers)) as pool:
         try:

@@ -215,7 +215,7 @@ class Collection:
         for name, digest in self.mosaic.rows if self.mosaic else []:
             rows.append(row("mosaic", name, digest, "", "train"))
         for problem in self.problems:
-            rows.append(row(problem.source, problem.key, "", "", "skipped", f"{problem.what}: {problem.reason}"))
+            rows.append(row(problem.source, problem.key, "", "", f"skipped {problem.what}", problem.reason))
         return rows
 
     def facts(self) -> dict[str, Any]:

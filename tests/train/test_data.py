@@ -47,16 +47,16 @@ def test_the_manifest_has_a_row_for_everything_read(toy_data: Path, toy_table: d
     data = read(toy_data, toy_table)
     rows = data.manifest()
     assert all(tuple(row) == COLUMNS for row in rows)
-    uses = {use: [row for row in rows if row["use"] == use] for use in ("train", "held-out", "copy", "skipped")}
+    uses = {use: [row for row in rows if row["use"] == use] for use in ("train", "held-out", "copy", "skipped picture")}
     assert sum(map(len, uses.values())) == len(rows)
     assert sum(row["source"] == "mosaic" for row in uses["train"]) == 2
     assert len(uses["train"]) == len(data.train) + 2
     assert [row["file"] for row in uses["copy"]] == ["train/city/copy.png"]
     assert uses["copy"][0]["note"] == "scenes/train/city/0.png"
-    assert [row["file"] for row in uses["skipped"]] == ["train/forest/bad.png"]
-    assert "cannot decode" in uses["skipped"][0]["note"]
+    assert [row["file"] for row in uses["skipped picture"]] == ["train/forest/bad.png"]
+    assert "cannot decode" in uses["skipped picture"][0]["note"]
     facts = data.facts()
-    assert facts["pictures"]["scenes"]["skipped"] == facts["pictures"]["scenes"]["copy"] == 1
+    assert facts["pictures"]["scenes"]["skipped picture"] == facts["pictures"]["scenes"]["copy"] == 1
     assert sum(sum(uses.values()) for uses in facts["pictures"].values()) == len(rows)
     assert json.loads(json.dumps(facts)) == facts
 

@@ -51,9 +51,10 @@ def safe_name(name: str) -> str:
     if not name or len(name) > 1024 or re.search(r"[\x00-\x1f\x7f\\\ud800-\udfff]", name):
         raise RefusedSource(f"unsafe name {name[:80]!r}")
     parts = PurePosixPath(name).parts
-    if name.startswith("/") or ".." in parts or re.match(r"[A-Za-z]:", name) or not parts:
+    tidy = "/".join(parts)
+    if name.startswith("/") or ".." in parts or not parts or re.match(r"[A-Za-z]:", tidy):
         raise RefusedSource(f"name leads out of its set: {name[:80]!r}")
-    return str(PurePosixPath(*parts))
+    return tidy
 
 
 def _accept(raw: str, seen: dict[str, str], refused: list[tuple[str, str]]) -> str | None:
@@ -154,11 +155,16 @@ class Tar:
                         self.refused.append((name, "cut off"))
                     else:
                         self._at[name] = (member.offset_data, member.size)
+                end = archive.offset
+            with path.open("rb") as handle:  # tarfile stops in silence at a damaged or missing header
+                handle.seek(end)
+                if handle.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                    self.refused.append(("", f"damaged or cut off after {len(self._at)} members"))
         except (OSError, EOFError, ValueError, tarfile.TarError) as exc:
             if not self._at:
                 hint = "unpack compressed shards" if path.suffix.lower() in (".gz", ".tgz", ".zst", ".bz2") else None
                 raise UnreadableSource(f"{path} is no usable tar file: {exc}", hint=hint) from exc
-            self.refused.append(("", f"damaged after {len(self._at)} members: {exc}"))
+            self.refused.append(("", f"damaged or cut off after {len(self._at)} members: {exc}"))
         self.names = list(self._at)
 
     def read(self, name: str, limit: int = MEMBER_BYTES) -> bytes:

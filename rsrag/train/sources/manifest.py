@@ -12,7 +12,8 @@ from typing import Any
 COLUMNS = ("source", "file", "sha256", "dhash", "use", "note")
 """Columns of a row of ``manifest.jsonl``, the same for every layout.
 
-``use`` is ``train``, ``held-out``, ``copy`` (of the picture in ``note``) or ``skipped`` (for the reason in ``note``).
+``use`` is ``train``, ``held-out``, ``copy`` (of the picture in ``note``), or ``skipped picture``, ``skipped caption``,
+``skipped row``, ``skipped file`` (for the reason in ``note``).
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import cv2
 import numpy as np
@@ -17,14 +18,34 @@ MIN_SIDE = 8
 """Shorter pictures show nothing that could be learned."""
 
 
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height in the first frame header of a JPEG, None when there is none."""
+    at = 2
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack(">HH", data[at + 5 : at + 9])
+            return width, height
+        if marker == 0xFF:
+            at += 1
+        else:
+            at += 2 + struct.unpack(">H", data[at + 2 : at + 4])[0]
+    return None
+
+
 def _header(data: bytes, where: str) -> tuple[int, int]:
-    """Width and height by the header alone."""
+    """Width and height by the header alone. JPEG and PNG are read here: Pillow warns of metadata that nobody uses."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n") and len(data) >= 24:
+        width, height = struct.unpack(">II", data[16:24])
+        return width, height
+    if data.startswith(b"\xff\xd8") and (size := _jpeg_size(data)):
+        return size
     try:
         with Image.open(io.BytesIO(data)) as image:
             return image.size
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
         raise SourceTooLarge(f"{where}: {exc}") from exc
-    except (OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, OverflowError) as exc:
+    except (OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, OverflowError, Warning) as exc:
         raise UnreadableSource(f"cannot decode {where}: no known picture format") from exc
 
 
