@@ -16,6 +16,8 @@ FILE_NAME = "rsrag.toml"
 ENV_PREFIX = "RSRAG_"
 _PASSWORD = re.compile(r"(?<=://)([^:/@\s]*:)\S*(?=@)|(?<=[?&])(password=)[^&\s]+")
 Source = Literal["argument", "environment", "file", "default"]
+RUNTIMES = ("auto", "ort", "openvino-f32", "openvino-bf16", "torch-f32", "torch-bf16", "torch-f16")
+"""What image encoders can run in; see docs/fast-inference.md."""
 
 
 def _setting(default: Any, about: str, *, secret: bool = False, choices: tuple[str, ...] = ()) -> Any:
@@ -47,6 +49,7 @@ class Settings:
     endpoint_timeout: float = _setting(120.0, "seconds an answer may take")
     token_budget: int = _setting(3000, "tokens of evidence in a prompt")
     device: str = _setting("auto", "where torch models run: auto, cpu, cuda, cuda:1")
+    runtime: str = _setting("auto", "what runs the image encoder; auto: the fastest with its vectors", choices=RUNTIMES)
     offline: bool = _setting(True, "open no socket for models; False lets hub ids be fetched")
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Mapping, Sequence
-from functools import cache, cached_property
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from rsrag.config import Settings
-from rsrag.errors import BadModelFile
+from rsrag.errors import BadModelFile, MissingExtra
+from rsrag.models import reference, runtime
 from rsrag.models.base import ModelRow, Picture, Vectors
+from rsrag.models.batching import Feeder
+from rsrag.models.runtime import Candidate
+from rsrag.models.towers import Batch, OpenVinoTower, OrtTower, planes
 
 _HERE = Path(__file__).parent
-_BATCH = 32
+_OUTPUTS = ("semantic", "instance")
+_TEXT_FILES = {"text_head.safetensors"}
 
 
 def _directory(row: ModelRow) -> Path:
@@ -106,19 +110,37 @@ class MiniImageEncoder:
         self.input_size = int(self._config["input_size"])
         self._semantic = int(self._config["semantic_dim"])
         self._alpha = float(self._config["alpha"])
+        self._graph = str(self._config.get("graph", "encoder.onnx"))
         digests: Mapping[str, str] = self._config.get("sha256", {})
-        self.fingerprint = f"{row.name}:{digests.get('encoder.onnx', '')[:16]}:a{self._alpha:g}"
+        own = f"{row.name}:{digests.get(self._graph, '')[:16]}:a{self._alpha:g}"
+        # An export in float32 names the model that it was made from: their vectors are the same.
+        self.fingerprint = str(self._config.get("fingerprint", own))
+        self._settings = settings
         self._text = MiniTextEncoder(ModelRow("mini-text", "text", "mini_text", "weights/mini/text", dim=256), settings)
 
     @cached_property
-    def _session(self) -> Any:
-        import onnxruntime
+    def _feeder(self) -> Feeder:
+        """The tower, in ONNX Runtime unless the setting ``runtime`` says otherwise.
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        data = _checked_bytes(self._directory, "encoder.onnx", self._config.get("sha256", {}))
-        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        Nothing is measured for "auto": the tower is so small that an ingest waits for other things, and every
+        installation gives the same vectors.
+        """
+        digests: Mapping[str, str] = self._config.get("sha256", {})
+        names = {self._graph, *digests} - _TEXT_FILES
+        files = {name: _checked_bytes(self._directory, name, digests) for name in names}
+        path = self._directory / self._graph
+        candidates = [
+            Candidate(f"openvino-{n}", partial(OpenVinoTower, path, n, _OUTPUTS, planes))
+            for n in runtime.openvino_numbers()
+        ]
+        if path.suffix == ".onnx":
+            candidates.insert(0, Candidate("ort", partial(OrtTower, files[self._graph], _OUTPUTS, planes)))
+        elif not candidates:
+            raise MissingExtra(f"OpenVINO, for model {self.name},", extra="openvino", package="openvino")
+        wanted, side = self._settings.runtime, self.input_size
+        kept = reference.read(files.get(reference.NAME))
+        chosen = candidates[:1] if wanted == "auto" else candidates
+        return Feeder(runtime.choose(chosen, wanted, self.fingerprint, side, reference=kept), side)
 
     @cached_property
     def _head(self) -> Mapping[str, npt.NDArray[np.float32]]:
@@ -128,24 +150,29 @@ class MiniImageEncoder:
         head: Mapping[str, npt.NDArray[np.float32]] = load(data)
         return head
 
-    def prepare(self, picture: Picture) -> npt.NDArray[np.float32]:
-        """A picture squeezed to the input size: float32 in [0, 1] of shape [3, S, S]."""
+    def prepare(self, picture: Picture) -> npt.NDArray[np.uint8]:
+        """A picture squeezed to the input size: uint8 of shape [S, S, 3]."""
         import cv2
 
         size = self.input_size
+        if picture.shape[:2] == (size, size):
+            return picture
         smaller = max(picture.shape[:2]) > size
         resized = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
-        return np.ascontiguousarray(resized.transpose(2, 0, 1), dtype=np.float32) / np.float32(255.0)
+        return np.asarray(resized, dtype=np.uint8)
 
     def encode_images(self, pictures: Sequence[Picture]) -> Vectors:
         """Unit vectors, float32 of shape [N, 384]."""
-        parts: list[Vectors] = [np.zeros((0, self.dim), dtype=np.float32)]
-        for start in range(0, len(pictures), _BATCH):
-            batch = np.stack([self.prepare(p) for p in pictures[start : start + _BATCH]])
-            semantic, instance = self._session.run(["semantic", "instance"], {"pixels": batch})
-            weights = np.sqrt([self._alpha, 1 - self._alpha], dtype=np.float64)
-            parts.append(_unit(np.concatenate([weights[0] * semantic, weights[1] * instance], axis=1)))
-        return np.concatenate(parts)
+        return self._encoded((self.prepare(picture) for picture in pictures), len(pictures))
+
+    def encode_prepared(self, batch: Batch) -> Vectors:
+        """Unit vectors of pictures that :meth:`prepare` made, uint8 of shape [N, S, S, 3]."""
+        return self._encoded(batch, len(batch))
+
+    def _encoded(self, prepared: Iterable[npt.NDArray[np.uint8]], count: int) -> Vectors:
+        weights = np.sqrt(np.repeat([self._alpha, 1 - self._alpha], [self._semantic, self.dim - self._semantic]))
+        parts = [_unit(weights * features) for features in self._feeder.features(prepared, count)]
+        return np.concatenate([np.zeros((0, self.dim), dtype=np.float32), *parts])
 
     def encode_words(self, texts: Sequence[str]) -> Vectors:
         """Texts mapped into the semantic part of the image space, the rest zero: float32 of shape [N, 384]."""

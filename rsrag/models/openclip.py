@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property, partial
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,18 @@ import numpy.typing as npt
 
 from rsrag.config import Settings
 from rsrag.errors import BadModelFile, ConfigError, MissingExtra
-from rsrag.models import architectures, weights
+from rsrag.models import architectures, runtime, weights
 from rsrag.models.base import ModelRow, Picture, Vectors
+from rsrag.models.batching import Feeder
 from rsrag.models.devices import LOADING, choose
+from rsrag.models.resize import WAYS, resized
+from rsrag.models.runtime import Candidate
+from rsrag.models.towers import Batch, OpenVinoTower, TorchTower, from_torch, image_half
 
 _log = logging.getLogger("rsrag.models")
 # Mean and standard deviation of CLIP's training pictures (Radford et al. 2021); every model of the registry uses them.
-_MEAN = (0.48145466, 0.4578275, 0.40821073)
-_STD = (0.26862954, 0.26130258, 0.27577711)
-_IMAGES = 32
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
 _TEXTS = 256
 
 
@@ -46,11 +50,12 @@ class OpenClipEncoder:
         self.name = row.name
         self._row = row
         self._settings = settings
-        self._resize = row.options.get("resize", "crop")
-        if self._resize not in ("crop", "squash"):
-            raise ConfigError(f"model {row.name}: resize is {self._resize!r}", hint="crop or squash")
+        self.resize = row.options.get("resize", "crop")
+        if self.resize not in WAYS:
+            raise ConfigError(f"model {row.name}: resize is {self.resize!r}", hint=" or ".join(WAYS))
         self._file = weights.one_weights_file(weights.locate(row, settings), row.options.get("file"))
-        self._loaded: tuple[Any, Any, Any, Any] | None = None
+        self._feeder: Feeder | None = None
+        self._texts: tuple[Any, Any] | None = None
 
     @cached_property
     def _config(self) -> Mapping[str, Any]:
@@ -87,23 +92,59 @@ class OpenClipEncoder:
     def fingerprint(self) -> str:
         """Architecture, preprocessing and digest of the weights: equal fingerprints give comparable vectors."""
         label = self._config["label"]
-        return f"open_clip:{label}:{self._resize}{self.input_size}:{weights.file_digest(self._file)[:16]}"
+        return f"open_clip:{label}:{self.resize}{self.input_size}:{weights.file_digest(self._file)[:16]}"
 
-    def _ready(self) -> tuple[Any, Any, Any, Any]:
-        """Network, tokenizer, device and number format."""
+    @property
+    def batch_size(self) -> int:
+        """Pictures that a GPU likes to get at once; 0 on a processor, which does not care."""
+        feeder = self._ready()
+        return 0 if feeder.tower.device == "cpu" else feeder.batch_size
+
+    def _ready(self) -> Feeder:
+        """The image half in the runtime that suits this machine."""
         with LOADING:
-            if self._loaded is None:
-                self._loaded = self._load()
-            return self._loaded
+            if self._feeder is None:
+                import_torch(self.name)
+                side, device = self.input_size, choose(self._settings)[0]
+                model = f"{self.fingerprint}@{device}"
+                tower = runtime.choose(self._candidates(), self._settings.runtime, model, side)
+                self._feeder = Feeder(tower, side)
+            return self._feeder
 
-    def _load(self) -> tuple[Any, Any, Any, Any]:
-        try:
-            import torch  # noqa: F401
-            from safetensors import SafetensorError
-            from safetensors.torch import load_file
-        except ImportError as error:
-            raise MissingExtra(f"model {self.name}", extra="models", package=error.name) from error
-        config = {key: value for key, value in self._config.items() if key != "label"}
+    def _candidates(self) -> list[Candidate]:
+        """The ways to run the image half here, float32 in torch first."""
+        import torch
+
+        device, dtype = choose(self._settings)
+        formats = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
+        numbers = ["f32", *(name for name, kind in formats.items() if kind == dtype and name != "f32")]
+        found = [Candidate(f"torch-{n}", partial(self._in_torch, device, n, formats[n])) for n in numbers]
+        if device.type == "cpu":
+            found += [Candidate(f"openvino-{n}", partial(self._in_openvino, n)) for n in runtime.openvino_numbers()]
+        return found
+
+    def _in_torch(self, device: Any, number: str, dtype: Any) -> TorchTower:
+        visual = self.network().visual.to(device=device, dtype=dtype)
+        return TorchTower(image_half(visual, MEAN, STD, dtype), device, number)
+
+    def _in_openvino(self, number: str) -> OpenVinoTower:
+        import torch
+
+        half = image_half(self.network().visual, MEAN, STD, torch.float32)
+        return OpenVinoTower(from_torch(half, (torch.zeros(1, self.input_size, self.input_size, 3).byte(),)), number)
+
+    def network(self) -> Any:
+        """The network with its weights, float32 on the CPU; read anew at every call.
+
+        Raises:
+            MissingExtra: torch or open_clip is not installed.
+            BadModelFile: the file is damaged or does not fit the architecture.
+        """
+        import_torch(self.name)
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        config = self.config
         network = architectures.build(config)
         try:
             tensors = load_file(self._file)
@@ -117,54 +158,61 @@ class OpenClipEncoder:
         network.load_state_dict({key: t for key, t in tensors.items() if key not in report.ignored}, strict=False)
         if self.dim != config["embed_dim"]:
             raise BadModelFile(f"model {self.name} gives {config['embed_dim']} dimensions, not {self.dim}")
-        device, dtype = choose(self._settings)
-        _log.info("model %s: %s on %s in %s", self.name, report, device, dtype)
-        return network.to(device=device, dtype=dtype), architectures.tokenizer(config), device, dtype
+        _log.info("model %s: %s", self.name, report)
+        return network.float()
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The architecture, as open_clip writes it."""
+        return {key: value for key, value in self._config.items() if key != "label"}
 
     def prepare(self, picture: Picture) -> npt.NDArray[np.uint8]:
         """A picture at the input size, uint8 of shape [S, S, 3], bicubic with antialiasing."""
-        from PIL import Image
-
-        size = self.input_size
-        image = Image.fromarray(np.ascontiguousarray(picture))
-        width, height = image.size
-        if self._resize == "crop":
-            short = min(width, height)
-            target = (size * width // short, size * height // short)
-        else:
-            target = (size, size)
-        if image.size != target:
-            image = image.resize(target, Image.Resampling.BICUBIC)
-        left, top = round((target[0] - size) / 2), round((target[1] - size) / 2)
-        return np.asarray(image.crop((left, top, left + size, top + size)))
+        return resized(picture, self.input_size, self.resize)
 
     def encode_images(self, pictures: Sequence[Picture]) -> Vectors:
         """Unit vectors, float32 of shape [N, dim]; pictures may differ in size."""
-        network, _, device, dtype = self._ready()
-        import torch
+        return self._encoded((self.prepare(picture) for picture in pictures), len(pictures))
 
-        mean = torch.tensor(_MEAN, dtype=torch.float32, device=device).view(1, 3, 1, 1)
-        std = torch.tensor(_STD, dtype=torch.float32, device=device).view(1, 3, 1, 1)
-        parts: list[Vectors] = [np.zeros((0, self.dim), dtype=np.float32)]
-        for start in range(0, len(pictures), _IMAGES):
-            batch = np.stack([self.prepare(p) for p in pictures[start : start + _IMAGES]])
-            with torch.inference_mode():
-                pixels = torch.from_numpy(batch).to(device).permute(0, 3, 1, 2).float() / 255.0
-                features = network.encode_image(((pixels - mean) / std).to(dtype))
-            parts.append(_unit(features))
-        return np.concatenate(parts)
+    def encode_prepared(self, batch: Batch) -> Vectors:
+        """Unit vectors of pictures that :meth:`prepare` made, uint8 of shape [N, S, S, 3]."""
+        return self._encoded(batch, len(batch))
+
+    def _encoded(self, prepared: Iterable[npt.NDArray[np.uint8]], count: int) -> Vectors:
+        empty = np.zeros((0, self.dim), dtype=np.float32)
+        return np.concatenate([empty, *self._ready().features(prepared, count)])
 
     def encode_words(self, texts: Sequence[str]) -> Vectors:
         """Texts as queries against image vectors: float32 of shape [N, dim], unit norm; cut at 77 tokens."""
-        network, tokenize, device, _ = self._ready()
+        network, tokenize = self._text_half()
         import torch
 
+        device = next(network.parameters()).device
         parts: list[Vectors] = [np.zeros((0, self.dim), dtype=np.float32)]
         for start in range(0, len(texts), _TEXTS):
             with torch.inference_mode():
                 features = network.encode_text(tokenize(list(texts[start : start + _TEXTS])).to(device))
             parts.append(_unit(features))
         return np.concatenate(parts)
+
+    def _text_half(self) -> tuple[Any, Any]:
+        """Network without its image half, and tokenizer; in float32 where that is pinned for pictures."""
+        with LOADING:
+            if self._texts is None:
+                network, (device, dtype) = self.network(), choose(self._settings)
+                network.visual = None
+                kept = network.float() if self._settings.runtime == "torch-f32" else network.to(dtype=dtype)
+                self._texts = kept.to(device=device), architectures.tokenizer(self.config)
+            return self._texts
+
+
+def import_torch(model: str) -> None:
+    """Raise MissingExtra where a model cannot run for want of torch or open_clip."""
+    for package in ("torch", "open_clip"):
+        try:
+            import_module(package)
+        except ImportError as error:
+            raise MissingExtra(f"model {model}", extra="models", package=error.name) from error
 
 
 def _unit(features: Any) -> Vectors:

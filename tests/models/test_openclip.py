@@ -19,15 +19,18 @@ Pictures = list[np.ndarray[Any, Any]]
 
 
 @pytest.fixture(autouse=True)
-def float32(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exact numbers on every processor."""
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing measured before reaches a test."""
     pytest.importorskip("open_clip")
-    monkeypatch.setattr(devices, "cpu_has_bfloat16", lambda: False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-def encoder(source: Path, dim: int = 0, input_size: int = 0, **options: str) -> OpenClipEncoder:
+def encoder(
+    source: Path, dim: int = 0, input_size: int = 0, runtime: str = "torch-f32", **options: str
+) -> OpenClipEncoder:
+    """An encoder with exact numbers on every processor."""
     row = ModelRow("tiny", "image", "open_clip", str(source), dim=dim, input_size=input_size, options=options)
-    return OpenClipEncoder(row, Settings(device="cpu"))
+    return OpenClipEncoder(row, Settings(device="cpu", runtime=runtime))
 
 
 def test_vectors_are_those_of_open_clip_itself(tiny_clip: Path, pictures: Pictures, no_socket: None) -> None:
@@ -75,7 +78,7 @@ def test_bfloat16_gives_nearly_the_same_vectors(
 ) -> None:
     exact, exact_words = encoder(tiny_clip).encode_images(pictures), encoder(tiny_clip).encode_words(["lake"])
     monkeypatch.setattr(devices, "cpu_has_bfloat16", lambda: True)
-    tiny = encoder(tiny_clip)
+    tiny = encoder(tiny_clip, runtime="torch-bf16")
     rough = tiny.encode_images(pictures)
     assert rough.dtype == np.float32
     assert not np.array_equal(rough, exact)
@@ -144,6 +147,7 @@ def test_pickles_and_text_towers_from_the_hub_are_refused(published: dict[str, P
 def test_devices(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import torch
 
+    monkeypatch.setattr(devices, "cpu_has_bfloat16", lambda: False)
     assert devices.choose(Settings(device="cpu")) == (torch.device("cpu"), torch.float32)
     with pytest.raises(ConfigError, match="'toaster'"):
         devices.choose(Settings(device="toaster"))

@@ -1,0 +1,35 @@
+"""Pictures at the input size of CLIP models, as their authors evaluate them."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from rsrag.models.base import Picture
+
+WAYS = ("crop", "squash")
+
+
+def resized(picture: Picture, size: int, way: str) -> npt.NDArray[np.uint8]:
+    """A picture at the input size, bicubic with antialiasing; one that has it already is given back as it is.
+
+    Args:
+        picture: RGB, uint8 of shape [H, W, 3].
+        size: side of the input in pixels.
+        way: "crop" (shorter side to the input size, then the centre) or "squash" (the whole, its proportions lost).
+
+    Returns:
+        uint8 of shape [size, size, 3].
+    """
+    if picture.shape[:2] == (size, size):
+        return picture
+    from PIL import Image
+
+    image = Image.fromarray(np.ascontiguousarray(picture))
+    width, height = image.size
+    short = min(width, height)
+    target = (size * width // short, size * height // short) if way == "crop" else (size, size)
+    if image.size != target:
+        image = image.resize(target, Image.Resampling.BICUBIC)
+    left, top = round((target[0] - size) / 2), round((target[1] - size) / 2)
+    return np.asarray(image.crop((left, top, left + size, top + size)))
