@@ -83,7 +83,8 @@ def bars(rows: Mapping[str, Mapping[str, float]], names: Sequence[str], quiet: S
     panels = [(name, {row: f[name] for row, f in rows.items() if f.get(name) is not None}) for name in names]
     panels = [(name, found) for name, found in panels if found]
     step, head, pad = 24 * _SCALE, 40 * _SCALE, 20 * _SCALE
-    shown = {row: drawable(row, f"row {number}") for number, row in enumerate(rows, 1)}
+    used = {row for _, found in panels for row in found}
+    shown = {row: drawable(row, f"row {number}") for number, row in enumerate(rows, 1) if row in used}
     labels = min(max([_wide(text, _TEXT) for text in shown.values()], default=0), 380 * _SCALE)
     width = pad + labels + pad // 2 + 360 * _SCALE + 70 * _SCALE
     height = sum(head + step * len(found) for _, found in panels) + pad

@@ -134,7 +134,7 @@ def read_manifest(path: Path) -> Seen:
             if code not in ("", "-"):
                 hashes.append(int(code, 16))
         table = np.array(hashes, dtype=np.uint64)
-    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, IndexError, OverflowError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise BadModelFile(f"{path} is no manifest of training data: {error}") from error
     return Seen(path, frozenset(digests), table)
 

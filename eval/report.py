@@ -73,7 +73,8 @@ def write_report(result: SuiteResult, folder: Path, pictures: Mapping[str, Pictu
     """Write a result with its charts: bars of our rows beside the published ones, and what else is given.
 
     Args:
-        result: what was measured; rows named by :attr:`rsrag.eval.published.Published.title` are drawn in grey.
+        result: what was measured; rows named by :attr:`rsrag.eval.published.Published.title` are drawn in grey, as is
+            chance.
         folder: made when it is not there; files of the same names are replaced.
         pictures: caption → uint8 RGB of shape [H, W, 3]; files are named after the captions.
 
@@ -83,10 +84,11 @@ def write_report(result: SuiteResult, folder: Path, pictures: Mapping[str, Pictu
     Raises:
         UsageError: the folder cannot be written.
     """
-    drawn = {_BARS: charts.bars(result.rows, panels(result), [row for row in result.rows if is_published(row)])}
-    drawn |= pictures or {}
+    quiet = [row for row in result.rows if is_published(row) or row.startswith("chance")]
+    title = "Our figures beside published ones" if any(map(is_published, quiet)) else "Figures"
+    drawn = {title: charts.bars(result.rows, panels(result), quiet), **(pictures or {})}
     encoded = {caption: _png(picture) for caption, picture in drawn.items()}
-    names = {caption: "report.png" if caption == _BARS else f"{_slug(caption)}.png" for caption in encoded}
+    names = {caption: "report.png" if caption == title else f"{_slug(caption)}.png" for caption in encoded}
     document = {**as_dict(result), "rsrag": __version__, "pictures": {names[c]: c for c in names}}
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -99,9 +101,6 @@ def write_report(result: SuiteResult, folder: Path, pictures: Mapping[str, Pictu
     except OSError as error:
         raise UsageError(f"cannot write the report to {folder}: {error}") from error
     return path
-
-
-_BARS = "Our figures beside published ones"
 
 
 def panels(result: SuiteResult) -> list[str]:
