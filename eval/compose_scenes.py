@@ -7,6 +7,7 @@ captions, the first caption of the single target. Everything follows from the se
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,11 +90,13 @@ def compose(images: ImageSet, *, scenes: int, grid: int = 4, seed: int = 0) -> I
     if len(several) < 2:
         raise UsageError(f"{images.name}: two classes must have two pictures or more")
     rng = np.random.default_rng(seed)
-    order, pairs = (list(rng.permutation(group)) for group in (labels, several))
+    order = [str(label) for label in rng.permutation(labels)]
+    pairs = [label for label in (*order[1:], order[0]) if label in several]
+    used: Counter[str] = Counter()
     for number in range(scenes):
-        single = str(order[number % len(order)])
-        offset = number + len(pairs) // 2
-        double = next(str(p) for p in (pairs[(offset + k) % len(pairs)] for k in range(2)) if p != single)
+        single = order[number % len(order)]
+        double = min((label for label in pairs if label != single), key=lambda label: used[label])
+        used[double] += 1
         yield _scene(f"scene-{number + 1:02d}", images, rows, (single, double), grid, rng)
 
 

@@ -10,6 +10,7 @@ the size of the scene.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -19,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
+from rsrag.errors import SourceTooLarge
 from rsrag.eval import selo_metrics
 from rsrag.eval.encoders import embed_words
 from rsrag.eval.selo_metrics import Map
@@ -32,6 +34,7 @@ MULTIPLES = (1, 2, 3)
 """Sides of the crops as multiples of the smallest one: 256, 512 and 768 pixels as published."""
 OVERLAP = 0.5
 MAX_CELLS = 2**20
+MAX_CROPS = 1_000_000
 PUBLISHED_BASE = 256
 _BATCH = 64
 
@@ -129,10 +132,14 @@ def plan_crops(width: int, height: int, base: int | None = None) -> CropPlan:
 
     Raises:
         UsageError: no such crops.
-        SourceTooLarge: more crops than an archive may have tiles.
+        SourceTooLarge: more than :data:`MAX_CROPS`.
     """
     base = base or max(1, min(PUBLISHED_BASE, min(width, height) // 4))
-    return CropPlan(plan_tiles(width, height, base, MULTIPLES, OVERLAP), base)
+    tiles = plan_tiles(width, height, base, MULTIPLES, OVERLAP, max_tiles=sys.maxsize)
+    if tiles.count > MAX_CROPS:
+        what = f"{width}×{height} pixels give {tiles.count} crops from {base} pixels on, the limit is {MAX_CROPS}"
+        raise SourceTooLarge(what, hint="take larger ones with --crop, or a part of the scene")
+    return CropPlan(tiles, base)
 
 
 def cell_of(width: int, height: int) -> int:
