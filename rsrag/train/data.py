@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,7 @@ def class_names(
 
 
 def build_texts(
-    items: Sequence[Item], names: dict[str, list[str]], templates: dict[str, Sequence[str]] | None = None
+    items: Sequence[Item], names: dict[str, list[str]], templates: Mapping[str, Sequence[str]] | None = None
 ) -> Texts:
     """Collect captions and class prompts of the items and number their groups.
 

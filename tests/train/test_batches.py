@@ -105,3 +105,21 @@ def test_a_set_is_shown_as_often_as_asked(toy_data: Path, toy_table: dict[str, A
     if repeat == 0.5 and len(told) % 2 == 0:  # two epochs show everything once
         assert all(epochs[0][number] + epochs[1][number] == 1 for number in told)
     assert len(data.members(3, 0)) == len(data.members(9, 7))
+
+
+def test_hard_negatives_change_the_order_and_nothing_else(toy_data: Path, toy_table: dict[str, Any]) -> None:
+    usual = load(parse_config(toy_table).data, toy_data)
+    toy_table["data"]["hard"] = 0.4
+    data = load(parse_config(toy_table).data, toy_data)
+    assert data.hard is not None
+    batches = run(data, batch=4)
+    assert len(batches) == len(run(usual, batch=4))
+    assert not equal(batches[0], run(usual, batch=4)[0])
+    assert all(equal(a, b) for a, b in zip(batches[3:], run(data, batch=4, start=3, workers=3), strict=True))
+    for profile, near in enumerate(data.hard.near):  # of the classes of the toy set, never the own one
+        kinds = {data.train[row].label.split("/")[1] for row in np.flatnonzero(data.hard.profile == profile)}
+        others = {
+            data.train[row].label.split("/")[1] for row in np.flatnonzero(np.isin(data.hard.profile, near[near >= 0]))
+        }
+        assert others
+        assert not kinds & others

@@ -173,3 +173,25 @@ def test_the_real_sets_have_the_counts_known(shared_data: Path) -> None:
     assert len({record.key for record in rsicd.records}) == 8734
     assert all(1 <= len(record.captions) <= 5 for record in (*ucm.records, *rsicd.records))
     assert hashlib.sha256(ucm.records[0].read()).hexdigest() != hashlib.sha256(ucm.records[1].read()).hexdigest()
+
+
+def test_the_data_can_be_looked_at_without_training(
+    toy_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rsrag.train.sources.__main__ import main
+
+    config = tmp_path / "toy.toml"
+    config.write_text('[[data.sources]]\npath = "scenes"\nkind = "folders"\n', encoding="utf-8")
+    assert main([str(config), str(toy_data), str(tmp_path / "run")]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert sum(facts["pictures"]["scenes"].values()) == 32
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {
+        "manifest.jsonl",
+        "manifest_summary.json",
+        "train_manifest.txt.gz",
+    }
+    (toy_data / "scenes/train/city/bad.jpg").write_bytes(b"")
+    assert main([str(config), str(toy_data)]) == 3
+    assert main([str(config), str(tmp_path / "nowhere")]) == 1
+    assert "nowhere" in capsys.readouterr().err
+    assert main([]) == 2
