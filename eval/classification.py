@@ -161,7 +161,8 @@ def our_rows(
     """Figures of the encoder: one row, or one with and one without pictures that were in training."""
     if not leaks.leaks:
         return {name: figures(judged, temperature, unknown)}
-    rows = {f"{name}, LEAKED pictures included": figures(judged, temperature, unknown)}
+    rows: dict[str, Mapping[str, float]] = {}
+    rows[f"{name}, LEAKED pictures included"] = figures(judged, temperature, unknown)
     clean = leaks.clean_rows()
     if clean:
         rows[f"{name}, without leaked pictures"] = figures(judged.chosen(clean), temperature, unknown)

@@ -166,8 +166,8 @@ def embed_words(encoder: ImageEncoder, texts: Sequence[str], progress: Progress 
     return np.concatenate(parts)
 
 
-def _checked(encoder: ImageEncoder, vectors: Any, count: int, what: str) -> Vectors:
-    vectors = np.asarray(vectors, dtype=np.float32)
+def _checked(encoder: ImageEncoder, given: Any, count: int, what: str) -> Vectors:
+    vectors: Vectors = np.asarray(given, dtype=np.float32)
     if vectors.shape != (count, encoder.dim) or not np.isfinite(vectors).all():
         raise ModelError(f"model {encoder.name} gave no usable vectors for {what}")
     return vectors

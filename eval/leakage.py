@@ -188,7 +188,7 @@ def _detail(hashes: Hashes) -> npt.NDArray[np.int64]:
     bits = ((hashes[..., None] >> shifts) & np.uint64(1)).astype(np.int8).reshape(*hashes.shape, 8, 8)
     along = np.abs(np.diff(bits, axis=-1)).sum(axis=(-2, -1), dtype=np.int64)
     across = np.abs(np.diff(bits, axis=-2)).sum(axis=(-2, -1), dtype=np.int64)
-    return np.minimum(along, across)
+    return np.asarray(np.minimum(along, across), dtype=np.int64)
 
 
 def check(images: ImageSet, row: ModelRow, *, allow_leaked: bool = False) -> Leakage:

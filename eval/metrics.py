@@ -163,7 +163,7 @@ def hits(scores: Floats, weights: Floats, relevant: Sequence[Relevant], ks: Sequ
     best = np.array([scores[row, own].max(initial=-np.inf) for row, (own, _) in enumerate(relevant)], scores.dtype)
     better = np.count_nonzero(scores > best[:, None], axis=1)
     above, tied, right = better.astype(np.float64), np.ones(len(scores)), np.zeros(len(scores))
-    for row in np.flatnonzero((better < max(ks)) & np.isfinite(best)):  # the others have no hits, whatever the weights
+    for row in np.flatnonzero((better < max(ks)) & np.isfinite(best)).tolist():  # the others have no hits at all
         own, counts = relevant[row]
         columns = np.flatnonzero(scores[row] >= best[row])
         level = scores[row, columns] == best[row]
