@@ -8,6 +8,7 @@ error, never the end of the run.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,25 +19,39 @@ from rsrag.collections import PASSAGES, TILES
 from rsrag.config import Settings
 from rsrag.errors import RsragError, SourceError, UsageError
 from rsrag.indexes.base import VectorIndex
+from rsrag.ingest.ahead import (
+    Closed,
+    Damaged,
+    Ended,
+    Event,
+    Failed,
+    Job,
+    Known,
+    Opened,
+    Pause,
+    Read,
+    ReadAhead,
+    Reading,
+    Skipped,
+)
 from rsrag.ingest.digest import digest_file
-from rsrag.ingest.discover import Discovered, discover, open_scenes, state_of
+from rsrag.ingest.discover import Discovered, discover, state_of
 from rsrag.ingest.groups import Grouper
 from rsrag.ingest.guard import harden_gdal
 from rsrag.ingest.knowledge import is_knowledge
 from rsrag.ingest.passages import KnowledgeWriter
-from rsrag.ingest.readers.base import RasterSource
 from rsrag.ingest.readers.options import read_options
 from rsrag.ingest.reindex import repair
-from rsrag.ingest.scenes import SceneWriter
+from rsrag.ingest.scenes import TileMeasurer, TileWriter
 from rsrag.ingest.summary import IngestOptions, IngestSummary, Tally
-from rsrag.ingest.windows import TilePlan, plan_tiles
 from rsrag.models.base import Profile
 from rsrag.progress import Progress, Silent
 from rsrag.times import parse_span
-from rsrag.types import ItemError, TimeSpan
+from rsrag.types import ItemError
 
 __all__ = ["IngestOptions", "IngestSummary", "ingest"]
 
+_SIDE, _LEAST_SIDE = 256, 192
 _OPTIMIZE_FROM = 5_000
 """New points from which building the index's graphs is worth its time."""
 
@@ -80,20 +95,24 @@ class _Run:
         self._options = options
         self._progress = progress
         self._tally = Tally()
-        self._scenes = SceneWriter(catalog, index, profile.image, Grouper(catalog))
+        self._encoder = profile.image
+        self._run_id = ""
+        self._ending: deque[Job] = deque()
         self._knowledge = KnowledgeWriter(catalog, index, profile)
-        self._when: TimeSpan | None = parse_span(options.when) if options.when else None
-        self._reading = read_options(_said(options))
-        self._shape: dict[str, Any] = {
-            "tile_size": settings.tile_size,
-            "scales": _scales(options.scales),
-            "overlap": settings.overlap,
-            "max_tiles": settings.max_tiles,
-        }
-        self._image_signature = {
-            "scales": options.scales, "tile_size": settings.tile_size, "overlap": settings.overlap,
-            "model": profile.image.fingerprint, "when": options.when, "reading": _said(options),
-        }  # fmt: skip
+        said = _said(options)
+        tile_size = settings.tile_size or _side(profile.image.input_size)
+        self._reading = Reading(
+            read_options(said),
+            {
+                "tile_size": tile_size, "scales": _scales(options.scales), "overlap": settings.overlap,
+                "max_tiles": settings.max_tiles,
+            },
+            {
+                "scales": options.scales, "tile_size": tile_size, "overlap": settings.overlap,
+                "model": profile.image.fingerprint, "when": options.when, "reading": said,
+            },
+            parse_span(options.when) if options.when else None,
+        )  # fmt: skip
         columns = sorted(options.columns.items())
         self._text_signature = [profile.text.fingerprint, [list(c) for c in columns], options.licence]
 
@@ -101,11 +120,11 @@ class _Run:
         """Everything named; an interruption ends the run cleanly and is told in the summary."""
         harden_gdal()
         start = time.perf_counter()
-        run_id = self._catalog.begin_run("ingest", [*sources, *knowledge])
+        self._run_id = self._catalog.begin_run("ingest", [*sources, *knowledge])
         tally, status, interrupted = self._tally, "failed", False
         try:
             repair(self._catalog, self._index)
-            seen = self._everything(sources, knowledge, run_id)
+            seen = self._everything(sources, knowledge)
             self._forget_missing(sources, seen)
             self._index.flush()
             if tally.tiles + tally.passages >= _OPTIMIZE_FROM:
@@ -116,115 +135,154 @@ class _Run:
             status, interrupted = "interrupted", True
             self._index.flush()
         finally:
-            self._catalog.finish_run(run_id, done=tally.done, skipped=tally.skipped, failed=tally.failed, status=status)
+            self._catalog.finish_run(
+                self._run_id, done=tally.done, skipped=tally.skipped, failed=tally.failed, status=status
+            )
         return tally.summary(time.perf_counter() - start, interrupted=interrupted)
 
-    def _everything(self, sources: Sequence[str], knowledge: Sequence[str], run_id: str) -> set[str]:
+    def _everything(self, sources: Sequence[str], knowledge: Sequence[str]) -> set[str]:
         """Handle every source, images first; tables of places before texts that may name them."""
         found = []
         for item in self._discovered(sources, knowledge):
             if isinstance(item, ItemError):
-                self._fail(run_id, item)
+                self._fail(item)
             else:
                 found.append(item)
-        images = [f for f in found if f.is_imagery]
+        self._images([f for f in found if f.is_imagery])
         texts = sorted((f for f in found if not f.is_imagery), key=lambda f: not f.has_places)
-        for group in (images, texts):
-            for number, item in enumerate(group, start=1):
-                self._one(item, run_id, f"{item.path.name} ({number}/{len(group)})")
+        for number, item in enumerate(texts, start=1):
+            self._text(item, f"{item.path.name} ({number}/{len(texts)})")
         return {str(f.path) for f in found}
 
     def _discovered(self, sources: Sequence[str], knowledge: Sequence[str]) -> Iterator[Discovered | ItemError]:
         named = {Path(k).expanduser().resolve() for k in knowledge}
-        for item in discover(sources, self._reading):
+        for item in discover(sources, self._reading.options):
             if isinstance(item, ItemError) or item.is_imagery or (self._wants(item) and item.path not in named):
                 yield item
-        yield from discover(knowledge, self._reading)
+        yield from discover(knowledge, self._reading.options)
 
     def _wants(self, item: Discovered) -> bool:
         return self._options.include_documents and is_knowledge(item.path)
 
-    def _one(self, item: Discovered, run_id: str, label: str) -> None:
+    # --- images ---
+
+    def _images(self, items: Sequence[Discovered]) -> None:
+        """Everything that is read ahead, in order; a source is finished once all its tiles are committed."""
+        writer = TileWriter(self._catalog, self._index, self._encoder, Grouper(self._catalog), self._tally)
+        try:
+            with ReadAhead(items, self._catalog, TileMeasurer(self._encoder), self._reading) as events:
+                for event in events:
+                    self._take(event, writer)
+                    self._settle()
+                writer.flush()
+                self._settle()
+        finally:
+            writer.close()
+
+    def _take(self, event: Event, writer: TileWriter) -> None:
+        match event:
+            case Read(job, coming):
+                measured = coming.result()
+                if measured is None:
+                    self._tally.tiles_blank += 1
+                else:
+                    writer.add(job, measured)
+                self._progress.advance()
+            case Opened(job, scene, tiles, first):
+                if first:
+                    self._begin(job.record, self._mark(job))
+                self._catalog.save_scene(scene, job.key)
+                self._progress.start(job.label, tiles, unit="tiles")
+            case Known(count):
+                self._tally.tiles_known += count
+                self._progress.advance(count)
+            case Damaged(job, problem, tile):
+                job.errors.append(problem)
+                if tile:
+                    self._tally.tiles_failed += 1
+                    self._progress.advance()
+            case Closed():
+                self._progress.finish()
+            case Ended(job):
+                self._ending.append(job)
+            case Skipped():
+                self._tally.skipped += 1
+            case Failed(job, error):
+                self._progress.finish()
+                writer.flush()
+                self._settle()
+                self._failed(job.key, job.record, error, fresh=job.fresh)
+            case Pause(done):
+                writer.flush()
+                done.set()
+
+    def _settle(self) -> None:
+        """Finish the sources that were read and whose tiles are all committed, in order."""
+        while self._ending and not self._ending[0].waiting:
+            job = self._ending.popleft()
+            self._done(self._mark(job), job.errors)
+
+    def _mark(self, job: Job) -> SourceRecord:
+        kind, signature = str(job.item.type), self._reading.signature
+        return SourceRecord(job.key, job.digest, kind, job.size, job.mtime_ns, "partial", self._run_id, signature)
+
+    # --- knowledge ---
+
+    def _text(self, item: Discovered, label: str) -> None:
         key = str(item.path)
         record = self._catalog.source(key)
-        signature = self._image_signature if item.is_imagery else self._text_signature
         fresh = False
         try:
             size, mtime_ns = state_of(item)
             fresh = record is not None and (record.size, record.mtime_ns) == (size, mtime_ns)
-            if record and fresh and record.status == "done" and record.options == signature:
+            if record and fresh and record.status == "done" and record.options == self._text_signature:
                 self._tally.skipped += 1
                 return
-            self._catalog.clear_errors(key)
-            mark = SourceRecord(key, "", str(item.type), size, mtime_ns, "partial", run_id, signature)
-            digest, errors = (self._images if item.is_imagery else self._text)(item, record, mark, label)
+            digest = digest_file(item.path)
+            mark = SourceRecord(
+                key, digest, str(item.type), size, mtime_ns, "partial", self._run_id, self._text_signature
+            )
+            self._begin(record, mark)
+            self._progress.start(label, None, unit="passages")
+            try:
+                errors = self._knowledge.write(item.path, self._options, self._tally, self._progress)
+            finally:
+                self._progress.finish()
         except (SourceError, OSError) as error:
-            code = error.code if isinstance(error, RsragError) else type(error).__name__
-            self._fail(run_id, ItemError(key, code, str(error)))
-            if record is not None and fresh and record.status != "failed":
-                self._catalog.finish_source(record)  # the file is as it was: only this way of taking it failed
-            else:
-                self._remove(key)
+            self._failed(key, record, error, fresh=fresh)
             return
+        self._done(mark, errors)
+
+    # --- both ---
+
+    def _begin(self, record: SourceRecord | None, mark: SourceRecord) -> None:
+        """Forget former errors, remove what another content or other options gave, note that writing begins."""
+        self._catalog.clear_errors(mark.path)
+        if record is not None and (record.digest, record.options) != (mark.digest, mark.options):
+            self._remove(mark.path)
+        self._catalog.finish_source(mark)
+
+    def _done(self, mark: SourceRecord, errors: list[ItemError]) -> None:
         for problem in errors:
-            self._catalog.record_error(run_id, problem)
+            self._catalog.record_error(self._run_id, problem)
         self._tally.errors += errors
         # A damaged window may be read next time; a bad row stays bad until the file changes.
         torn = any(e.window is not None for e in errors)
-        self._catalog.finish_source(replace(mark, digest=digest, status="partial" if torn else "done"))
+        self._catalog.finish_source(replace(mark, status="partial" if torn else "done"))
         self._tally.done += 1
 
-    def _begin(self, record: SourceRecord | None, mark: SourceRecord, digest: str) -> None:
-        """Remove what another content or other options gave, and mark the source as being written."""
-        if record is not None and (record.digest != digest or record.options != mark.options):
-            self._remove(mark.path)
-        self._catalog.finish_source(replace(mark, digest=digest))
+    def _failed(self, key: str, record: SourceRecord | None, error: Exception, *, fresh: bool) -> None:
+        self._catalog.clear_errors(key)
+        self._fail(ItemError(key, error.code if isinstance(error, RsragError) else type(error).__name__, str(error)))
+        if record is not None and fresh and record.status != "failed":
+            self._catalog.finish_source(record)  # the file is as it was: only this way of taking it failed
+        else:
+            self._remove(key)
 
-    def _images(
-        self, item: Discovered, record: SourceRecord | None, mark: SourceRecord, label: str
-    ) -> tuple[str, list[ItemError]]:
-        """The scenes of a file: one, or those of a STAC document."""
-        errors: list[ItemError] = []
-        digests: list[str] = []
-        for source in open_scenes(item, self._reading):
-            if isinstance(source, ItemError):
-                errors.append(source)
-                continue
-            with source:
-                scene = source.scene
-                plan = plan_tiles(scene.width, scene.height, **self._shape)
-                digests.append(scene.digest)
-                if len(digests) == 1:
-                    self._begin(record, mark, scene.digest)
-                errors += self._scene(item, source, plan, label)
-        if not digests:
-            reasons = "; ".join(dict.fromkeys(e.reason for e in errors[:3])) or "it describes no image"
-            raise SourceError(f"{item.path.name}: {reasons}")
-        return digests[0], errors
-
-    def _scene(self, item: Discovered, source: RasterSource, plan: TilePlan, label: str) -> list[ItemError]:
-        scene = source.scene if source.scene.time or not self._when else replace(source.scene, time=self._when)
-        self._progress.start(label, plan.count, unit="tiles")
-        try:
-            return self._scenes.write(source, scene, item.path, plan, self._tally, self._progress)
-        finally:
-            self._progress.finish()
-
-    def _text(
-        self, item: Discovered, record: SourceRecord | None, mark: SourceRecord, label: str
-    ) -> tuple[str, list[ItemError]]:
-        digest = digest_file(item.path)
-        self._begin(record, mark, digest)
-        self._progress.start(label, None, unit="passages")
-        try:
-            return digest, self._knowledge.write(item.path, self._options, self._tally, self._progress)
-        finally:
-            self._progress.finish()
-
-    def _fail(self, run_id: str, error: ItemError) -> None:
+    def _fail(self, error: ItemError) -> None:
         self._tally.failed += 1
         self._tally.errors.append(error)
-        self._catalog.record_error(run_id, error)
+        self._catalog.record_error(self._run_id, error)
 
     def _forget_missing(self, sources: Sequence[str], seen: set[str]) -> None:
         """Remove what came from files below the given folders that are gone."""
@@ -248,6 +306,12 @@ def _said(options: IngestOptions) -> dict[str, Any]:
     """What options say about how scenes are read, as it is kept with a source."""
     names = ("bands", "sensor", "collection", "crs", "asset", "allow_unlocated")
     return {name: value for name in names if (value := getattr(options, name))}
+
+
+def _side(input_size: int) -> int:
+    """Side of a tile where none is set: the encoder's input, so that nothing is resized; more for small encoders,
+    because thumbnails of less than about 200 pixels have too few local features to be placed by."""
+    return input_size if input_size >= _LEAST_SIDE else _SIDE
 
 
 def _scales(text: str) -> Any:

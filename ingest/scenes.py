@@ -1,119 +1,202 @@
-"""One open scene into the archive: tiles read, embedded, measured, indexed and written to the catalogue."""
+"""Tiles into the archive: measured in any thread, embedded in batches across scenes, indexed and then committed."""
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeGuard
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from rsrag.catalog import Catalog, TileRow
 from rsrag.collections import TILES, tile_point
-from rsrag.errors import UnreadableSource
 from rsrag.indexes.base import VectorIndex
 from rsrag.ingest.digest import make_id
 from rsrag.ingest.enrich import blank_reason, perceptual_hash, pixel_digest, tile_facts, tile_footprint
 from rsrag.ingest.groups import Grouper
-from rsrag.ingest.readers.base import RasterSource
 from rsrag.ingest.summary import Tally
-from rsrag.ingest.windows import TileFailure, TilePixels, TilePlan, TileWindow, read_tiles
-from rsrag.models.base import ImageEncoder
-from rsrag.progress import Progress
-from rsrag.types import ItemError, Scene, Tile
+from rsrag.ingest.windows import TilePixels, TileWindow
+from rsrag.models.base import ImageEncoder, Vectors
+from rsrag.types import Band, Fact, Footprint, Scene, Tile
 
 BATCH = 32
-"""Tiles embedded together."""
+"""Tiles embedded together, of one scene or of many; a GPU may ask for more."""
 _WRITE = 256
 """Tiles indexed and committed together: what a crash can cost."""
+_SECONDS = 20.0
+"""However few they are, tiles that are embedded wait no longer than about this."""
+_SENT = 2
+"""Batches with the encoder: one that it works on and the next, so that it never waits for the stores."""
 _JPEG_QUALITY = 88
 
 
-@dataclass(frozen=True, slots=True)
-class SceneWriter:
-    """Writes scenes. Index first, then the catalogue: what the catalogue knows is certainly indexed."""
+class PreparingEncoder(ImageEncoder, Protocol):
+    """An image encoder whose preprocessing can be done elsewhere, ahead of the batch.
 
-    catalog: Catalog
-    index: VectorIndex
+    Attributes:
+        batch_size: pictures that it likes to get at once; 0 for no wish.
+    """
+
+    batch_size: int
+
+    def prepare(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """A picture at the input size, uint8 of shape [S, S, 3]."""
+
+    def encode_prepared(self, batch: npt.NDArray[np.uint8]) -> Vectors:
+        """Unit vectors of pictures that ``prepare`` made, uint8 of shape [N, S, S, 3]."""
+
+
+def prepares(encoder: ImageEncoder) -> TypeGuard[PreparingEncoder]:
+    """Whether an encoder lets its preprocessing be done elsewhere."""
+    return callable(getattr(encoder, "encode_prepared", None))
+
+
+class Waiting(Protocol):
+    """Whoever a tile belongs to: ``waiting`` counts its tiles that are not committed."""
+
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MeasuredTile:
+    """Everything about a tile but its vector and group.
+
+    ``seen`` is what the encoder gets: the picture, uint8 of shape [height, width, 3], prepared where it can be.
+    """
+
+    id: str
+    scene: Scene
+    tile: TileWindow
+    seen: npt.NDArray[np.uint8]
+    jpeg: bytes
+    phash: int
+    digest: str
+    footprint: Footprint | None
+    facts: tuple[Fact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TileMeasurer:
+    """Turns tiles as read into tiles ready for the encoder. Used by several threads."""
+
     encoder: ImageEncoder
-    grouper: Grouper
 
     def tile_id(self, scene: Scene, tile: TileWindow) -> str:
         """Id of a tile: of the scene's content, the window, the scale and the encoder."""
         return make_id("tile", scene.id, *tile.window, tile.scale, self.encoder.fingerprint)
 
-    def known(self, scene: Scene) -> set[str]:
-        """Ids of the scene's tiles that an earlier run has finished."""
-        return {tile.id for tile in self.catalog.tiles_of(scene.id)}
-
-    def write(
-        self, source: RasterSource, scene: Scene, path: Path, plan: TilePlan, tally: Tally, progress: Progress
-    ) -> list[ItemError]:
-        """Every tile of the plan that is not in the catalogue yet; returns the errors of single tiles."""
-        self.catalog.save_scene(scene, str(path))
-        known = self.known(scene)
-        wanted: Any = (lambda tile: self.tile_id(scene, tile) not in known) if known else None
-        already = sum(1 for tile in plan if self.tile_id(scene, tile) in known) if known else 0
-        tally.tiles_known += already
-        progress.advance(already)
-        errors: list[ItemError] = []
-        batch: list[TilePixels] = []
-        rows: list[TileRow] = []
-        blank = 0
-        for item in read_tiles(source, plan, wanted):
-            if isinstance(item, TileFailure):
-                errors.append(ItemError(str(path), UnreadableSource.__name__, item.reason, item.tile.window))
-                progress.advance()
-            elif blank_reason(item) is not None:
-                blank += 1
-                progress.advance()
-            else:
-                batch.append(item)
-                if len(batch) >= BATCH:
-                    rows += self._embed(source, scene, batch)
-                    progress.advance(len(batch))
-                    batch.clear()
-                if len(rows) >= _WRITE:
-                    self._commit(scene, rows, tally)
-        if batch:
-            rows += self._embed(source, scene, batch)
-            progress.advance(len(batch))
-        self._commit(scene, rows, tally)
-        tally.tiles_blank += blank
-        tally.tiles_failed += len(errors)
-        return errors
-
-    def _embed(self, source: RasterSource, scene: Scene, batch: Sequence[TilePixels]) -> list[TileRow]:
-        vectors = self.encoder.encode_images([pixels.picture for pixels in batch])
-        return [self._row(source, scene, pixels, vector) for pixels, vector in zip(batch, vectors, strict=True)]
-
-    def _row(self, source: RasterSource, scene: Scene, pixels: TilePixels, vector: Any) -> TileRow:
-        footprint = tile_footprint(scene, pixels.tile.window)
-        identity = self.tile_id(scene, pixels.tile)
-        phash, digest = perceptual_hash(pixels.picture), pixel_digest(pixels.picture)
-        tile = Tile(
-            identity,
-            scene.id,
-            pixels.tile.window,
-            float(pixels.tile.scale),
-            digest,
-            phash,
+    def measure(
+        self, pixels: TilePixels, scene: Scene, bands: Sequence[Band], units: Sequence[str]
+    ) -> MeasuredTile | None:
+        """The tile of a scene; None for one that shows nothing."""
+        if blank_reason(pixels) is not None:
+            return None
+        picture, footprint = pixels.picture, tile_footprint(scene, pixels.tile.window)
+        encoder = self.encoder
+        return MeasuredTile(
+            self.tile_id(scene, pixels.tile),
+            scene,
+            pixels.tile,
+            encoder.prepare(picture) if prepares(encoder) else picture,
+            _jpeg(picture),
+            perceptual_hash(picture),
+            pixel_digest(picture),
             footprint,
-            tile_facts(pixels, source.bands, source.units, footprint),
-            self.grouper.group_of(identity, phash, digest),
+            tile_facts(pixels, bands, units, footprint),
         )
-        return TileRow(tile, vector, self.encoder.fingerprint, _jpeg(pixels.picture))
 
-    def _commit(self, scene: Scene, rows: list[TileRow], tally: Tally) -> None:
+
+class TileWriter:
+    """Embeds and writes tiles. Index first, then the catalogue: what the catalogue knows is certainly indexed.
+
+    The encoder works in a thread of its own. Tiles are grouped and written in the order they came.
+    """
+
+    def __init__(
+        self, catalog: Catalog, index: VectorIndex, encoder: ImageEncoder, grouper: Grouper, tally: Tally
+    ) -> None:
+        self._catalog, self._index, self._encoder = catalog, index, encoder
+        self._grouper, self._tally = grouper, tally
+        self._fresh: list[tuple[Waiting, MeasuredTile]] = []
+        self._sent: deque[tuple[list[tuple[Waiting, MeasuredTile]], Future[Vectors]]] = deque()
+        self._rows: list[tuple[Waiting, Scene, TileRow]] = []
+        self._worker = ThreadPoolExecutor(1, "rsrag-encoder")
+        self._committed = time.monotonic()
+        self._size = 0
+
+    def close(self) -> None:
+        """Drop what is not committed, and end the encoder's thread."""
+        self._worker.shutdown(wait=True, cancel_futures=True)
+
+    def add(self, owner: Waiting, tile: MeasuredTile) -> None:
+        """Take a tile; it is written with others, at the latest by :meth:`flush`."""
+        owner.waiting += 1
+        self._fresh.append((owner, tile))
+        if len(self._fresh) >= (self._size or BATCH):
+            self._send()
+
+    def flush(self) -> None:
+        """Write everything that was taken."""
+        if self._fresh:
+            self._send()
+        while self._sent:
+            self._receive()
+        self._commit()
+
+    def _send(self) -> None:
+        batch, self._fresh = self._fresh, []
+        self._sent.append((batch, self._worker.submit(self._embed, [tile.seen for _, tile in batch])))
+        while len(self._sent) > _SENT:
+            self._receive()
+
+    def _embed(self, seen: Sequence[npt.NDArray[np.uint8]]) -> Vectors:
+        encoder = self._encoder
+        if not prepares(encoder):
+            return encoder.encode_images(seen)
+        self._size = max(BATCH, encoder.batch_size)
+        return encoder.encode_prepared(np.stack(seen))
+
+    def _receive(self) -> None:
+        batch, coming = self._sent.popleft()
+        for (owner, tile), vector in zip(batch, coming.result(), strict=True):
+            self._rows.append((owner, tile.scene, self._row(tile, vector)))
+        if len(self._rows) >= _WRITE or time.monotonic() - self._committed > _SECONDS:
+            self._commit()
+
+    def _row(self, measured: MeasuredTile, vector: Any) -> TileRow:
+        tile = Tile(
+            measured.id,
+            measured.scene.id,
+            measured.tile.window,
+            float(measured.tile.scale),
+            measured.digest,
+            measured.phash,
+            measured.footprint,
+            measured.facts,
+            self._grouper.group_of(measured.id, measured.phash, measured.digest),
+        )
+        return TileRow(tile, vector, self._encoder.fingerprint, measured.jpeg)
+
+    def _commit(self) -> None:
+        rows, self._rows = self._rows, []
+        self._committed = time.monotonic()
         if not rows:
             return
-        self.index.upsert(TILES, [tile_point(row.tile, scene, row.vector) for row in rows])
-        self.catalog.save_tiles(scene.id, rows)
-        self.grouper.committed()
-        tally.tiles += len(rows)
-        rows.clear()
+        self._index.upsert(TILES, [tile_point(row.tile, scene, row.vector) for _, scene, row in rows])
+        by_scene: dict[str, list[TileRow]] = {}
+        for _, scene, row in rows:
+            by_scene.setdefault(scene.id, []).append(row)
+        for scene_id, members in by_scene.items():
+            self._catalog.save_tiles(scene_id, members)
+        self._grouper.committed()
+        self._tally.tiles += len(rows)
+        for owner, _, _ in rows:
+            owner.waiting -= 1
 
 
 def _jpeg(picture: Any) -> bytes:

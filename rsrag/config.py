@@ -35,7 +35,7 @@ class Settings:
     index_shards: int = _setting(0, "shards of a new collection on a server; 0: the server's default")
     index_replicas: int = _setting(0, "replicas of a new collection on a server; 0: the server's default")
     catalog: str = _setting("", "SQLAlchemy URL of the catalogue; empty: SQLite in the workspace")
-    tile_size: int = _setting(256, "side of a tile in pixels")
+    tile_size: int = _setting(0, "side of a tile in pixels, 32 to 4096; 0: the image model's input, 256 for small ones")
     overlap: float = _setting(0.0, "share of a tile that the next one repeats, 0 to 0.75")
     max_tiles: int = _setting(100_000, "most tiles one scene may give")
     fusion: str = _setting("rrf", "how channels become one ranking", choices=("rrf", "alpha"))
@@ -150,7 +150,7 @@ def _check(settings: Settings) -> None:
             got = getattr(settings, item.name)
             raise ConfigError(f"setting {item.name!r} is {got!r}", hint=f"one of {', '.join(choices)}")
     bounds = {
-        "tile_size": (32, 4096),
+        "tile_size": (32 if settings.tile_size else 0, 4096),
         "overlap": (0.0, 0.75),
         "alpha": (0.0, 1.0),
         "limit": (1, 1000),

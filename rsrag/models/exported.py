@@ -40,6 +40,7 @@ class ExportedEncoder:
             BadModelFile: no folder of an export.
         """
         self.name = row.name
+        self.batch_size = 0
         self._directory = Path(row.source).expanduser()
         config = _read_config(self._directory)
         missing = [key for key in _NEEDED if key not in config]

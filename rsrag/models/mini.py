@@ -103,18 +103,20 @@ class MiniImageEncoder:
     """
 
     def __init__(self, row: ModelRow, settings: Settings) -> None:
-        self._directory = _directory(row)
-        self._config = _read_config(self._directory)
+        self.directory = _directory(row)
+        self.config = _read_config(self.directory)
         self.name = row.name
-        self.dim = int(self._config["dim"])
-        self.input_size = int(self._config["input_size"])
-        self._semantic = int(self._config["semantic_dim"])
-        self._alpha = float(self._config["alpha"])
-        self._graph = str(self._config.get("graph", "encoder.onnx"))
-        digests: Mapping[str, str] = self._config.get("sha256", {})
+        self.licence = row.licence
+        self.batch_size = 0
+        self.dim = int(self.config["dim"])
+        self.input_size = int(self.config["input_size"])
+        self._semantic = int(self.config["semantic_dim"])
+        self._alpha = float(self.config["alpha"])
+        self._graph = str(self.config.get("graph", "encoder.onnx"))
+        digests: Mapping[str, str] = self.config.get("sha256", {})
         own = f"{row.name}:{digests.get(self._graph, '')[:16]}:a{self._alpha:g}"
         # An export in float32 names the model that it was made from: their vectors are the same.
-        self.fingerprint = str(self._config.get("fingerprint", own))
+        self.fingerprint = str(self.config.get("fingerprint", own))
         self._settings = settings
         self._text = MiniTextEncoder(ModelRow("mini-text", "text", "mini_text", "weights/mini/text", dim=256), settings)
 
@@ -125,10 +127,10 @@ class MiniImageEncoder:
         Nothing is measured for "auto": the tower is so small that an ingest waits for other things, and every
         installation gives the same vectors.
         """
-        digests: Mapping[str, str] = self._config.get("sha256", {})
+        digests: Mapping[str, str] = self.config.get("sha256", {})
         names = {self._graph, *digests} - _TEXT_FILES
-        files = {name: _checked_bytes(self._directory, name, digests) for name in names}
-        path = self._directory / self._graph
+        files = {name: _checked_bytes(self.directory, name, digests) for name in names}
+        path = self.directory / self._graph
         candidates = [
             Candidate(f"openvino-{n}", partial(OpenVinoTower, path, n, _OUTPUTS, planes))
             for n in runtime.openvino_numbers()
@@ -140,13 +142,14 @@ class MiniImageEncoder:
         wanted, side = self._settings.runtime, self.input_size
         kept = reference.read(files.get(reference.NAME))
         chosen = candidates[:1] if wanted == "auto" else candidates
-        return Feeder(runtime.choose(chosen, wanted, self.fingerprint, side, reference=kept), side)
+        model = f"{self.fingerprint}:{digests.get(self._graph)}"
+        return Feeder(runtime.choose(chosen, wanted, model, side, reference=kept), side)
 
     @cached_property
     def _head(self) -> Mapping[str, npt.NDArray[np.float32]]:
         from safetensors.numpy import load
 
-        data = _checked_bytes(self._directory, "text_head.safetensors", self._config.get("sha256", {}))
+        data = _checked_bytes(self.directory, "text_head.safetensors", self.config.get("sha256", {}))
         head: Mapping[str, npt.NDArray[np.float32]] = load(data)
         return head
 

@@ -1,0 +1,281 @@
+"""Reading ahead over scenes: files are opened and read by one thread, tiles are measured by others, while the encoder
+works on earlier ones. What comes of it is a stream of small events, in an order that depends on the sources alone."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Any, Self
+
+from rsrag.catalog import Catalog, SourceRecord
+from rsrag.errors import SourceError, UnreadableSource
+from rsrag.ingest.discover import Discovered, open_scenes, state_of
+from rsrag.ingest.readers.base import RasterSource, ReadOptions
+from rsrag.ingest.scenes import BATCH, MeasuredTile, TileMeasurer
+from rsrag.ingest.windows import TileFailure, TilePixels, TilePlan, TileWindow, plan_tiles, read_tile, read_tiles
+from rsrag.models.towers import usable_cores
+from rsrag.types import ItemError, Scene, TimeSpan
+
+_AHEAD = 3 * BATCH
+"""Events that may wait; a tile that waits is a picture and a thumbnail."""
+_MEASURERS = 4
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A source of images on its way into the archive.
+
+    Attributes:
+        item: what was found.
+        label: for people.
+        record: what the catalogue knew about it.
+        fresh: whether the file is as it was then.
+        size: of the source with everything it is read from, in bytes.
+        mtime_ns: its time of modification.
+        digest: of its first scene.
+        errors: of single scenes and tiles.
+        waiting: tiles that are not committed.
+    """
+
+    item: Discovered
+    label: str
+    record: SourceRecord | None = None
+    fresh: bool = False
+    size: int = 0
+    mtime_ns: int = 0
+    digest: str = ""
+    errors: list[ItemError] = field(default_factory=list)
+    waiting: int = 0
+
+    @property
+    def key(self) -> str:
+        """Its path, under which the catalogue knows it."""
+        return str(self.item.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A source is in the archive already, unchanged."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A source cannot be used; it may have given tiles before."""
+
+    job: Job
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A scene begins: the first of its source, or another one."""
+
+    job: Job
+    scene: Scene
+    tiles: int
+    first: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Some tiles of the scene are in the catalogue already."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Read:
+    """A tile, measured or about to be; None for a blank one."""
+
+    job: Job
+    tile: Future[MeasuredTile | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """A scene or tile of a source cannot be used; ``tile`` says which of both."""
+
+    job: Job
+    error: ItemError
+    tile: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The scene is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The source is read."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pause:
+    """The reader waits until everything before is written, and ``done`` is set."""
+
+    done: threading.Event
+
+
+Event = Skipped | Failed | Opened | Known | Read | Damaged | Closed | Ended | Pause
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What is read and how.
+
+    Attributes:
+        options: what the user says about images.
+        shape: arguments of :func:`rsrag.ingest.windows.plan_tiles`.
+        signature: of options and models; a source that was done under another one is read anew.
+        when: time of scenes that tell none.
+    """
+
+    options: ReadOptions
+    shape: dict[str, Any]
+    signature: Any
+    when: TimeSpan | None = None
+
+
+class _Stopped(Exception):
+    """Nobody takes the events any more."""
+
+
+class ReadAhead:
+    """The events of sources, in order. A context manager: leaving it ends its threads."""
+
+    def __init__(self, items: Sequence[Discovered], catalog: Catalog, measurer: TileMeasurer, reading: Reading) -> None:
+        self._items, self._catalog, self._measurer, self._reading = items, catalog, measurer, reading
+        self._events: queue.Queue[Event | BaseException | None] = queue.Queue(maxsize=_AHEAD)
+        self._stop = threading.Event()
+        self._pool = ThreadPoolExecutor(max(1, min(_MEASURERS, usable_cores() - 1)), "rsrag-measure")
+        self._thread = threading.Thread(target=self._work, name="rsrag-ahead", daemon=True)
+        self._opened: set[str] = set()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def __iter__(self) -> Iterator[Event]:
+        while (event := self._events.get()) is not None:
+            if isinstance(event, BaseException):
+                raise event
+            yield event
+
+    # --- in the reading thread ---
+
+    def _work(self) -> None:
+        try:
+            for number, item in enumerate(self._items, start=1):
+                self._source(Job(item, f"{item.path.name} ({number}/{len(self._items)})"))
+            self._put(None)
+        except _Stopped:
+            return
+        except BaseException as error:  # handed to the consumer, which raises it
+            try:
+                self._put(error)
+            except _Stopped:
+                return
+
+    def _put(self, event: Event | BaseException | None) -> None:
+        while not self._stop.is_set():
+            try:
+                self._events.put(event, timeout=0.1)
+                return
+            except queue.Full:
+                continue
+        raise _Stopped
+
+    def _pause(self) -> None:
+        """Wait until everything so far is written: what comes next depends on it."""
+        done = threading.Event()
+        self._put(Pause(done))
+        while not done.wait(timeout=0.1):
+            if self._stop.is_set():
+                raise _Stopped
+        self._opened.clear()
+
+    def _source(self, job: Job) -> None:
+        job.record = record = self._catalog.source(job.key)
+        try:
+            job.size, job.mtime_ns = state_of(job.item)
+            job.fresh = record is not None and (record.size, record.mtime_ns) == (job.size, job.mtime_ns)
+            if record and job.fresh and record.status == "done" and record.options == self._reading.signature:
+                self._put(Skipped(job))
+                return
+            self._scenes(job)
+        except (SourceError, OSError) as error:
+            self._put(Failed(job, error))
+            if record is not None:
+                self._pause()  # what it gave before may be removed, and belong to a later source too
+            return
+        self._put(Ended(job))
+
+    def _scenes(self, job: Job) -> None:
+        """The scenes of a file: one, or those of a STAC document."""
+        reasons: list[str] = []
+        for source in open_scenes(job.item, self._reading.options):
+            if isinstance(source, ItemError):
+                reasons.append(source.reason)
+                self._put(Damaged(job, source, tile=False))
+                continue
+            with source:
+                self._scene(job, source)
+        if not job.digest:
+            told = "; ".join(dict.fromkeys(reasons[:3])) or "it describes no image"
+            raise SourceError(f"{job.item.path.name}: {told}")
+
+    def _scene(self, job: Job, source: RasterSource) -> None:
+        reading = self._reading
+        scene = source.scene if source.scene.time else replace(source.scene, time=reading.when)
+        plan = plan_tiles(scene.width, scene.height, **reading.shape)
+        first, record = not job.digest, job.record
+        job.digest = job.digest or scene.digest
+        self._put(Opened(job, scene, plan.count, first))
+        replaced = first and record is not None and (record.digest, record.options) != (job.digest, reading.signature)
+        if replaced or scene.id in self._opened:
+            self._pause()
+        self._opened.add(scene.id)
+        known = {tile.id for tile in self._catalog.tiles_of(scene.id)}
+        wanted: Callable[[TileWindow], bool] | None = None
+        if known:
+            measurer = self._measurer
+            wanted = lambda tile: measurer.tile_id(scene, tile) not in known  # noqa: E731
+            self._put(Known(sum(1 for tile in plan if not wanted(tile))))
+        for item in _tiles(source, plan, wanted):
+            if isinstance(item, TileFailure):
+                error = ItemError(job.key, UnreadableSource.__name__, item.reason, item.tile.window)
+                self._put(Damaged(job, error, tile=True))
+            else:
+                measured = self._pool.submit(self._measurer.measure, item, scene, source.bands, source.units)
+                self._put(Read(job, measured))
+        self._put(Closed())
+
+
+def _tiles(
+    source: RasterSource, plan: TilePlan, wanted: Callable[[TileWindow], bool] | None
+) -> Iterator[TilePixels | TileFailure]:
+    if plan.count > 1:
+        yield from read_tiles(source, plan, wanted)
+        return
+    tile = next(iter(plan))  # such as a photograph: no thread and no second opening of the file for it
+    if wanted is None or wanted(tile):
+        try:
+            yield read_tile(source, tile)
+        except UnreadableSource as error:
+            yield TileFailure(tile, error.message)
