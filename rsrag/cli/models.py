@@ -13,9 +13,12 @@ from rsrag.cli.session import Session, session
 from rsrag.errors import ExitCode
 
 if TYPE_CHECKING:
-    from rsrag.config import Settings
+    from collections.abc import Mapping
 
-app = typer.Typer(help="Models: list, check, fetch, convert.", no_args_is_help=True)
+    from rsrag.config import Settings
+    from rsrag.models.base import ModelRow
+
+app = typer.Typer(help="Models: list, check, fetch, convert, export.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -125,6 +128,61 @@ def convert(
         ("keys", made.report),
     ]
     show_record(state.out, str(made.path), rows)
+
+
+@app.command("export")
+def export(
+    ctx: typer.Context,
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL|PATH", help="Image model: its name, its folder, or converted weights.")
+    ],
+    to: Annotated[str, typer.Option(metavar="onnx|onnx-int8|openvino", help="Format to write.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", file_okay=False, help="Folder to make.")],
+    pictures: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", exists=True, file_okay=False, help="Tiles to calibrate on and to compare by."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write an image encoder as files that run without torch, and compare its vectors with those in float32.
+
+    Use the result with --profile DIR/profile.toml.
+    """
+    state = session(ctx, as_json=as_json)
+    from rsrag.models.export import export as write
+
+    made = write(_image_row(model), _settings(state), to, out, pictures)
+    if state.as_json:
+        state.emit(made)
+        return
+    from rsrag.cli.render import show_record
+
+    def cosines(found: Mapping[str, float]) -> str:
+        return f"mean {found['mean']:.5f}, 1st percentile {found['p1']:.5f}, least {found['min']:.5f}"
+
+    kind = "drawn pictures" if made.drawn else "pictures"
+    rows = [
+        ("format", f"{made.format}, {made.megabytes:.1f} MB"),
+        (f"cosine to float32 of {made.pictures} {kind}", cosines(made.cosine)),
+        ("of texts", cosines(made.words)),
+        ("ms a picture", f"{made.ms_after:.2f}; {made.ms_before:.2f} as {made.before}"),
+        ("vectors stored as", made.fingerprint),
+        ("use with", f"--profile {made.profile}"),
+    ]
+    show_record(state.out, str(made.directory), rows)
+
+
+def _image_row(model: str) -> ModelRow:
+    """The row of a model of the registry, of a folder of mini files, or of converted weights."""
+    from rsrag.models.base import ModelRow
+    from rsrag.models.registry import find
+
+    path = Path(model).expanduser()
+    if (path / "text_head.safetensors").is_file():
+        return ModelRow("mini-image", "image", "mini_image", str(path.resolve()))
+    if path.exists():
+        return ModelRow(path.stem, "image", "open_clip", str(path.resolve()))
+    return find(model)
 
 
 def demo(

@@ -48,6 +48,7 @@ class OpenClipEncoder:
             ConfigError: a wrong option.
         """
         self.name = row.name
+        self.licence = row.licence
         self._row = row
         self._settings = settings
         self.resize = row.options.get("resize", "crop")

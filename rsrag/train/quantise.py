@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from rsrag.train.augment import plain
 from rsrag.train.probe import Pixels
+
+_BATCH = 16
 
 
 def quantise(graph: Path, out: Path, pictures: Sequence[Pixels], size: int) -> None:
@@ -25,34 +25,11 @@ def quantise(graph: Path, out: Path, pictures: Sequence[Pixels], size: int) -> N
         pictures: a few hundred pictures like those to come, uint8 [H, W, 3].
         size: input size in px.
     """
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
+    from rsrag.models.quantise import int8
+    from rsrag.models.towers import planes
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
-        """Batches of calibration pictures."""
-
-        def __init__(self) -> None:
-            self.batches: Iterator[Sequence[Pixels]] = (pictures[i : i + 16] for i in range(0, len(pictures), 16))
-
-        def get_next(self) -> dict[str, Any] | None:
-            batch = next(self.batches, None)
-            if not batch:
-                return None
-            block = np.stack([plain(picture, size) for picture in batch]).transpose(0, 3, 1, 2)
-            return {"pixels": np.ascontiguousarray(block, dtype=np.float32) / np.float32(255)}
-
-    with tempfile.TemporaryDirectory() as folder:
-        prepared = Path(folder) / "prepared.onnx"
-        quant_pre_process(str(graph), str(prepared), skip_symbolic_shape=True)
-        quantize_static(
-            str(prepared),
-            str(out),
-            Reader(),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            weight_type=QuantType.QInt8,
-            activation_type=QuantType.QUInt8,
-        )
+    starts = range(0, len(pictures), _BATCH)
+    int8(graph, out, (planes(np.stack([plain(p, size) for p in pictures[i : i + _BATCH]])) for i in starts))
 
 
 def fidelity(folder: Path, graph: Path, pictures: Sequence[Pixels]) -> dict[str, float]:
