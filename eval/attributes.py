@@ -125,7 +125,9 @@ def run(
         known, origin = read_tags(tags), tags.name
         images = _tagged(data, known, progress)
         found = [json.loads(item.captions[0]) for item in images.items]
-        shown = [{key: frozenset(values) for key, values in one.items()} for one in found]
+        shown: list[Mapping[str, frozenset[str]]] = [
+            {key: frozenset(values) for key, values in one.items()} for one in found
+        ]
     elif from_captions is not None:
         images = read_captions(data, from_captions, split, progress)
         known = tags_of_captions({item.file: item.captions for item in images.items})

@@ -17,6 +17,7 @@ from rsrag.eval.selo_metrics import Centre, Map
 from rsrag.models.base import Picture
 
 PANEL = 640
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 _GAP, _MARGIN, _BAR = 24, 28, 22
 _INK, _SOFT, _PAPER = (24, 28, 36), (96, 104, 118), (255, 255, 255)
 _TARGET, _CENTRE = (255, 255, 255), (64, 224, 255)
@@ -107,7 +108,7 @@ def _crosses(image: Image.Image, centres: Sequence[Centre], zoom: float) -> None
             pen.line((x, y - reach, x, y + reach), colour, width=thick)
 
 
-def _legend(pen: ImageDraw.ImageDraw, corner: tuple[int, int], height: int, font: ImageFont.FreeTypeFont) -> None:
+def _legend(pen: ImageDraw.ImageDraw, corner: tuple[int, int], height: int, font: Font) -> None:
     left, top = corner
     for y in range(height):
         value = 1 - y / max(1, height - 1)
@@ -118,7 +119,7 @@ def _legend(pen: ImageDraw.ImageDraw, corner: tuple[int, int], height: int, font
         pen.text((left + _BAR + 8, y), f"{value:g}", _SOFT, font, anchor="lm")
 
 
-def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int, most: int = 3) -> list[str]:
+def _wrapped(text: str, font: Font, width: int, most: int = 3) -> list[str]:
     """Lines that fit; what does not fit into ``most`` of them ends in an ellipsis."""
     lines = [""]
     for word in text.split():

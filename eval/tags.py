@@ -116,14 +116,14 @@ def _json_rows(text: str, path: Path) -> tuple[list[tuple[str, list[tuple[str, s
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: damaged JSON, {error}") from error
-    sentences: Any = {}
+    images, sentences = document, {}
     if isinstance(document, dict):
-        document, sentences = document.get("images"), document.get("sentences", {})
+        images, sentences = document.get("images"), document.get("sentences", {})
     texts = isinstance(sentences, dict) and all(isinstance(value, str) for value in sentences.values())
-    if not isinstance(document, list) or not texts:
+    if not isinstance(images, list) or not texts:
         raise UsageError(f"{path}: not a list of tagged files", hint='[{"file": "a.jpg", "tags": ["surface=asphalt"]}]')
     rows = []
-    for number, row in enumerate(document, 1):
+    for number, row in enumerate(images, 1):
         if not isinstance(row, dict) or not isinstance(row.get("file"), str):
             raise UsageError(f"{path}, entry {number}: no 'file'")
         rows.append((row["file"], _pairs(row.get("tags"), f"{path}, entry {number}")))

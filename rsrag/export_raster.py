@@ -61,7 +61,7 @@ def _write(
 ) -> None:
     import rasterio
     from rasterio.enums import ColorInterp
-    from rasterio.errors import RasterioError
+    from rasterio.errors import CRSError, RasterioError
 
     profile: dict[str, Any] = {
         "driver": "COG",
@@ -84,7 +84,7 @@ def _write(
                 target.colorinterp = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
             target.update_tags(**dict(tags or {}))
         partial.replace(path)
-    except (OSError, RasterioError) as error:
+    except (OSError, RasterioError, CRSError) as error:
         raise UsageError(f"cannot write {path}: {error}") from error
     finally:
         partial.unlink(missing_ok=True)
