@@ -77,6 +77,7 @@ def _write(
     }
     partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
+        partial.touch()  # says in Python's words what GDAL says in errors of its own
         with rasterio.Env(), rasterio.open(partial, "w", **profile) as target:
             target.write(bands)
             target.descriptions = tuple(text or None for text in descriptions)
