@@ -11,6 +11,7 @@ import torch
 
 from rsrag.train.augment import QUERY, plain, view
 from rsrag.train.data import Item
+from rsrag.train.landscape import Landscapes
 from rsrag.train.prompts import TEMPLATES, normal
 
 if TYPE_CHECKING:
@@ -115,6 +116,24 @@ def twin_views(items: Sequence[Item], size: int, seed: int = 0) -> tuple[list[Pi
     first = [view(item.pixels, size, QUERY, rng) for item, rng in zip(items, both, strict=True)]
     second = [view(item.pixels, size, QUERY, rng) for item, rng in zip(items, both, strict=True)]
     return first, second
+
+
+def dated_views(size: int, places: int = 60, seed: int = 0) -> tuple[list[Pixels], list[Pixels]]:
+    """Four neighbouring windows of every invented place: altered on one date, as they are on another.
+
+    The places are not those of training: their seeds are counted from a million.
+    """
+    stock = Landscapes(places, 2, 320, seed=1_000_000 + seed)
+    asked, stored = [], []
+    for number, (one, two) in enumerate(stock.pictures):
+        rng = np.random.default_rng([seed, number])
+        side = int(rng.uniform(80, 140))
+        for top in (0, int(0.8 * side)):
+            for left in (0, int(0.8 * side)):
+                window = slice(top, top + side), slice(left, left + side)
+                asked.append(view(one[window], size, QUERY, rng))
+                stored.append(plain(two[window], size))
+    return asked, stored
 
 
 def twin_hits(first: tuple[Vectors, Vectors], second: tuple[Vectors, Vectors], alpha: float) -> list[float]:
