@@ -104,7 +104,12 @@ class Feeder:
         def once() -> None:
             self.tower.collect(self.tower.launch(self.tower.stage(trial)))
 
-        needed, free = peak_bytes(self.tower.device, once), free_bytes(self.tower.device)
+        try:
+            needed, free = peak_bytes(self.tower.device, once), free_bytes(self.tower.device)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            return 1
         if not needed or free is None:
             return most
         fits = int(free * _SHARE / (needed / _TRIAL))
