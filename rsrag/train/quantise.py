@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rsrag.train.augment import plain
+from rsrag.train.config import ModelConfig
 from rsrag.train.probe import Pixels
+
+if TYPE_CHECKING:
+    from rsrag.models.towers import TorchTower
 
 _BATCH = 16
 
@@ -51,3 +56,26 @@ def fidelity(folder: Path, graph: Path, pictures: Sequence[Pixels]) -> dict[str,
         cosines = (one * other).sum(axis=1)
         result |= {f"{name}_mean": float(cosines.mean()), f"{name}_min": float(cosines.min())}
     return result
+
+
+def torch_tower(config: ModelConfig, number: str) -> TorchTower:
+    """The network of the mini tower in torch with random weights, to time it beside its export.
+
+    Args:
+        config: its shape.
+        number: "f32" or "bf16".
+    """
+    import torch
+
+    from rsrag.models.towers import TorchTower
+    from rsrag.train.tower import ImageTower
+
+    tower = ImageTower(config).eval().to(memory_format=torch.channels_last)
+    dtype = torch.bfloat16 if number == "bf16" else torch.float32
+    tower = tower.to(dtype=dtype)
+
+    class Half(torch.nn.Module):  # type: ignore[misc]
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            return torch.cat(tower((pixels.permute(0, 3, 1, 2).float() / 255.0).to(dtype)), dim=1)
+
+    return TorchTower(Half(), torch.device("cpu"), number)
