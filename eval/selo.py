@@ -23,6 +23,7 @@ from rsrag.eval.compose_scenes import KINDS, SceneQuery, compose, write_scene
 from rsrag.eval.encoders import choose_row, encoder_settings, start_encoder
 from rsrag.eval.images import ImageItem, ImageSet, read_captions, read_folders, turned_hashes
 from rsrag.eval.intervals import mean_interval
+from rsrag.eval.labels import label_words
 from rsrag.eval.published import published
 from rsrag.eval.report import DetailedResult, write_report
 from rsrag.eval.result import mean
@@ -113,6 +114,7 @@ def run_composed(
         images = read_folders(data, labels_file, split, progress)
     else:
         images = read_captions(data, captions, split, progress)
+        images = replace(images, words=label_words(images.labels, labels_file))
     row = choose_row(profile, encoder)
     leaks = leakage.check(images, row, allow_leaked=allow_leaked)
     model = start_encoder(row, encoder_settings(profile))

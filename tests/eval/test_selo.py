@@ -171,6 +171,22 @@ def test_composed_scenes_end_to_end(encoder: str, tmp_path: Path, monkeypatch: p
         assert row["rmi"] == pytest.approx(expected["rmi"], abs=0.02)
 
 
+def test_captions_bring_classes_whose_words_a_file_may_give(encoder: str, tmp_path: Path) -> None:
+    data = write_classes(tmp_path / "colours", each=2, size=16, colours=("red", "green", "blue"))
+    rows = [
+        {"file": p.relative_to(data).as_posix(), "class": p.parent.name, "captions": [f"it is {p.parent.name}"]}
+        for p in sorted(data.rglob("*.png"))
+    ]
+    captions = queries_file(tmp_path / "captions.json", rows)
+    labels = queries_file(tmp_path / "labels.json", {"red": "red roof", "green": "green field", "blue": "blue sea"})
+    options: dict[str, Any] = {"captions": captions, "split": None, "scenes": 1, "grid": 3, "encoder": encoder}
+    result = selo.run_composed(data, labels_file=labels, **options)
+    *named, caption = result.tables["By query"]
+    assert named[0]["query"] in {"red roof", "green field", "blue sea"}
+    assert (caption["kind"], caption["query"][:6]) == ("caption", "it is ")
+    assert selo.run_composed(data, **options).tables["By query"][0]["query"] in {"red", "green", "blue"}
+
+
 def test_a_scene_of_ones_own(encoder: str, tmp_path: Path) -> None:
     scene = scene_file(tmp_path / "scene.tif")
     asked = [
