@@ -167,9 +167,7 @@ def attributes(
     data: Annotated[Path, typer.Option(exists=True, metavar="PATH", help="Folder or zip file of pictures.")],
     tags: Annotated[
         Path | None,
-        typer.Option(
-            exists=True, dir_okay=False, metavar="FILE", help="JSON list of {file, tags} or SkyScript's CSV."
-        ),
+        typer.Option(exists=True, dir_okay=False, metavar="FILE", help="JSON list of {file, tags} or SkyScript's CSV."),
     ] = None,
     from_captions: Annotated[
         Path | None,
