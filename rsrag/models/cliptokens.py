@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 START, END = "<start_of_text>", "<end_of_text>"
-_WORDS = r"(?i)<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+_WORDS = r"(?i)'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+_STRAIGHT = str.maketrans("‘’‚‛“”„‟", "''''" + '"' * 4)
 
 
 def from_open_clip(simple: Any) -> str:
@@ -37,11 +38,12 @@ def from_open_clip(simple: Any) -> str:
 def encode(tokenizer: Any, texts: Sequence[str], length: int) -> npt.NDArray[np.int64]:
     """Token ids of texts, int64 of shape [N, length]: start, tokens, end, zeros; a long text keeps its beginning.
 
-    Entities of HTML are resolved as in open_clip; its repair of wrongly decoded text is not made.
+    Entities of HTML are resolved and quotation marks made straight, as open_clip does; its repair of wrongly decoded
+    text is not made. What looks like the mark of start or end in a text is text.
     """
     start, end = tokenizer.token_to_id(START), tokenizer.token_to_id(END)
     ids = np.zeros((len(texts), length), dtype=np.int64)
-    cleaned = [html.unescape(html.unescape(text)).strip() for text in texts]
+    cleaned = [html.unescape(html.unescape(text)).translate(_STRAIGHT).strip() for text in texts]
     for row, encoded in enumerate(tokenizer.encode_batch(cleaned, add_special_tokens=False)):
         tokens = [start, *encoded.ids[: length - 2], end]
         ids[row, : len(tokens)] = tokens

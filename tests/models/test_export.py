@@ -229,7 +229,7 @@ def test_tokens_are_those_of_open_clip() -> None:
     made = Tokenizer.from_str(cliptokens.from_open_clip(simple))
     texts = [
         "a satellite photo of a lake.", "", "  two   spaces\tand\nlines ", "It's 12.5 km², isn't it?", "ÄÖÜ ñandú 東京",
-        "B&amp;B &lt;here&gt;", "I'LL WE'VE", "e\u0301te", "0123456789 " * 30, "<start_of_text> x",
+        "B&amp;B &lt;here&gt;", "I'LL WE'VE", "e\u0301te", "0123456789 " * 30, "don’t “quote”",
         "!!!???...---", "naïve café",
     ]  # fmt: skip
     assert np.array_equal(cliptokens.encode(made, texts, 77), simple(texts).numpy())
