@@ -81,7 +81,7 @@ def encoder(
 
         state.out.print(line(f"{result.steps:,} steps in {result.seconds:,.0f} s; the run is in {folder}"))
         if (folder / "profile.toml").exists():
-            state.out.print(line(f"use it with: rsrag ingest SOURCES --profile {folder / 'profile.toml'}"))
+            state.out.print(line(f"an archive with it: rsrag init --profile {folder / 'profile.toml'}"))
 
 
 def _teller(state: Session, epochs: int) -> Callable[[dict[str, Any]], None]:

@@ -12,7 +12,8 @@ from rsrag.train.config import TrainConfig, TuningConfig
 from rsrag.train.restore import check_frozen
 from rsrag.train.towers import Tower
 
-NAME = "adapter.safetensors"
+NAME = "adapter/adapter.safetensors"
+"""Where it lies in a run folder."""
 
 
 def save(tower: Tower, config: TrainConfig, path: Path) -> Path:
@@ -33,6 +34,7 @@ def save(tower: Tower, config: TrainConfig, path: Path) -> Path:
         "frozen": checkpoint.frozen_digest(tower),
     }
     save_file(tensors, path, metadata=about)
+    path.chmod(0o644)
     return path
 
 

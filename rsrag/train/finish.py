@@ -31,7 +31,7 @@ def finish(run_dir: Path, facts: dict[str, Any], metrics: dict[str, Any], *, exp
         metrics: the last line of ``metrics.jsonl``.
         export: write the encoder: for an open_clip model ``export/model.safetensors`` with what was added by tuning
             merged in, for the mini tower the files of :func:`rsrag.train.export.export_encoder`; and ``profile.toml``,
-            which names it. After tuning with few weights these also lie alone in ``export/adapter.safetensors``.
+            which names it. After tuning with few weights these also lie alone in ``adapter/adapter.safetensors``.
 
     Returns:
         The content of ``summary.json``.
@@ -42,7 +42,7 @@ def finish(run_dir: Path, facts: dict[str, Any], metrics: dict[str, Any], *, exp
     written: list[str] = []
     if export:
         if config.tuning.method != "full":
-            written.append(adapters.save(tower, config, run_dir / EXPORT / adapters.NAME).name)
+            written.append(str(adapters.save(tower, config, run_dir / adapters.NAME).relative_to(run_dir)))
         written += (
             _export_open_clip(config, run_dir) if config.model.kind == "open_clip" else _export_mini(config, run_dir)
         )
@@ -88,6 +88,7 @@ def _export_open_clip(config: TrainConfig, run_dir: Path) -> list[str]:
     target = folder / WEIGHTS
     partial = folder / f".{WEIGHTS}"
     save_file(tensors, partial, metadata={"architecture": found.label})
+    partial.chmod(0o644)
     partial.replace(target)
     about = {
         "architecture": found.label,
@@ -99,7 +100,7 @@ def _export_open_clip(config: TrainConfig, run_dir: Path) -> list[str]:
     }
     weights.side_car(target).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     write_profile(config, run_dir, "open_clip", target, {"resize": "crop"})
-    return [target.name, weights.side_car(target).name]
+    return [str(path.relative_to(run_dir)) for path in (target, weights.side_car(target))]
 
 
 def _export_mini(config: TrainConfig, run_dir: Path) -> list[str]:
@@ -115,7 +116,7 @@ def _export_mini(config: TrainConfig, run_dir: Path) -> list[str]:
     export_encoder(run_dir, run_dir / EXPORT)
     if not config.model.text_model:  # the loader of mini towers knows the shipped text model alone
         write_profile(config, run_dir, "mini_image", run_dir / EXPORT, {})
-    return sorted(p.name for p in (run_dir / EXPORT).iterdir())
+    return sorted(str(path.relative_to(run_dir)) for path in (run_dir / EXPORT).iterdir())
 
 
 def write_profile(config: TrainConfig, run_dir: Path, backend: str, source: Path, options: dict[str, str]) -> Path:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -84,15 +83,6 @@ class Parallel:
             return values
         total = self._accelerator.reduce(torch.tensor(values, dtype=torch.float64, device=self.device), "mean")
         return [float(value) for value in total]
-
-    @contextmanager
-    def main_first(self) -> Iterator[None]:
-        """The others enter when process 0 has left."""
-        if self._accelerator is None:
-            yield
-            return
-        with self._accelerator.main_process_first():
-            yield
 
     def wait(self) -> None:
         """Until all processes are here."""

@@ -44,10 +44,10 @@ class Trainer:
         self.tower.set_checkpointing(config.optim.checkpointing)
         self.tower.to(parallel.device)
         self.frozen = checkpoint.frozen_digest(self.tower)
-        self.average = checkpoint.Average(self.tower, config.optim.ema)
         rows = self._prepare_texts()
         self.objective = Objective(config.optim, data.texts, rows, parallel.device)
         self.network, self.optimiser = parallel.prepare(self.tower, optimiser(self.tower, config.optim))
+        self.average = checkpoint.Average(self.tower, config.optim.ema)  # of the weights as they lie after that
         self.per_epoch = steps_per_epoch(data, config.optim.batch)
         self.total = self.per_epoch * config.optim.epochs
         self.epoch = self.within = self.step = self.skipped = 0

@@ -1,4 +1,4 @@
-"""The loop in miniature: it learns, and a run that was killed ends as one that was not."""
+"""The loop in miniature, with the mini tower: it learns, and leaves what it should."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("timm")
 pytest.importorskip("model2vec")
 
-from rsrag.errors import BadModelFile, ConfigError  # noqa: E402
+from rsrag.errors import BadModelFile, ConfigError, ModelError  # noqa: E402
 from rsrag.train import checkpoint, export_encoder, train_encoder  # noqa: E402
 from rsrag.train.config import parse_config  # noqa: E402
+from rsrag.train.data import load  # noqa: E402
 from rsrag.train.export import load_run, write_manifest  # noqa: E402
+from rsrag.train.parallel import Parallel  # noqa: E402
+from rsrag.train.towers import build_tower  # noqa: E402
+from rsrag.train.trainer import Trainer  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -27,12 +31,66 @@ def rows(run_dir: Path) -> list[dict[str, Any]]:
 
 def test_the_loss_goes_down(toy_data: Path, toy_table: dict[str, Any], tmp_path: Path) -> None:
     toy_table["optim"] |= {"epochs": 10, "lr": 2e-3}
-    result = train_encoder(parse_config(toy_table), run_dir=tmp_path / "run", data_dir=toy_data)
+    result = train_encoder(parse_config(toy_table), run_dir=tmp_path / "run", data_dir=toy_data, export=False)
     found = rows(tmp_path / "run")
     assert result.steps == found[-1]["step"] >= 20
     assert found[-1]["text"] < 0.85 * found[0]["text"]
     assert found[-1]["instance"] < 0.9 * found[0]["instance"]
     assert found[-1]["top1/scenes"] > 0.25
+
+
+def test_the_folder_of_a_finished_run(toy_data: Path, toy_table: dict[str, Any], tmp_path: Path) -> None:
+    toy_table["optim"] |= {"epochs": 1}
+    train_encoder(parse_config(toy_table), run_dir=tmp_path / "run", data_dir=toy_data, export=False)
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names >= {"config.json", "manifest.jsonl", "metrics.jsonl", "checkpoint.pt", "summary.json"}
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text(encoding="utf-8"))
+    counts = summary["parameters"]
+    assert (
+        counts["trainable"] == counts["parameters"] == sum(counts[f"trainable_{s}"] for s in ("image", "text", "loss"))
+    )
+    assert (summary["method"], summary["start"], summary["profile"]) == ("full", "random", None)
+    assert summary["metrics"] == rows(tmp_path / "run")[-1]
+
+
+def test_classes_are_learned_by_their_prompts(toy_data: Path, toy_table: dict[str, Any], tmp_path: Path) -> None:
+    toy_table["optim"] |= {"epochs": 6, "class_weight": 1.0, "wild": 0.3}
+    train_encoder(parse_config(toy_table), run_dir=tmp_path / "run", data_dir=toy_data, export=False)
+    found = rows(tmp_path / "run")
+    assert found[-1]["class"] < 0.9 * found[0]["class"]
+
+
+def test_a_run_begins_from_another_one(toy_data: Path, toy_table: dict[str, Any], tmp_path: Path) -> None:
+    toy_table["optim"] |= {"epochs": 1}
+    train_encoder(parse_config(toy_table), run_dir=tmp_path / "run", data_dir=toy_data, export=False)
+    toy_table["model"] |= {"pretrained": str(tmp_path / "run")}
+    _, before = load_run(tmp_path / "run")
+    begun = build_tower(parse_config(toy_table))
+    for key, value in before.state_dict().items():
+        assert torch.equal(value, begun.state_dict()[key]), key
+    toy_table["model"] |= {"text_hidden": 8}
+    with pytest.raises(ConfigError, match="do not fit"):
+        build_tower(parse_config(toy_table))
+
+
+def test_a_step_without_finite_gradient_moves_nothing(
+    toy_data: Path, toy_table: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = parse_config(toy_table)
+    trainer = Trainer(config, load(config.data, toy_data), Parallel())
+    healthy = trainer.objective.losses
+
+    def spoiled(*arguments: Any) -> dict[str, torch.Tensor]:
+        return {name: loss * float("nan") for name, loss in healthy(*arguments).items()}
+
+    monkeypatch.setattr(trainer.objective, "losses", spoiled)
+    before = {name: p.detach().clone() for name, p in trainer.tower.named_parameters()}
+    line = trainer.run_epoch(lambda: None)
+    assert line["skipped"] == trainer.per_epoch
+    assert all(torch.equal(p, before[name]) for name, p in trainer.tower.named_parameters())
+    with pytest.raises(ModelError, match="diverged"):
+        for _ in range(10):
+            trainer.run_epoch(lambda: None)
 
 
 def test_curves_are_drawn(tmp_path: Path) -> None:
@@ -44,39 +102,12 @@ def test_curves_are_drawn(tmp_path: Path) -> None:
     assert draw_curves(tmp_path).read_bytes().startswith(b"\x89PNG")
 
 
-def test_killed_and_resumed_equals_uninterrupted(toy_data: Path, toy_table: dict[str, Any], tmp_path: Path) -> None:
-    toy_table["optim"] |= {"epochs": 3}
-    config = parse_config(toy_table)
-    train_encoder(config, run_dir=tmp_path / "whole", data_dir=toy_data)
-
-    class Killed(Exception):
-        pass
-
-    def kill(row: dict[str, Any]) -> None:
-        raise Killed
-
-    for _ in range(2):
-        with pytest.raises(Killed):
-            train_encoder(config, run_dir=tmp_path / "parts", data_dir=toy_data, progress=kill)
-    train_encoder(config, run_dir=tmp_path / "parts", data_dir=toy_data)
-    whole, parts = checkpoint.load(tmp_path / "whole"), checkpoint.load(tmp_path / "parts")
-    assert whole is not None
-    assert parts is not None
-    assert whole["step"] == parts["step"]
-    for part in ("network", "average"):
-        for key, value in whole[part].items():
-            assert torch.equal(value, parts[part][key]), key
-    assert [row["epoch"] for row in rows(tmp_path / "parts")] == [1, 2, 3]
-    losses = [[row["loss"] for row in rows(tmp_path / name)] for name in ("whole", "parts")]
-    assert losses[0] == losses[1]
-
-
 def test_a_folder_of_other_settings_is_refused(toy_data: Path, toy_table: dict[str, Any], tmp_path: Path) -> None:
     toy_table["optim"] |= {"epochs": 1}
-    train_encoder(parse_config(toy_table), run_dir=tmp_path, data_dir=toy_data)
+    train_encoder(parse_config(toy_table), run_dir=tmp_path, data_dir=toy_data, export=False)
     toy_table["seed"] = 4
     with pytest.raises(ConfigError, match="other settings"):
-        train_encoder(parse_config(toy_table), run_dir=tmp_path, data_dir=toy_data)
+        train_encoder(parse_config(toy_table), run_dir=tmp_path, data_dir=toy_data, export=False)
 
 
 def test_export_equals_torch(toy_data: Path, toy_table: dict[str, Any], tmp_path: Path) -> None:
@@ -85,7 +116,7 @@ def test_export_equals_torch(toy_data: Path, toy_table: dict[str, Any], tmp_path
     from rsrag.train.evaluate import Exported
 
     toy_table["optim"] |= {"epochs": 1}
-    train_encoder(parse_config(toy_table), run_dir=tmp_path / "run", data_dir=toy_data)
+    train_encoder(parse_config(toy_table), run_dir=tmp_path / "run", data_dir=toy_data, export=False)
     table = export_encoder(tmp_path / "run", tmp_path / "out", data_dir=toy_data, sizes=(32, 48))
     assert table["input_size"] in (32, 48)
     assert table["dim"] == 256 + 16
@@ -118,7 +149,7 @@ def test_an_int8_copy_stays_close(toy_data: Path, toy_table: dict[str, Any], tmp
     from rsrag.train.quantise import fidelity, quantise
 
     toy_table["optim"] |= {"epochs": 1}
-    train_encoder(parse_config(toy_table), run_dir=tmp_path / "run", data_dir=toy_data)
+    train_encoder(parse_config(toy_table), run_dir=tmp_path / "run", data_dir=toy_data, export=False)
     export_encoder(tmp_path / "run", tmp_path / "out")
     pictures = list(np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8))
     quantise(tmp_path / "out" / "encoder.onnx", tmp_path / "int8.onnx", pictures[:32], 32)
@@ -131,7 +162,7 @@ def test_the_manifest_is_compact_and_stable(toy_data: Path, toy_table: dict[str,
     import gzip
 
     toy_table["optim"] |= {"epochs": 1}
-    train_encoder(parse_config(toy_table), run_dir=tmp_path, data_dir=toy_data)
+    train_encoder(parse_config(toy_table), run_dir=tmp_path, data_dir=toy_data, export=False)
     count = write_manifest(tmp_path, tmp_path / "m.txt.gz")
     first = (tmp_path / "m.txt.gz").read_bytes()
     assert write_manifest(tmp_path, tmp_path / "m.txt.gz") == count == 50

@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from rsrag.train.losses import multi_positive_nce, nt_xent  # noqa: E402
+from rsrag.train.losses import multi_positive_nce, nt_xent, prompt_classes, sigmoid_pairs  # noqa: E402
 
 
 def log_softmax(row: list[float], index: int) -> float:
@@ -52,3 +52,37 @@ def test_instance_loss_by_hand() -> None:
     # every view: its twin at cosine 1, two others at 0
     expected = -math.log(math.exp(2.0) / (math.exp(2.0) + 2.0))
     assert float(nt_xent(first, second, 0.5)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_pairs_answered_one_by_one() -> None:
+    images = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
+    texts = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    scale, bias, groups = 4.0, -1.5, [7, 7, 9]
+    expected = 0.0
+    for row in range(3):
+        for column in range(3):
+            logit = scale * float(images[row] @ texts[column]) + bias
+            answer = 1 if groups[row] == groups[column] else -1
+            expected += math.log(1 + math.exp(-answer * logit)) / 3
+    found = sigmoid_pairs(images, texts, torch.tensor(groups), scale, bias)
+    assert float(found) == pytest.approx(expected, abs=1e-5)
+
+
+def test_classes_of_other_sets_are_no_candidates() -> None:
+    images = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    prompts = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]], [[1.0, 0.0]]])
+    sets = torch.tensor([0, 0, 1])
+    # the first picture has the prompt of class 2 as near as its own, but that class is of another set
+    expected = -(log_softmax([2.0, 0.0], 0) + log_softmax([0.0], 0)) / 2
+    found = prompt_classes(images, prompts, torch.tensor([0, 2]), sets, 2.0, 0.0)
+    assert float(found) == pytest.approx(expected, abs=1e-6)
+    smoothed = prompt_classes(images[:1], prompts, torch.tensor([0]), sets, 2.0, 0.5)
+    spread = -(log_softmax([2.0, 0.0], 0) + log_softmax([2.0, 0.0], 1)) / 2
+    assert float(smoothed) == pytest.approx(-0.5 * log_softmax([2.0, 0.0], 0) + 0.5 * spread, abs=1e-6)
+
+
+def test_a_batch_without_texts_has_no_text_loss() -> None:
+    nothing = torch.zeros(0, 4, requires_grad=True)
+    loss = multi_positive_nce(nothing, nothing, torch.zeros(0, dtype=torch.int64), 10.0)
+    loss.backward()
+    assert float(loss.detach()) == 0.0

@@ -92,7 +92,8 @@ class Tower(nn.Module):  # type: ignore[misc]
             pixels = pixels.float().div_(255)
         semantic, instance = self.image_vectors(pixels)
         words = texts if self.given_vectors else self.text_vectors(texts)
-        return Features(semantic, instance, words, self.scale(), self.logit_bias)
+        bias = None if self.logit_bias is None else self.logit_bias.clone()  # what leaves is computed, never a weight
+        return Features(semantic, instance, words, self.scale(), bias)
 
     def lock(self, side: str) -> None:
         """Freeze a side: its weights get no gradient, its statistics do not move, nothing in it is dropped."""
