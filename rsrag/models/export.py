@@ -199,7 +199,7 @@ def _clip(model: OpenClipEncoder, to: str, work: Path, calibration: Sequence[Pic
         openvino = import_openvino()
         for half, module, example in ((exported.IMAGE, image, pixels), (exported.TEXT, text, tokens)):
             path = work / f"{half}.xml"
-            openvino.save_model(from_torch(module, (example,)), str(path), compress_to_fp16=False)
+            openvino.save_model(from_torch(module, example), str(path), compress_to_fp16=False)
         tower: Any = OpenVinoTower(work / f"{exported.IMAGE}.xml", "f32")
     else:
         graph = work / f"{exported.IMAGE}.onnx"

@@ -131,8 +131,8 @@ class OpenClipEncoder:
     def _in_openvino(self, number: str) -> OpenVinoTower:
         import torch
 
-        half = image_half(self.network().visual, MEAN, STD, torch.float32)
-        return OpenVinoTower(from_torch(half, (torch.zeros(1, self.input_size, self.input_size, 3).byte(),)), number)
+        half, side = image_half(self.network().visual, MEAN, STD, torch.float32), self.input_size
+        return OpenVinoTower(from_torch(half, torch.zeros((2, side, side, 3), dtype=torch.uint8)), number)
 
     def network(self) -> Any:
         """The network with its weights, float32 on the CPU; read anew at every call.

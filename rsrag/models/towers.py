@@ -173,20 +173,19 @@ def compiled(model: Any, number: str) -> Any:
         raise BadModelFile(f"OpenVINO cannot run {model}: {error}") from error
 
 
-def from_torch(module: Any, example: tuple[Any, ...]) -> Any:
+def from_torch(module: Any, example: Any) -> Any:
     """A module of torch as a model of OpenVINO whose first dimension, the batch, is free.
 
     Args:
-        module: in evaluation mode, on the CPU.
-        example: its input.
+        module: in evaluation mode, on the CPU, with one input.
+        example: its input, of more than one row.
     """
-    import warnings
+    import torch
 
     openvino = import_openvino()
-    shapes = [openvino.PartialShape([-1, *tensor.shape[1:]]) for tensor in example]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tracing warns of every Python value that it keeps
-        return openvino.convert_model(module, example_input=example, input=shapes)
+    shapes = ({0: torch.export.Dim("batch", min=1, max=4096)},)
+    with torch.no_grad():
+        return openvino.convert_model(torch.export.export(module, (example,), dynamic_shapes=shapes))
 
 
 @cache
