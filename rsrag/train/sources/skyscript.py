@@ -20,6 +20,7 @@ from rsrag.train.sources.record import Gather, Listing, plain_word
 _FILE = ("filepath", "file", "filename", "path", "img_name")
 _TEXT = ("title_multi_objects", "title", "caption", "captions", "text")
 _NAME = re.compile(r"([awnr])(\d+)_([A-Za-z]+)_(\d{2,4})")
+_CELL = 100_000
 
 
 def csv_rows(data: bytes, gather: Gather, where: str) -> Iterator[dict[str, str]]:
@@ -45,6 +46,8 @@ def csv_rows(data: bytes, gather: Gather, where: str) -> Iterator[dict[str, str]
             continue
         if header is None:
             header = [cell.strip() for cell in row]
+        elif any(len(cell) > _CELL for cell in row):  # the module's own limit may have been raised by others
+            gather.problem(f"{where}:{reader.line_num}", "row", f"a cell has more than {_CELL:,} characters")
         elif row:
             yield {column: cell for column, cell in zip(header, row, strict=False) if cell}
 
