@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def mini_in_torch() -> dict[str, Encode]:
 
     config = load_config(Path(rsrag.train.__file__).parent / "configs" / "mini.toml").model
     towers = {f"torch-{number}": torch_tower(config, number) for number in ("f32", "bf16")}
-    return {name: lambda batch, tower=tower: run(tower, batch) for name, tower in towers.items()}
+    return {name: partial(run, tower) for name, tower in towers.items()}
 
 
 def measure(encoders: dict[str, Encode], batch: Any, rounds: int) -> dict[str, list[float]]:

@@ -59,7 +59,7 @@ def parcels(size: int, rng: np.random.Generator) -> npt.NDArray[np.int32]:
     turned_x = (turn[0, 0] * xs + turn[0, 1] * ys + turn[0, 2]).astype(np.float32)
     turned_y = (turn[1, 0] * xs + turn[1, 1] * ys + turn[1, 2]).astype(np.float32)
     picked = cv2.remap(numbers.astype(np.float32), turned_x, turned_y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT)
-    return picked.astype(np.int32)
+    return np.asarray(picked, dtype=np.int32)
 
 
 @dataclass
@@ -153,8 +153,8 @@ def render(place: Ground, rng: np.random.Generator, *, trees: float, water: floa
     picture[drowned] = basins[place.pools[drowned]] + place.grain[drowned][:, None] * 2
     picture[place.roads] = rng.uniform(110, 220) + rng.normal(0, 6, 3)
     picture[place.houses] = rng.uniform(120, 230) + rng.normal(0, 12, 3)
-    picture = picture * rng.uniform(0.75, 1.25) + rng.normal(0, 8, 3)
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    lit = picture * rng.uniform(0.75, 1.25) + rng.normal(0, 8, 3)
+    return np.clip(lit, 0, 255).astype(np.uint8)
 
 
 class Landscapes:
