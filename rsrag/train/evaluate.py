@@ -79,7 +79,7 @@ class Exported:
 def split_figures(encoder: Exported, source: SourceConfig, data_dir: Path) -> dict[str, float]:
     """Zero-shot top-1, caption recall and same-class precision on the ``val`` split of a set."""
     items = read_source(replace(source, split="val"), data_dir)
-    names = class_names([source], items)
+    names = class_names([source], items, data_dir)
     vectors = encoder.images([item.pixels for item in items])
     result: dict[str, float] = {"images": float(len(items))}
     rows = [row for row, item in enumerate(items) if item.label]

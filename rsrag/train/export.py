@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import tempfile
@@ -19,6 +18,7 @@ from rsrag.errors import BadModelFile
 from rsrag.train.choose import choose
 from rsrag.train.config import TrainConfig
 from rsrag.train.restore import load_tower
+from rsrag.train.sources.manifest import write_train_manifest
 
 ONNX_NAME, HEAD_NAME, CONFIG_NAME = "encoder.onnx", "text_head.safetensors", "config.json"
 OPSET = 18
@@ -134,9 +134,7 @@ def export_encoder(
 
 
 def write_manifest(run_dir: Path, path: Path) -> int:
-    """Compact list of what a run was trained on, for leakage checks.
-
-    One line a picture: the first 32 digits of its sha256, its 64-bit difference hash, its set and its use.
+    """Compact list of what a run was trained on: :func:`rsrag.train.sources.manifest.write_train_manifest` of its rows.
 
     Args:
         run_dir: folder of a run.
@@ -146,7 +144,4 @@ def write_manifest(run_dir: Path, path: Path) -> int:
         The number of lines.
     """
     rows = [json.loads(line) for line in (Path(run_dir) / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
-    lines = sorted(f"{r['sha256'][:32]} {r['dhash'] or '-'} {r['source']} {r['use']}" for r in rows)
-    text = "# sha256[:32] dhash64 set use\n" + "\n".join(lines) + "\n"
-    path.write_bytes(gzip.compress(text.encode("utf-8"), 9, mtime=0))
-    return len(lines)
+    return write_train_manifest(rows, path)
