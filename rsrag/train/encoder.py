@@ -152,7 +152,8 @@ def train_encoder(
     _Run(trainer, run_dir, progress, steps or Silent()).finish_epochs()
     line = _last_line(run_dir / METRICS)
     if parallel.main:
-        finish(run_dir, {"parameters": trainer.tower.counts(), "data": data.facts()}, line, export=export)
+        facts = {"parameters": trainer.tower.counts(), "devices": parallel.world, "data": data.facts()}
+        finish(run_dir, facts, line, export=export)
     parallel.wait()
     return TrainResult(run_dir, trainer.step, time.monotonic() - begun, line)
 

@@ -90,7 +90,7 @@ class Objective:
     def losses(self, inputs: Inputs, features: Features) -> dict[str, Tensor]:
         """Text, class and instance loss, and ``loss``, the one that counts. Float32, nats."""
         config = self.config
-        text = classes = features.semantic.new_zeros(())
+        text, classes = features.semantic.new_zeros(()), features.semantic.new_zeros(())
         for pairs in inputs.pairs:
             vectors, words = features.semantic[pairs.rows], features.words[pairs.texts]
             text = text + self._text_loss(vectors, words, pairs.groups, features) / len(inputs.pairs)
@@ -100,8 +100,10 @@ class Objective:
                 numbers = pairs.labels[known]
                 loss = prompt_classes(vectors[known], prompts, numbers, self.sets, features.scale, config.smoothing)
                 classes = classes + loss / len(inputs.pairs)
-        result = {"text": text, "class": classes}
-        total = text + config.class_weight * classes
+        result, total = {"text": text}, text
+        if inputs.prompts is not None:
+            result["class"] = classes
+            total = total + config.class_weight * classes
         if config.instance_weight:
             assert features.instance is not None
             first, second = features.instance.chunk(2)

@@ -64,6 +64,8 @@ def test_two_processes_train_as_one(toy_data: Path, toy_table: dict[str, Any], t
     _, two = load_tower(tmp_path / "two")
     for key, value in one.state_dict().items():
         assert torch.allclose(value, two.state_dict()[key], atol=2e-4), key
+    summaries = [json.loads((tmp_path / name / "summary.json").read_text(encoding="utf-8")) for name in ("one", "two")]
+    assert [summary["devices"] for summary in summaries] == [1, 2]
     lines = [(tmp_path / name / "metrics.jsonl").read_text(encoding="utf-8").splitlines() for name in ("one", "two")]
     losses = [[json.loads(line)["loss"] for line in part] for part in lines]
     assert losses[0] == pytest.approx(losses[1], abs=1e-3)

@@ -136,3 +136,17 @@ def test_no_partial_checkpoint_is_ever_seen(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="no space"):
         checkpoint.save(tmp_path, {"weights": torch.zeros(100_000), "bad": Unsaved()})
     assert (tmp_path / checkpoint.NAME).read_bytes() == first
+
+
+def test_measuring_the_average_leaves_the_weights_alone() -> None:
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
+    average = checkpoint.Average(network, 0.9)
+    with torch.no_grad():
+        network[0].weight.add_(1.0)
+    average.update(5)
+    kept = {key: value.clone() for key, value in network.state_dict().items()}
+    with average.in_place():
+        # min(0.9, 6 / 15) of the way is kept: 0.6 of the step is taken
+        assert torch.allclose(network[0].weight, kept["0.weight"] - 0.4)
+    assert equal(kept, dict(network.state_dict()))

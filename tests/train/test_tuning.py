@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_clip import clip_table, write_architecture
+from tiny_clip import ARCHITECTURE, clip_table, write_architecture
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("open_clip")
@@ -198,6 +199,35 @@ def test_mini_towers_are_tuned_too() -> None:
             assert (made(pixels(), rows).semantic - unmerged.semantic).abs().max() < 1e-5
     with pytest.raises(ConfigError, match="finds nothing"):
         tuning.apply(MiniTower(model), TuningConfig(method="adapter"))
+
+
+OTHERS: dict[str, dict[str, Any]] = {
+    "text tower of its own": {**ARCHITECTURE, "custom_text": True},
+    "timm": {**ARCHITECTURE, "vision_cfg": {"timm_model_name": "resnet10t", "timm_proj": "linear", "image_size": 32}},
+    "convolutions": {**ARCHITECTURE, "vision_cfg": {"layers": [1, 1, 1, 1], "width": 16, "image_size": 32}},
+}
+
+
+@pytest.mark.parametrize("method", ["lora", "probe"])
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_architectures_of_open_clip(name: str, method: str, tmp_path: Path) -> None:
+    pytest.importorskip("timm")
+    path = tmp_path / "other.json"
+    path.write_text(json.dumps(OTHERS[name]), encoding="utf-8")
+    torch.manual_seed(0)
+    made = OpenClipTower(ModelConfig(kind="open_clip", architecture=str(path)))
+    tuning.apply(made, config(method))
+    assert made.trains("image")
+    assert made.trains("text")
+    losses = learn(made, steps=12, lr=1e-3)
+    assert losses[-1] < losses[0]
+    rows = made.prepare_texts(TEXTS)
+    with torch.no_grad():
+        unmerged = made(pixels(), rows)
+        tuning.merge(made)
+        merged = made(pixels(), rows)
+    assert (merged.semantic - unmerged.semantic).abs().max() < 1e-5
+    assert (merged.words - unmerged.words).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("method", ["lora", "prefix"])

@@ -144,8 +144,9 @@ class OpenClipTower(Tower):
         return "text" if parts[0] == "network" and len(parts) > 1 and parts[1] in _TEXT else "loss"
 
     def projections(self) -> tuple[str, ...]:
-        ends = ("visual.proj", "visual.head.*", "text_projection", "text_projection.*", "text.text_projection*")
-        return (*(f"network.{end}" for end in ends), "instance.*")
+        images = ("visual.proj", "visual.head.*", "visual.attnpool.c_proj.*")
+        texts = ("text_projection", "text_projection.*", "text.text_projection*")
+        return (*(f"network.{end}" for end in (*images, *texts)), "instance.*")
 
     def set_checkpointing(self, on: bool) -> None:
         self.network.set_grad_checkpointing(on)
