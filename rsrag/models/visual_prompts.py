@@ -59,7 +59,7 @@ def install(network: Any, *, tokens: int, depth: int) -> Any:
             count = self.prompts.shape[1]
             for number, block in enumerate(self.resblocks):
                 if number < len(self.prompts):
-                    learned = self.prompts[number].to(x.dtype).expand(len(x), -1, -1)
+                    learned = self.prompts[number].to(x.dtype).expand(x.shape[0], -1, -1)
                     x = torch.cat([x[:, :1], learned, x[:, (1 + count if number else 1) :]], dim=1)
                 if self.grad_checkpointing and self.training:
                     x = torch.utils.checkpoint.checkpoint(block, x, None, None, attn_mask, use_reentrant=False)
