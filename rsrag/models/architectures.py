@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rsrag.errors import BadModelFile, MissingExtra, ModelError
+from rsrag.models import visual_prompts
 
 Config = dict[str, Any]
 _NEEDED = {"embed_dim", "vision_cfg", "text_cfg"}
@@ -62,7 +63,8 @@ def checked(config: Any, name: str) -> Config:
     text = config["text_cfg"]
     if not isinstance(text, dict) or not isinstance(config["vision_cfg"], dict):
         raise BadModelFile(f"architecture {name}: vision_cfg and text_cfg must be objects")
-    if text.get("hf_model_name") or text.get("hf_tokenizer_name") or "siglip" in name.lower():
+    named = not name.endswith(".json") and "siglip" in name.lower()
+    if text.get("hf_model_name") or text.get("hf_tokenizer_name") or named:
         raise ModelError(
             f"architecture {name} needs a text tower or tokenizer from the hub",
             hint="use an architecture with open_clip's own text tower, such as ViT-B-32",
@@ -82,14 +84,18 @@ def build(config: Config) -> Any:
     """The network with random weights, as a ``torch.nn.Module`` in evaluation mode."""
     open_clip = _open_clip()
     fields = deepcopy(config)
+    tokens = visual_prompts.take(fields)
     custom = fields.pop("custom_text", False)
     if "timm_model_name" in fields["vision_cfg"]:
         fields["vision_cfg"]["timm_model_pretrained"] = False
     factory = open_clip.CustomTextCLIP if custom else open_clip.CLIP
     try:
-        return factory(**fields).eval()
+        network = factory(**fields).eval()
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
         raise BadModelFile(f"open_clip cannot build this architecture: {error}") from error
+    if tokens is not None:
+        visual_prompts.install(network, **tokens)
+    return network
 
 
 def tokenizer(config: Config) -> Any:

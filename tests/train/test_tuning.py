@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("open_clip")
 
 from rsrag.errors import BadModelFile, ConfigError  # noqa: E402
-from rsrag.models import architectures, visual_prompts  # noqa: E402
+from rsrag.models import architectures  # noqa: E402
 from rsrag.train import adapters, tuning  # noqa: E402
 from rsrag.train.config import ModelConfig, TuningConfig, parse_config  # noqa: E402
 from rsrag.train.losses import multi_positive_nce  # noqa: E402
@@ -88,11 +88,7 @@ def test_a_method_learns_leaves_the_rest_alone_and_merges(method: str, tmp_path:
         assert (merged.semantic - unmerged.semantic).abs().max() < 1e-5
         assert (merged.words - unmerged.words).abs().max() < 1e-5
         # what is exported is the plain architecture, with another width or with named tokens
-        plain_config = deepcopy(made.architecture)
-        tokens = visual_prompts.take(plain_config)
-        network = architectures.build(plain_config)
-        if tokens is not None:
-            visual_prompts.install(network, **tokens)
+        network = architectures.build(made.architecture)
         network.load_state_dict(made.network.state_dict())
         images = network.encode_image((pixels() - made.mean) / made.std, normalize=True)
     assert (images - unmerged.semantic).abs().max() < 1e-5

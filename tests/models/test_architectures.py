@@ -1,0 +1,34 @@
+"""Architectures from names and files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rsrag.errors import ModelError
+from rsrag.models import architectures
+
+TINY = {"embed_dim": 8, "vision_cfg": {"image_size": 32}, "text_cfg": {"context_length": 16}}
+
+
+def test_a_file_is_judged_by_what_it_says_not_by_where_it_lies(tmp_path: Path) -> None:
+    folder = tmp_path / "siglip-runs"
+    folder.mkdir()
+    path = folder / "architecture.json"
+    path.write_text(json.dumps(TINY), encoding="utf-8")
+    assert architectures.read_config(str(path)) == TINY
+
+
+def test_a_text_tower_from_the_hub_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "architecture.json"
+    path.write_text(json.dumps({**TINY, "text_cfg": {"hf_model_name": "owner/name"}}), encoding="utf-8")
+    with pytest.raises(ModelError, match="hub"):
+        architectures.read_config(str(path))
+
+
+def test_a_named_architecture_with_the_hub_s_tokenizer_is_refused() -> None:
+    pytest.importorskip("open_clip")
+    with pytest.raises(ModelError, match="hub"):
+        architectures.read_config("ViT-B-16-SigLIP")
