@@ -2,7 +2,8 @@
 
 Tiles go through the encoder alone, as prepared batches that lie in memory, and through a whole ingest into a new
 workspace: opened, read, measured, embedded, indexed and committed. Both take turns; printed are the medians of tiles a
-second and of the ratio of each turn, for one large raster and for a folder of pictures of one tile each.
+second, of the ratio of each turn, and of the processor time a tile takes, for one large raster and for a folder of
+pictures of one tile each.
 
 Where the encoder uses every core there is, all that ingest does beside it takes cores from it. ``--threads`` limits
 the encoder in both cases, so that the ratio tells how well reading and writing hide behind it.
@@ -65,25 +66,53 @@ def pictures(folder: Path, tiles: int, side: int) -> Case:
     return Case("pictures", folder, IngestOptions(scales="1", crs="EPSG:4326"))
 
 
-def alone(encoder: Any, batches: Sequence[Any]) -> float:
-    """Tiles a second of the encoder by itself."""
-    start = time.perf_counter()
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Tiles that were embedded, and the seconds and processor seconds it took."""
+
+    tiles: int
+    seconds: float
+    cpu: float
+
+    @property
+    def rate(self) -> float:
+        """Tiles a second."""
+        return self.tiles / self.seconds
+
+
+def alone(encoder: Any, batches: Sequence[Any]) -> Turn:
+    """The encoder by itself."""
+    start, cpu = time.perf_counter(), time.process_time()
     for batch in batches:
         encoder.encode_prepared(batch)
-    return sum(map(len, batches)) / (time.perf_counter() - start)
+    return Turn(sum(map(len, batches)), time.perf_counter() - start, time.process_time() - cpu)
 
 
-def ingested(case: Case, workspace: Path, profile: Any, settings: dict[str, Any]) -> tuple[float, int]:
-    """Tiles a second of an ingest into a new workspace, and how many they were; the encoder is warm already."""
+def ingested(case: Case, workspace: Path, profile: Any, settings: dict[str, Any]) -> Turn:
+    """An ingest into a new workspace; the encoder is warm already."""
     with rsrag.open(workspace, create=True, **settings) as engine:
         engine.__dict__["profile"] = profile
         _ = engine.index, engine.catalog
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         summary = engine.ingest([case.folder], options=case.options)
-        seconds = time.perf_counter() - start
+        turn = Turn(summary.tiles, time.perf_counter() - start, time.process_time() - cpu)
     if summary.errors or not summary.tiles:
         raise SystemExit(f"{case.name}: {summary.errors[:1]}")
-    return summary.tiles / seconds, summary.tiles
+    return turn
+
+
+def told(turns: Sequence[tuple[Turn, Turn]]) -> dict[str, Any]:
+    """Medians over the turns. ``cpu_ratio`` is the ratio that is left where the encoder keeps every core busy."""
+    rows = [
+        (a.rate, b.rate, b.rate / a.rate, a.cpu / a.tiles, b.cpu / b.tiles, (a.cpu / a.tiles) / (b.cpu / b.tiles))
+        for a, b in turns
+    ]
+    names = ("encoder_per_s", "ingest_per_s", "ratio", "encoder_cpu_ms", "ingest_cpu_ms", "cpu_ratio")
+    factors = (1, 1, 1, 1000, 1000, 1)
+    medians = (np.median(column) * factor for column, factor in zip(zip(*rows, strict=True), factors, strict=True))
+    return {"tiles": turns[0][1].tiles} | {
+        name: round(float(value), 3) for name, value in zip(names, medians, strict=True)
+    }
 
 
 def profile_of(model: str, folder: Path) -> str:
@@ -128,18 +157,13 @@ def main() -> None:
         encoder.encode_prepared(batches[0])
         for make in makers:
             case = make(root / make.__name__, arguments.tiles, side)
-            own: list[float] = []
-            whole: list[float] = []
+            turns: list[tuple[Turn, Turn]] = []
             for number in range(arguments.rounds):
-                own.append(alone(encoder, batches))
-                rate, tiles = ingested(case, root / f"{case.name}-{number}.rsrag", profile, settings)
-                whole.append(rate)
-                print(f"{case.name}: encoder {own[-1]:.1f}/s, ingest {rate:.1f}/s of {tiles} tiles", file=sys.stderr)
-            ratios = [b / a for a, b in zip(own, whole, strict=True)]
-            results[case.name] = {
-                "tiles": tiles, "encoder_per_s": round(float(np.median(own)), 1),
-                "ingest_per_s": round(float(np.median(whole)), 1), "ratio": round(float(np.median(ratios)), 3),
-            }  # fmt: skip
+                own = alone(encoder, batches)
+                whole = ingested(case, root / f"{case.name}-{number}.rsrag", profile, settings)
+                turns.append((own, whole))
+                print(f"{case.name}: encoder {own.rate:.1f}/s, ingest {whole.rate:.1f}/s", file=sys.stderr)
+            results[case.name] = told(turns)
     print(
         json.dumps({
             "suite": "ingest-throughput", "model": arguments.model, "cores": towers.usable_cores(),
