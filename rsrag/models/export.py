@@ -26,7 +26,8 @@ from rsrag.models.towers import OpenVinoTower, OrtTower, from_torch, image_half,
 from rsrag.models.weights import file_digest
 
 FORMATS = ("onnx", "onnx-int8", "openvino")
-OPSET = 18
+OPSET = 20
+"""The first with GELU as one operation."""
 MOST = 512
 """Pictures read of a folder: every second one calibrates, the others are compared."""
 _SIDE = 256

@@ -12,14 +12,17 @@ import numpy.typing as npt
 
 from rsrag.errors import MissingExtra
 
+_PRODUCTS = ("MatMul", "Gemm")
+
 
 def int8(graph: Path, out: Path, batches: Iterable[npt.NDArray[Any]]) -> None:
     """Static quantisation: int8 weights by channel, uint8 activations whose ranges come from pictures.
 
     The ranges are fixed, so that a picture's vector does not depend on what else is in its batch, as it would with
-    ranges taken anew from every batch. In graphs of matrix products only those with weights become int8: the products
-    inside attention lose more than they gain. On processors without VNNI instructions sums of uint8 times int8 can
-    saturate.
+    ranges taken anew from every batch. Weights use seven of their eight bits: with all eight, sums of uint8 times int8
+    saturate on processors without VNNI instructions, whose vectors would be others. In graphs of matrix products only
+    those with weights become int8, and their results stay float: the rest, attention among it, would lose more than it
+    gains.
 
     Args:
         graph: float32 ONNX file with one input.
@@ -44,30 +47,34 @@ def int8(graph: Path, out: Path, batches: Iterable[npt.NDArray[Any]]) -> None:
             batch = next(self.batches, None)
             return None if batch is None else {self.name: batch}
 
-    name, operations = _described(graph)
-    attention = operations["MatMul"] > operations["Conv"]
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder) / "prepared.onnx"
         quant_pre_process(str(graph), str(prepared), skip_symbolic_shape=True)
+        name, products, moving = _described(prepared)
         quantize_static(
             str(prepared),
             str(out),
             Reader(name),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
+            reduce_range=True,
             weight_type=QuantType.QInt8,
             activation_type=QuantType.QUInt8,
-            op_types_to_quantize=["MatMul", "Gemm", "Conv"] if attention else None,
-            extra_options={"MatMulConstBOnly": True} if attention else None,
+            op_types_to_quantize=list(_PRODUCTS) if products else None,
+            nodes_to_exclude=moving,
+            extra_options={"OpTypesToExcludeOutputQuantization": list(_PRODUCTS)} if products else None,
         )
 
 
-def _described(graph: Path) -> tuple[str, Counter[str]]:
-    """Name of the input, and how often each operation occurs."""
+def _described(graph: Path) -> tuple[str, bool, list[str]]:
+    """Name of the input, whether it is a graph of matrix products, and the names of products that have no weight."""
     import onnx
 
-    model = onnx.load(str(graph), load_external_data=False).graph
-    return model.input[0].name, Counter(node.op_type for node in model.node)
+    model = onnx.load(str(graph)).graph
+    constant = {tensor.name for tensor in model.initializer}
+    operations = Counter(node.op_type for node in model.node)
+    moving = [n.name for n in model.node if n.op_type in _PRODUCTS and not constant.intersection(n.input[:2])]
+    return model.input[0].name, operations["MatMul"] > operations["Conv"], moving
 
 
 def strip(path: Path) -> None:
