@@ -56,11 +56,16 @@ def footprint_from_raster(crs: str, transform: Affine, window: Window, *, densif
     v = np.concatenate([zero, steps, one, 1 - steps])
     cols = window.col + u * window.width
     rows = window.row + v * window.height
-    lon, lat = _to_lonlat(crs, transform, cols, rows)
+    lon, lat = lonlat(crs, transform, cols, rows)
     return footprint_from_ring(np.column_stack([lon, lat]))
 
 
-def _to_lonlat(crs: str, transform: Affine, cols: Coordinates, rows: Coordinates) -> tuple[Coordinates, Coordinates]:
+def lonlat(crs: str, transform: Affine, cols: Coordinates, rows: Coordinates) -> tuple[Coordinates, Coordinates]:
+    """Longitudes and latitudes in degrees of pixel positions; longitudes may lie beyond ±180.
+
+    Raises:
+        BadFootprint: unknown CRS, or positions that are not on Earth or outside the CRS's domain.
+    """
     a, b, c, d, e, f = transform
     x, y = a * cols + b * rows + c, d * cols + e * rows + f
     forward, backward = _transformers(crs)
@@ -303,7 +308,7 @@ def around(position: Position, radius_km: float, *, points: int = 48) -> Footpri
 def gsd_m(crs: str, transform: Affine, width: int, height: int) -> float:
     """Ground sample distance at the centre of a raster: geometric mean of the pixel's two sides, in metres."""
     col, row = width / 2, height / 2
-    lon, lat = _to_lonlat(crs, transform, np.array([col, col + 1, col]), np.array([row, row, row + 1]))
+    lon, lat = lonlat(crs, transform, np.array([col, col + 1, col]), np.array([row, row, row + 1]))
     across = _GEOD.inv(lon[0], lat[0], lon[1], lat[1])[2]
     down = _GEOD.inv(lon[0], lat[0], lon[2], lat[2])[2]
     return math.sqrt(across * down)

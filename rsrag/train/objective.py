@@ -67,6 +67,7 @@ class Objective:
         self.groups = torch.from_numpy(texts.groups).to(device)
         sets = [key.split("/", 1)[0] for key in texts.classes]
         self.sets = torch.tensor([sorted(set(sets)).index(name) for name in sets], dtype=torch.int64, device=device)
+        self.alike = _alike(texts, self.sets, device, shared=config.shared_classes)
 
     def inputs(self, batch: Batch, rng: np.random.Generator) -> Inputs:
         """Move a batch to the device; ``rng`` draws the prompts of the classes."""
@@ -97,8 +98,9 @@ class Objective:
             if inputs.prompts is not None:
                 known = pairs.labels >= 0
                 prompts = features.words[inputs.prompts].view(len(self.sets), PROMPTS, -1)
-                numbers = pairs.labels[known]
-                loss = prompt_classes(vectors[known], prompts, numbers, self.sets, features.scale, config.smoothing)
+                rows, numbers = self._as_classes(pairs.labels[known])
+                own = vectors[known][rows]
+                loss = prompt_classes(own, prompts, numbers, self.sets, features.scale, config.smoothing)
                 classes = classes + loss / len(inputs.pairs)
         result, total = {"text": text}, text
         if inputs.prompts is not None:
@@ -111,8 +113,22 @@ class Objective:
             total = total + config.instance_weight * result["instance"]
         return {**result, "loss": total}
 
+    def _as_classes(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows and classes int64 [K]: every picture with its class, and again with the class of that name in other sets."""
+        rows, columns = torch.nonzero(self.alike[labels], as_tuple=True)
+        return rows, columns
+
     def _text_loss(self, images: Tensor, words: Tensor, groups: Tensor, features: Features) -> Tensor:
         if self.config.loss == "siglip":
             assert features.bias is not None
             return sigmoid_pairs(images, words, groups, features.scale, features.bias)
         return multi_positive_nce(images, words, groups, features.scale)
+
+
+def _alike(texts: Texts, sets: Tensor, device: torch.device, *, shared: bool) -> Tensor:
+    """bool [C, C]: a class itself, and with ``shared`` the classes of other sets that have a name in common with it."""
+    own = torch.eye(len(sets), dtype=torch.bool, device=device)
+    if not shared or not texts.of_class:
+        return own
+    groups = torch.from_numpy(texts.groups[[indices[0] for indices in texts.of_class]]).to(device)
+    return own | ((groups[:, None] == groups[None, :]) & (sets[:, None] != sets[None, :]))

@@ -1,0 +1,158 @@
+"""Opening what a task is about: a file, bytes, an array, or a scene of the archive, through the same guard as ingest."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rsrag.adapters.base import Context, Subject
+from rsrag.errors import UnsupportedSource, UsageError
+from rsrag.ingest import guard
+from rsrag.ingest import stretch as stretching
+from rsrag.ingest.readers.base import Pixels, RasterSource, ReadOptions
+from rsrag.ingest.readers.photo import MIN_SIDE, PhotoFile
+from rsrag.models.base import Picture
+from rsrag.types import Band, QueryImage, Scene, Window
+
+OVERVIEW = 2048
+"""Longer side in pixels of the picture that results are drawn on."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """An open image.
+
+    Attributes:
+        subject: name, grid and position.
+        source: its pixels in windows; belongs to one thread.
+    """
+
+    subject: Subject
+    source: RasterSource
+
+    def picture(self, window: Window | None = None, *, longest: int = OVERVIEW) -> Picture:
+        """A window (all by default) as uint8 RGB [h, w, 3], averaged down by a power of two to fit ``longest``."""
+        window = window or Window(0, 0, self.subject.width, self.subject.height)
+        scale = 1
+        while max(window.width, window.height) > longest * scale:
+            scale *= 2
+        return self.source.stretch.apply(self.source.read(window, scale))
+
+    def band(self, role: str) -> int | None:
+        """Position in the data of the band with a role ("red", "nir", ...), or None."""
+        return next((i for i, band in enumerate(self.source.bands) if band.role == role), None)
+
+    def physical(self, pixels: Pixels, role: str) -> npt.NDArray[np.float32] | None:
+        """Values of a band with its scale and offset applied, NaN where invalid; None if there is no such band."""
+        position = self.band(role)
+        if position is None:
+            return None
+        band = self.source.bands[position]
+        values = pixels.data[position].astype(np.float32) * band.scale + band.offset
+        return np.where(pixels.mask, values, np.float32(np.nan))
+
+
+@contextmanager
+def opened(image: Any, context: Context, *, options: ReadOptions | None = None) -> Iterator[View]:
+    """Open an image for a task.
+
+    Args:
+        image: path, encoded bytes, uint8 RGB array [H, W, 3], QueryImage, Scene, or the id of a scene or tile of the
+            archive (``scene:ID``, ``tile:ID`` or the bare id).
+        context: with the archive, for ids.
+        options: band mapping and the like; a position is never required.
+
+    Raises:
+        SourceError: damaged, refused, or smaller than 16 pixels a side.
+        UsageError: no such file or id.
+    """
+    options = replace(options or ReadOptions(), allow_unlocated=True)
+    with tempfile.TemporaryDirectory(prefix="rsrag-") as folder:
+        if isinstance(image, bytes):
+            file = Path(folder) / "image"
+            file.write_bytes(image)
+            image = file
+        with _source(image, context, options) as source:
+            subject = _subject(source.scene)
+            if min(subject.width, subject.height) < MIN_SIDE:
+                size = f"{subject.width}×{subject.height}"
+                raise UnsupportedSource(
+                    f"{subject.name}: {size} pixels show nothing", hint=f"at least {MIN_SIDE} a side"
+                )
+            yield View(subject, source)
+
+
+def _source(image: Any, context: Context, options: ReadOptions) -> RasterSource:
+    if isinstance(image, QueryImage):
+        return _from_array(image.pixels, image)
+    if isinstance(image, np.ndarray):
+        return _from_array(image, None)
+    if isinstance(image, Scene):
+        return _open_file(image.source, options)
+    text = str(image)
+    if isinstance(image, str) and not Path(text).exists():
+        scene = _archived(text.removeprefix("scene:").removeprefix("tile:"), context)
+        if scene is not None:
+            return _open_file(scene.source, options)
+    return _open_file(image, options)
+
+
+def _archived(identity: str, context: Context) -> Scene | None:
+    if context.archive is None:
+        return None
+    catalog = context.archive.catalog
+    if found := catalog.resolve_tiles([identity]).get(identity):
+        return found[1]
+    return catalog.scene(identity)
+
+
+def _open_file(image: str | Path, options: ReadOptions) -> RasterSource:
+    from rsrag.ingest.readers.images import open_image
+
+    path = guard.check_path(image)
+    if not path.exists():
+        raise UsageError(f"no file {path}", hint="give an image file, or the id of a scene in the archive")
+    if path.is_dir():
+        raise UnsupportedSource(f"{path.name}: a folder, not an image")
+    return open_image(path, guard.sniff(path), options)
+
+
+def _from_array(array: npt.NDArray[Any], about: QueryImage | None) -> RasterSource:
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+        shape = "×".join(map(str, array.shape))
+        raise UsageError(f"an array of {array.dtype} {shape}", hint="give uint8 RGB of shape [height, width, 3]")
+    height, width = array.shape[:2]
+    roles = ("red", "green", "blue")
+    bands = tuple(Band(i + 1, role, "uint8") for i, role in enumerate(roles))
+    scene = Scene(
+        id="", source=about.name if about else "image", digest="", collection="", width=width, height=height, bands=bands,
+        footprint=about.footprint if about else None, time=about.time if about else None,
+        gsd_m=about.gsd_m if about else None,
+    )  # fmt: skip
+    pixels = Pixels(np.ascontiguousarray(array.transpose(2, 0, 1)), np.ones((height, width), dtype=np.bool_))
+    return PhotoFile(Path(scene.source), scene, bands, stretching.identity((0, 1, 2), roles), pixels)
+
+
+def _subject(scene: Scene) -> Subject:
+    name = scene.title or Path(scene.source).name
+    located = scene.crs is not None and scene.transform is not None
+    return Subject(
+        name=name,
+        width=scene.width,
+        height=scene.height,
+        crs=scene.crs if located else None,
+        transform=scene.transform if located else None,
+        footprint=scene.footprint,
+        time=scene.time,
+        gsd_m=scene.gsd_m if scene.gsd_m and math.isfinite(scene.gsd_m) else None,
+        source=scene.source,
+        scene_id=scene.id or None,
+    )

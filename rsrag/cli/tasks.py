@@ -1,0 +1,127 @@
+"""What the commands of the five tasks share: a context with or without an archive, files to write, results shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rsrag.cli.session import Session
+from rsrag.errors import WorkspaceNotFound
+
+if TYPE_CHECKING:
+    from rsrag.adapters.base import Context, TaskResult
+
+Out = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--out",
+        "-o",
+        dir_okay=False,
+        metavar="FILE",
+        help="Write the result: .geojson, .gpkg, .tif, .png or .html by its ending. Repeat.",
+    ),
+]
+ImageFile = Annotated[str, typer.Argument(metavar="IMAGE", help="Image file, or id of a scene or tile in the archive.")]
+
+
+@contextmanager
+def task_context(state: Session, *, archive: bool = False) -> Iterator[Context]:
+    """The models and, where there is one, the archive; a task needs none unless ``archive`` says so.
+
+    Raises:
+        WorkspaceNotFound: an archive is needed, or named, and there is none.
+    """
+    from rsrag.adapters.base import Context
+    from rsrag.cli.progress import progress_for
+
+    try:
+        path = state.locate()
+    except WorkspaceNotFound:
+        if archive or state.workspace is not None:
+            raise
+        path = None
+    with progress_for(state.err) as progress:
+        if path is None:
+            from rsrag.config import resolve
+            from rsrag.models.registry import load_profile
+
+            settings = resolve(None, state.settings).settings
+            yield Context(load_profile(settings), settings, None, progress)
+            return
+        from rsrag.engine import open as open_engine
+
+        with open_engine(path, **state.settings) as engine:
+            yield Context(engine.profile, engine.settings, engine, progress)
+
+
+def check_outputs(out: Sequence[Path] | None) -> None:
+    """Refuse files that cannot be written, before any work is done.
+
+    Raises:
+        UsageError: unknown ending, or no such folder.
+    """
+    from rsrag.adapters.outputs import check_ending
+
+    for path in out or ():
+        check_ending(path)
+
+
+def finish(state: Session, result: TaskResult, out: Sequence[Path] | None) -> None:
+    """Write the files, then show the result, or print it as JSON."""
+    from rsrag.adapters.outputs import write
+
+    for path in out or ():
+        write(result, path)
+    for warning in result.warnings:
+        state.warn(warning)
+    if state.as_json:
+        state.emit(as_table(result))
+    else:
+        show(state, result)
+    for path in out or ():
+        state.note(f"written to {path}")
+
+
+def as_table(result: TaskResult) -> dict[str, object]:
+    """A result as one JSON object: everything but pixels."""
+    from dataclasses import fields
+
+    hidden = {"picture", "layers"}
+    table: dict[str, object] = {f.name: getattr(result, f.name) for f in fields(result) if f.name not in hidden}
+    table["text"] = result.text
+    table["layers"] = [
+        {"name": y.name, "kind": y.kind, "unit": y.unit, "legend": {e.value: e.label for e in y.legend}}
+        for y in result.layers
+    ]
+    return table
+
+
+def show(state: Session, result: TaskResult) -> None:
+    """The sentences, then a table of numbers, then one of regions."""
+    from rich.table import Table
+
+    from rsrag.cli.text import line
+    from rsrag.facts import label, position_text, value_text
+
+    state.out.print(line(result.text))
+    if result.facts:
+        table = Table(box=None, show_header=False, pad_edge=False)
+        for fact in result.facts:
+            table.add_row(line(label(fact.name), "dim"), line(value_text(fact)))
+        state.out.print(table)
+    if result.regions:
+        table = Table("", "what", "score", "box (px)", "centre", "area", box=None, pad_edge=False, header_style="dim")
+        for number, region in enumerate(result.regions[:20], start=1):
+            area = next((value_text(f) for f in region.facts if f.name == "area"), "")
+            where = position_text(*region.centre) if region.centre else ""
+            box = " ".join(f"{v:.0f}" for v in region.box)
+            table.add_row(str(number), line(region.label), f"{region.score:.2f}", box, where, area)
+        state.out.print(table)
+        if len(result.regions) > 20:
+            state.out.print(
+                line(f"and {len(result.regions) - 20} more: --out FILE.geojson or --json has them all", "dim")
+            )

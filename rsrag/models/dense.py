@@ -1,0 +1,73 @@
+"""Feature maps of the shipped image tower: what detectors and segmenters of the default profile stand on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rsrag.errors import BadModelFile
+from rsrag.models.base import Picture
+from rsrag.models.towers import ort_session
+from rsrag.models.weights import file_digest
+
+Maps = dict[str, npt.NDArray[np.float32]]
+SHIPPED = Path(__file__).parent / "weights" / "mini" / "dense"
+MULTIPLE = 32
+"""Sides of the input are made multiples of this, by repeating the edge."""
+
+
+class DenseEncoder:
+    """The trunk of the ``mini`` image tower at every position, run by ONNX Runtime.
+
+    Maps: ``fine`` [128, H/8, W/8], ``middle`` [256, H/16, W/16], ``coarse`` [512, H/32, W/32], and ``semantic``
+    [256, H/32, W/32], the text-aligned vector of every cell, not of unit length.
+
+    Args:
+        directory: holds ``encoder.onnx`` and ``config.json`` as :mod:`rsrag.train.dense` writes them.
+
+    Raises:
+        BadModelFile: a file is missing or not the one described.
+    """
+
+    def __init__(self, directory: Path = SHIPPED) -> None:
+        self._graph = directory / "encoder.onnx"
+        try:
+            self._config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+            same = file_digest(self._graph) == self._config["sha256"]["encoder.onnx"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BadModelFile(f"no feature maps in {directory}: {error}") from error
+        if not same:
+            raise BadModelFile(f"{self._graph} is not the file its config describes", hint="install rsrag again")
+        self.strides: dict[str, int] = {name: int(step) for name, step in self._config["strides"].items()}
+        self.fingerprint = f"mini-dense:{self._config['sha256']['encoder.onnx'][:16]}"
+
+    @cached_property
+    def _session(self) -> Any:
+        return ort_session(self._graph)
+
+    def maps(self, picture: Picture, names: Sequence[str] = ("fine", "middle", "coarse", "semantic")) -> Maps:
+        """Feature maps of a picture of any size.
+
+        Args:
+            picture: uint8 RGB [H, W, 3]; about 100 px across a scene is what the tower was trained on.
+            names: which maps.
+
+        Returns:
+            For every name float32 [C, ceil(H / stride), ceil(W / stride)].
+        """
+        height, width = picture.shape[:2]
+        below, right = -height % MULTIPLE, -width % MULTIPLE
+        padded = np.pad(picture, ((0, below), (0, right), (0, 0)), mode="edge")
+        pixels = np.ascontiguousarray(padded.transpose(2, 0, 1)[None], dtype=np.float32) / np.float32(255)
+        found = self._session.run(list(names), {"pixels": pixels})
+        sizes = {name: (-(-height // self.strides[name]), -(-width // self.strides[name])) for name in names}
+        return {
+            name: np.asarray(values[0, :, : sizes[name][0], : sizes[name][1]], dtype=np.float32)
+            for name, values in zip(names, found, strict=True)
+        }
