@@ -1,4 +1,4 @@
-"""Computed rasters of any size on disk: written window by window, read back reduced, saved as COGs, cut into polygons."""
+"""Computed rasters of any size on disk: written by windows, read back reduced, saved as COGs, cut into polygons."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Layer:
     keeper: Any = field(default=None, repr=False)
 
     def read(self, window: Window | None = None, *, longest: int = 0) -> npt.NDArray[Any]:
-        """Values of a window (all by default), [h, w]; with ``longest`` reduced to that many pixels a side (nearest)."""
+        """Values of a window (all by default), [h, w]; with ``longest`` reduced to that many pixels a side."""
         import rasterio
         from rasterio.enums import Resampling
         from rasterio.windows import Window as Part

@@ -1,4 +1,4 @@
-"""Opening what a task is about: a file, bytes, an array, or a scene of the archive, through the same guard as ingest."""
+"""Opening what a task is about (a file, bytes, an array, a scene of the archive) through the same guard as ingest."""
 
 from __future__ import annotations
 
@@ -133,7 +133,8 @@ def _from_array(array: npt.NDArray[Any], about: QueryImage | None) -> RasterSour
     roles = ("red", "green", "blue")
     bands = tuple(Band(i + 1, role, "uint8") for i, role in enumerate(roles))
     scene = Scene(
-        id="", source=about.name if about else "image", digest="", collection="", width=width, height=height, bands=bands,
+        id="", source=about.name if about else "image", digest="", collection="", width=width, height=height,
+        bands=bands,
         footprint=about.footprint if about else None, time=about.time if about else None,
         gsd_m=about.gsd_m if about else None,
     )  # fmt: skip

@@ -30,8 +30,8 @@ class Step:
 def sweep(width: int, height: int, *, core: int, margin: int) -> Iterator[Step]:
     """Windows over a scene, row by row.
 
-    What is computed near the edge of a window lacks context, so only the core is kept: it lies ``margin`` pixels inside,
-    except at the edge of the scene. Memory depends on ``core`` and ``margin`` alone.
+    What is computed near the edge of a window lacks context, so only the core is kept: it lies ``margin`` pixels
+    inside, except at the edge of the scene. Memory depends on ``core`` and ``margin`` alone.
 
     Args:
         width: of the scene in pixels.

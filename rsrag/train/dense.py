@@ -1,4 +1,4 @@
-"""Feature maps of the shipped image tower for windows of any size: ``python -m rsrag.train.dense ENCODER.onnx OUT_DIR``.
+"""Feature maps of the shipped tower for windows of any size: ``python -m rsrag.train.dense ENCODER.onnx OUT_DIR``.
 
 Takes the trunk out of an exported image graph, leaves width and height open, keeps the features of its last three
 stages, and applies the semantic head at every cell instead of to their mean (as Zhou et al. 2022 do with CLIP). Weights

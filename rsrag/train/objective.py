@@ -114,7 +114,7 @@ class Objective:
         return {**result, "loss": total}
 
     def _as_classes(self, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows and classes int64 [K]: every picture with its class, and again with the class of that name in other sets."""
+        """Rows and classes int64 [K]: every picture with its class, then with those of that name in other sets."""
         rows, columns = torch.nonzero(self.alike[labels], as_tuple=True)
         return rows, columns
 
