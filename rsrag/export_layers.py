@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+import warnings
+import weakref
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -75,7 +79,7 @@ class Layer:
         size = whole.height, whole.width
         if longest and max(size) > longest:
             size = tuple(max(1, round(side * longest / max(size))) for side in size)  # type: ignore[assignment]
-        with rasterio.open(self.path, driver="GTiff") as source:
+        with _quiet(), rasterio.open(self.path, driver="GTiff") as source:
             part = Part(whole.col, whole.row, whole.width, whole.height)
             how = Resampling.average if self.kind == "score" else Resampling.nearest
             return np.asarray(source.read(1, window=part, out_shape=size, resampling=how))
@@ -99,7 +103,7 @@ class Layer:
         from rasterio.features import shapes
 
         wanted = set(values) if values is not None else ({1} if self.kind == "mask" else set(range(255)))
-        with rasterio.Env(), rasterio.open(self.path, driver="GTiff") as source:
+        with _quiet(), rasterio.Env(), rasterio.open(self.path, driver="GTiff") as source:
             a, b, c, d, e, f = tuple(~source.transform)[:6]  # GDAL gives the file's own coordinates
 
             def to_pixels(points: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -123,7 +127,7 @@ class Layer:
         partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
         try:
             partial.touch()  # says in Python's words what GDAL says in errors of its own
-            with rasterio.Env():
+            with _quiet(), rasterio.Env():
                 with rasterio.open(self.path, "r+", driver="GTiff") as source:
                     source.update_tags(**self._tags(), **(tags or {}))
                 resampling = "AVERAGE" if self.kind == "score" else "NEAREST"
@@ -140,6 +144,24 @@ class Layer:
 
     def _tags(self) -> dict[str, str]:
         return {f"CLASS_{entry.value}": entry.label for entry in self.legend}
+
+
+class _Folder:
+    """A temporary folder that goes when nobody refers to this object any more."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="rsrag-layer-"))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """A layer of an image without a position is meant to have none: GDAL need not warn of it."""
+    from rasterio.errors import NotGeoreferencedWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
 
 
 class LayerWriter:
@@ -170,8 +192,8 @@ class LayerWriter:
     ) -> None:
         import rasterio
 
-        keeper = tempfile.TemporaryDirectory(prefix="rsrag-layer-")
-        path = Path(keeper.name) / "layer.tif"
+        keeper = _Folder()
+        path = keeper.path / "layer.tif"
         located = crs is not None and transform is not None
         affine = transform if located and transform is not None else PIXELS
         self.layer = Layer(
@@ -184,7 +206,8 @@ class LayerWriter:
         }  # fmt: skip
         if located:
             profile |= {"crs": crs, "transform": rasterio.Affine(*affine)}
-        self._file = rasterio.open(path, "w+", **profile)
+        with _quiet():
+            self._file = rasterio.open(path, "w+", **profile)
         self._file.set_band_description(1, name)
         if legend:
             colours = {entry.value: (*entry.colour, 255) for entry in legend}

@@ -1,0 +1,75 @@
+"""What a task may be about: files, bytes, arrays, scenes and tiles of the archive; all else is refused by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from archives import ingest, open_archive, scene, sources
+from PIL import Image
+
+from rsrag.adapters.base import Context
+from rsrag.adapters.look import opened
+from rsrag.config import Settings
+from rsrag.errors import RefusedSource, SourceError, UnreadableSource, UnsupportedSource, UsageError
+from rsrag.models.registry import load_profile
+from rsrag.types import QueryImage, Window
+
+
+@pytest.fixture(scope="module")
+def context() -> Context:
+    settings = Settings()
+    return Context(load_profile(settings), settings)
+
+
+def test_a_located_raster(tmp_path: Path, context: Context) -> None:
+    path = scene(tmp_path / "scene.tif")
+    with opened(path, context) as view:
+        subject = view.subject
+        assert subject.located and (subject.width, subject.height) == (96, 96) and subject.name == "scene.tif"
+        assert view.picture().shape == (96, 96, 3) and view.picture(longest=50).shape == (48, 48, 3)
+        assert view.picture(Window(10, 20, 30, 40)).shape == (40, 30, 3)
+    with opened(path.read_bytes(), context) as view:
+        assert view.subject.located
+
+
+def test_arrays_and_photos_have_no_position(tmp_path: Path, context: Context) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    for image in (pixels, QueryImage(pixels, "photo"), tmp_path / "photo.png", (tmp_path / "photo.png").read_bytes()):
+        with opened(image, context) as view:
+            assert not view.subject.located and np.array_equal(view.picture(), pixels)
+            assert view.band("red") == 0 and view.band("nir") is None
+            values = view.physical(view.source.read(Window(0, 0, 60, 40)), "green")
+            assert values is not None and np.array_equal(values, pixels[..., 1].astype(np.float32))
+
+
+def test_ids_of_the_archive(tmp_path: Path) -> None:
+    with open_archive(tmp_path / "archive.rsrag") as engine:
+        ingest(engine, sources(tmp_path / "sources"))
+        context = Context(engine.profile, engine.settings, engine)
+        first = next(iter(engine.catalog.scenes()))
+        tile = engine.catalog.tiles_of(first.id)[0]
+        for image in (first.id, f"scene:{first.id}", tile.id, first):
+            with opened(image, context) as view:
+                assert view.subject.source == first.source and view.subject.located
+
+
+@pytest.mark.parametrize(
+    ("image", "error"),
+    [
+        ("nothing-there.tif", UnreadableSource),
+        ("/vsicurl/http://example.org/x.tif", RefusedSource),
+        ("http://example.org/x.tif", RefusedSource),
+        ("", UnreadableSource),
+        (np.zeros((20, 20), np.uint8), UsageError),
+        (np.zeros((20, 20, 3), np.float32), UsageError),
+        (np.zeros((8, 40, 3), np.uint8), UnsupportedSource),
+        (b"no image at all", SourceError),
+        (Path(), UnsupportedSource),
+    ],
+)
+def test_what_is_refused(image: object, error: type[Exception], context: Context) -> None:
+    with pytest.raises(error), opened(image, context):
+        pass

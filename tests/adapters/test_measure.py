@@ -1,0 +1,90 @@
+"""Pixel shapes on the ground: areas on the ellipsoid, boxes, cells, words."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import shapely
+from hypothesis import given
+from hypothesis import strategies as st
+from rasters import TEN_METRES, UTM31
+
+from rsrag.adapters import measure
+from rsrag.adapters.base import Subject
+from rsrag.types import Fact
+
+LOCATED = Subject("scene", 400, 300, UTM31, TEN_METRES, gsd_m=10.0)
+BARE = Subject("photo", 400, 300)
+
+
+def test_an_area_is_that_of_the_ellipsoid() -> None:
+    box = shapely.box(100, 100, 200, 150)
+    area = measure.area_m2(LOCATED, box)
+    assert area == pytest.approx(100 * 50 * 100, rel=2e-3)  # UTM's scale lies within 0.1 % of 1
+    assert measure.pixel_area_m2(LOCATED) == pytest.approx(100, rel=2e-3)
+    assert measure.metres_per_pixel(LOCATED) == 10.0
+
+
+def test_without_position_the_pixel_size_is_used_or_nothing_is_said() -> None:
+    box = shapely.box(0, 0, 10, 10)
+    assert measure.area_m2(BARE, box) is None and measure.outline(BARE, box) is None
+    assert measure.area_m2(Subject("photo", 400, 300, gsd_m=0.5), box) == pytest.approx(25.0)
+    found = measure.region(BARE, "tank", 0.7, box, boxed=True)
+    assert found.footprint is None and found.centre is None and found.facts == () and found.rings == ()
+
+
+def test_a_region_has_everything_a_map_needs() -> None:
+    shape = shapely.Polygon([(10, 10), (60, 40), (50, 60), (0, 30)])
+    found = measure.region(LOCATED, "ship", 0.9, shape, facts=[Fact("length", 3.0, "m")], oriented=True)
+    assert found.box == (0, 10, 60, 60) and len(found.oriented) == 4 and found.rings[0][0] == found.rings[0][-1]
+    assert shapely.Polygon(found.oriented).area == pytest.approx(shapely.oriented_envelope(shape).area)
+    assert found.centre is not None and found.footprint is not None
+    facts = {fact.name: fact for fact in found.facts}
+    assert facts["area"].unit == "m2" and facts["area"].value == pytest.approx(shape.area * 100, rel=3e-3)
+
+
+def test_a_raster_across_the_antimeridian_keeps_its_area() -> None:
+    subject = Subject("pacific", 40, 40, "EPSG:4326", (0.01, 0.0, 179.8, 0.0, -0.01, 10.2), gsd_m=1100)
+    found = measure.region(subject, "island", 1.0, shapely.box(0, 0, 40, 40))
+    east = Subject("inland", 40, 40, "EPSG:4326", (0.01, 0.0, 20.0, 0.0, -0.01, 10.2), gsd_m=1100)
+    assert found.footprint is not None and found.footprint.bbox.crosses_antimeridian
+    assert found.facts[0].value == pytest.approx(measure.area_m2(east, shapely.box(0, 0, 40, 40)), rel=1e-6)
+
+
+def test_simplified_outlines_stay_within_the_metres_asked_for() -> None:
+    steps = [(x, 20 + x % 2) for x in range(50)]
+    shape = shapely.Polygon([*steps, (49, 60), (0, 60)])
+    simple = measure.simplified(LOCATED, shape, 15)
+    assert shapely.get_num_coordinates(simple) < 12
+    assert shapely.hausdorff_distance(simple.exterior, shape.exterior) * 10 <= 15 + 1e-6
+
+
+def test_length_of_a_line() -> None:
+    assert measure.length_m(LOCATED, [(0, 0), (30, 40)]) == pytest.approx(500, rel=2e-3)
+    assert measure.length_m(BARE, [(0, 0), (3, 4)]) is None
+
+
+@given(st.floats(0, 399), st.floats(0, 299))
+def test_cells_are_thirds(x: float, y: float) -> None:
+    cell = measure.cell_of((x, y, x, y), 400, 300)
+    words = {"center"} if cell == "center" else set(cell.split("-"))
+    if x < 400 / 3 - 1e-9:
+        assert "left" in words
+    if y > 200 + 1e-9:
+        assert "bottom" in words
+    assert cell in {"center", *(f"{v}-{h}" for v in ("top", "center", "bottom") for h in ("left", "center", "right"))}
+
+
+@pytest.mark.parametrize(
+    ("area", "text"),
+    [(3.4, "3.4 m²"), (5000, "5,000 m²"), (23_500, "2.35 ha"), (4_230_000, "423 ha"), (2.5e8, "250 km²")],
+)
+def test_areas_for_people(area: float, text: str) -> None:
+    assert measure.area_text(area) == text
+
+
+@given(st.floats(1e-3, 1e13))
+def test_areas_never_fail(area: float) -> None:
+    text = measure.area_text(area)
+    assert text[0].isdigit() and text.endswith(("m²", "ha", "km²")) and math.isfinite(area)
