@@ -1,0 +1,94 @@
+"""Which task a question is about: an answer from the archive, or change, count, locate, outline on an image's pixels.
+
+Every decision is one rule of a table with the words that triggered it, so that it can be shown, tested and overruled
+(``--task``). A question that no rule takes is answered from the archive, as before.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from rsrag.words import fold
+
+Task = Literal["answer", "change", "count", "locate", "outline"]
+TASKS: tuple[Task, ...] = ("answer", "change", "count", "locate", "outline")
+
+_THINGS = r"[a-z][a-z' -]*?"
+_IMAGE = r"(?:image|picture|photo|photograph|scene|tile|chip|view|frame)"
+_WITHIN = rf"(?:in|on|within|of|across|inside) (?:this|that|the) {_IMAGE}|here|visible|shown|can (?:you|we|i) see"
+_END = rf"(?= (?:are|is|were|can|do|does|there|{_WITHIN}|in view|near|by|next|that|which|with|on|at|in)\b|[?.!,]|$)"
+_CHANGED = r"(?:chang\w+|differ\w*|appear\w*|disappear\w*|vanish\w*|expand\w*|shr[aiu]nk\w*|grown?|grew|gained|lost)"
+_SPAN = r"(?:since|between|from|after|before|over|during|compared)"
+_ABSTRACT = re.compile(
+    r"\b(?:people|inhabitants|residents|visitors|tourists|years?|centur\w+|kings?|hectares?|metres?|meters?|km2?|times?"
+    r"|countries|states|species|languages|members|percent|sites?|properties|passages|documents|scenes|images|tiles|dates)\b"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What a question is sent to.
+
+    Attributes:
+        task: the task.
+        why: the rule and the words of the question that triggered it, for people.
+        target: what is counted, located or outlined, in the question's words; empty for others.
+        years: years that the question names, in order.
+    """
+
+    task: Task
+    why: str
+    target: str = ""
+    years: tuple[int, ...] = ()
+
+
+_RULES: tuple[tuple[Task, re.Pattern[str], bool], ...] = tuple(
+    (task, re.compile(pattern), pixels)
+    for task, pattern, pixels in (
+        ("change", rf"\bwhat(?:'s| has| have|)? {_CHANGED}", False),
+        ("change", rf"\b(?:has|have|did|is|are|was|were|how|any|which|what)\b.*\b{_CHANGED}\b.*\b{_SPAN}\b", False),
+        ("change", rf"\b(?:changes?|differences?)\b.*\b{_SPAN}\b|\bbefore and after\b", False),
+        ("change", r"\bnew (?:\w+ )?(?:buildings?|roads?|houses?|construction)\b.*\b(?:since|between|after)\b", False),
+        ("count", rf"\b(?:how many|count (?:all |the |all the )?|number of) ?(?P<target>{_THINGS}){_END}", True),
+        (
+            "outline",
+            rf"\b(?:outline|segment|delineate|trace|mask|map out) (?:all |the |every )*(?P<target>{_THINGS}){_END}",
+            True,
+        ),
+        (
+            "outline",
+            rf"\bhow (?:much|large|big)\b.* (?:is|are|of|the) (?P<target>water|forest|vegetation|lake|lakes){_END}",
+            True,
+        ),
+        (
+            "locate",
+            r"\b(?:locate|point to|point out|detect|find|show me|mark|box) "
+            rf"(?:all |the |every |any |a |an )*(?P<target>{_THINGS}){_END}",
+            True,
+        ),
+        ("locate", rf"^where (?:is|are) (?:the |all the |any )?(?P<target>{_THINGS}) (?:{_WITHIN})\b", True),
+    )
+)
+
+
+def route(question: str, *, image: bool, pair: bool = False) -> Route:
+    """Choose the task of a question. Pure.
+
+    Args:
+        question: as asked.
+        image: whether an image came with it: only then are its pixels counted, searched or outlined.
+        pair: whether the question came with two images, or the archive can be asked for two dates of a place.
+    """
+    folded = " ".join(fold(question).split())
+    years = tuple(dict.fromkeys(int(y) for y in re.findall(r"\b(1[89]\d\d|20\d\d)\b", folded)))
+    for task, pattern, pixels in _RULES:
+        match = pattern.search(folded)
+        if match is None or (pixels and not image) or (task == "change" and not (image or pair)):
+            continue
+        target = (match.groupdict().get("target") or "").strip(" ,")
+        if pixels and (not target or _ABSTRACT.search(target)):
+            continue
+        return Route(task, f"{task}: {match[0].strip()!r}", target, years)
+    return Route("answer", "answer: no rule for pixels fits", "", years)
