@@ -108,7 +108,7 @@ def sets_of(data: Path, folder: Path) -> dict[str, tuple[Path, dict[str, Path]]]
     """Passages and questions of the knowledge suite, written to ``folder``."""
     passages = {"unesco": prepare.unesco_passages(data), "rswk": prepare.rswk_passages(data)}
     asked = {
-        "unesco": {f"unesco {split}": prepare.unesco_questions(split) for split in ("test", "all")},
+        "unesco": {f"unesco {split}": prepare.unesco_questions(split) for split in ("dev", "test", "all")},
         "rswk": {"rswk": prepare.rswk_questions(data, RSWK_QUESTIONS)},
     }
     found = {}
@@ -148,7 +148,14 @@ _CAPTIONS = {"UCM": "ucm_captions.zip", "RSICD": "rsicd.zip"}
 _COLUMNS = (
     ("unesco all", "dense hit@1"),
     ("unesco all", "dense hit@5"),
+    ("unesco dev", "dense hit@5"),
+    ("unesco test", "dense hit@1"),
     ("unesco test", "dense hit@5"),
+    ("unesco all", "BM25 hit@1"),
+    ("unesco all", "BM25 hit@5"),
+    ("unesco all", "engine hit@1"),
+    ("unesco all", "engine hit@5"),
+    ("unesco test", "BM25 hit@1"),
     ("unesco test", "BM25 hit@5"),
     ("unesco test", "engine hit@1"),
     ("unesco test", "engine hit@5"),

@@ -1,15 +1,17 @@
 """Distil the small sentence encoder (`mini-sentence`) from its teacher and write it as int8 ONNX.
 
-Three steps; ``train`` goes on from its last checkpoint when it is run again::
+Four steps; ``train`` goes on from its last checkpoint when it is run again::
 
     python scripts/distill_sentence.py teach TEACHER_DIR --run RUN [--data DIR] [--heritage]
     python scripts/distill_sentence.py train TEACHER_DIR --run RUN [--lessons DIR...] [--start WEIGHTS]
     python scripts/distill_sentence.py export TEACHER_DIR --run RUN [--out DIR]
+    python scripts/distill_sentence.py words TEACHER_DIR --run RUN [--out DIR] [--data DIR]
 
 ``teach`` gathers the texts (see ``sentence_texts.py``) and keeps the teacher's last hidden state of every token on
 disk. ``train`` starts from layers of the teacher and a factorised word table, and learns those states, the mean of
-them and the similarities of a batch. ``TEACHER_DIR`` holds all-MiniLM-L6-v2 in the layout of sentence-transformers;
-the digest of its weights is checked. ``compare_text.py`` measures the result.
+them and the similarities of a batch. ``words`` writes the word table of the lexical half (``sentence_words.py``) beside
+an exported graph and notes it in the config. ``TEACHER_DIR`` holds all-MiniLM-L6-v2 in the layout of
+sentence-transformers; the digest of its weights is checked. ``compare_text.py`` measures the result.
 Needs torch, safetensors, tokenizers, onnx and onnxruntime.
 """
 
@@ -35,11 +37,16 @@ from torch.nn import functional as F
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from distill_text import TEACHER_SHA256, check_teacher, digest
 from sentence_student import Alone, Shape, Student, from_teacher, full_teacher, pool
-from sentence_texts import heritage_texts, sources
+from sentence_texts import heritage_texts, sources, table_texts
+from sentence_words import word_table
 
 OUT = Path(__file__).resolve().parents[1] / "rsrag" / "models" / "weights" / "mini" / "text2"
 DATA = Path(os.environ.get("RSRAG_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
-VERSION = "1"
+VERSION = "2"
+WORDS = "words.safetensors"
+WORDS_DIM = 512
+SENTENCE_SHARE = 0.5
+"""How the halves are mixed: chosen on made-up questions, see ``docs/text-models.md``."""
 
 
 def teacher_weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -303,6 +310,26 @@ def write_model(folder: Path, teacher_dir: Path, facts: dict[str, Any]) -> None:
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
 
 
+def write_words(teacher_dir: Path, folders: Sequence[Path], data: Path, seed: int) -> dict[str, Any]:
+    """Write the word table beside exported graphs, and each ``config.json`` anew with both halves in it."""
+    from safetensors.numpy import save_file
+
+    cut = tokenizer(teacher_dir, Shape.positions)
+    words = sorted(word for word in cut.get_vocab() if word.isalpha() and word.isascii() and len(word) > 3)
+    table = word_table(cut, table_texts(data, words, seed))
+    for folder in folders:
+        save_file(table, folder / WORDS)
+        (folder / WORDS).chmod(0o644)
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config |= {"version": VERSION, "dim": Shape.width + WORDS_DIM}
+        config["words"] = {"dim": WORDS_DIM, "sentence_share": SENTENCE_SHARE}
+        config["sha256"][WORDS] = digest(folder / WORDS)
+        (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    weighing = int((table["weights"] > 0).sum())
+    moved = int((table["stems"] != np.arange(len(table["stems"]))).sum())
+    return {"tokens": len(table["stems"]), "with a weight": weighing, "forms of another": moved}
+
+
 def export(teacher_dir: Path, run: Path, out: Path, data: Path) -> dict[str, Any]:
     """Write the student of a run as float32 (``RUN/f32``) and int8 (``out``), and check both on real passages.
 
@@ -348,11 +375,11 @@ def export(teacher_dir: Path, run: Path, out: Path, data: Path) -> dict[str, Any
 def main(arguments: list[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=("teach", "train", "export"))
+    parser.add_argument("action", choices=("teach", "train", "export", "words"))
     parser.add_argument("teacher", type=Path)
     parser.add_argument("--run", type=Path, required=True, help="folder of this distillation")
     parser.add_argument("--data", type=Path, default=DATA, help="folder with the public data sets")
-    parser.add_argument("--out", type=Path, default=OUT, help="export: where the int8 model goes")
+    parser.add_argument("--out", type=Path, default=OUT, help="export, words: where the int8 model is")
     parser.add_argument("--heritage", action="store_true", help="teach: World Heritage texts, asked sites left out")
     parser.add_argument("--lessons", type=Path, nargs="+", help="train: folders that teach wrote (default: the run's)")
     parser.add_argument("--start", type=Path, help="train: begin with these weights (another run's student)")
@@ -368,6 +395,9 @@ def main(arguments: list[str] | None = None) -> int:
         plan = Plan(steps=options.steps, rate=options.rate, seed=options.seed)
         weights = teacher_weights(options.teacher)
         result = train(weights, options.lessons or [options.run], options.run, Shape(), plan, options.start)
+    elif options.action == "words":
+        full = [options.run / "f32"] if (options.run / "f32" / "config.json").is_file() else []
+        result = write_words(options.teacher, [options.out, *full], options.data, options.seed)
     else:
         result = export(options.teacher, options.run, options.out, options.data)
     print(json.dumps(result, indent=1))

@@ -120,13 +120,8 @@ def sources(data: Path, tokenizer_words: list[str], seed: int) -> dict[str, list
     """
     rng = random.Random(seed)
     grammar = _grammar(data, tokenizer_words, rng)
-    made = [grammar(_STATEMENTS) for _ in range(9000)]
-    found: dict[str, list[str]] = {
-        "captions": _captions(data),
-        "change sentences": _levir(data),
-        "scene questions": sorted({json.loads(line)["question"] for line in _lines(data / "rsivqa.jsonl")}),
-        "monthly variables": _monthly(data, rng),
-        "made statements": made,
+    found = _of_data(data, grammar, rng)
+    found |= {
         "made questions": [grammar(_QUESTIONS) for _ in range(7000)],
         "made passages": [" ".join(grammar(_STATEMENTS) for _ in range(rng.randint(2, 5))) for _ in range(3000)],
         "documentation": _documentation(rng, 14000),
@@ -134,6 +129,23 @@ def sources(data: Path, tokenizer_words: list[str], seed: int) -> dict[str, list
     plain = [t for name in ("captions", "made statements", "documentation", "made questions") for t in found[name]]
     found["shuffled words"] = [_mutate(rng.choice(plain), tokenizer_words, rng) for _ in range(14000)]
     return {name: list(dict.fromkeys(t.strip() for t in texts if t.strip())) for name, texts in found.items()}
+
+
+def table_texts(data: Path, tokenizer_words: list[str], seed: int) -> dict[str, list[str]]:
+    """Those of the same texts that depend on no installed package: captions, changes, questions, statements."""
+    rng = random.Random(seed)
+    return _of_data(data, _grammar(data, tokenizer_words, rng), rng)
+
+
+def _of_data(data: Path, grammar: Callable[[tuple[str, ...]], str], rng: random.Random) -> dict[str, list[str]]:
+    made = [grammar(_STATEMENTS) for _ in range(9000)]
+    return {
+        "captions": _captions(data),
+        "change sentences": _levir(data),
+        "scene questions": sorted({json.loads(line)["question"] for line in _lines(data / "rsivqa.jsonl")}),
+        "monthly variables": _monthly(data, rng),
+        "made statements": made,
+    }
 
 
 def _lines(path: Path) -> list[str]:

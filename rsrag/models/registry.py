@@ -19,7 +19,7 @@ from rsrag.models.base import ModelRow, Profile
 MODELS: tuple[ModelRow, ...] = (
     ModelRow("mini-image", "image", "mini_image", "weights/mini/image", dim=384, input_size=112, licence="Apache-2.0"),
     ModelRow("mini-text", "text", "mini_text", "weights/mini/text", dim=256, licence="Apache-2.0"),
-    ModelRow("mini-sentence", "text", "mini_sentence", "weights/mini/text2", dim=384, licence="Apache-2.0"),
+    ModelRow("mini-sentence", "text", "mini_sentence", "weights/mini/text2", dim=896, licence="Apache-2.0"),
     ModelRow("mini-ranker", "reranker", "light_ranker", "weights/mini", licence="Apache-2.0"),
     ModelRow("extractive", "reader", "extractive", "", licence="Apache-2.0"),
     # GeoRSCLIP's authors evaluate over open_clip's "openai" weights, which always run with QuickGELU.
