@@ -251,7 +251,7 @@ class ReadAhead:
         if replaced or scene.id in self._opened:
             self._pause()
         self._opened.add(scene.id)
-        known = {tile.id for tile in self._catalog.tiles_of(scene.id)}
+        known = self._catalog.tile_ids_of(scene.id)
         wanted: Callable[[TileWindow], bool] | None = None
         if known:
             measurer = self._measurer

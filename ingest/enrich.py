@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from rsrag import geo
 from rsrag.errors import BadFootprint
+from rsrag.ingest.readers.base import Array, Mask
 from rsrag.ingest.stretch import Picture
 from rsrag.ingest.windows import TilePixels
 from rsrag.types import Band, Fact, Footprint, Scene, Window
@@ -19,6 +20,8 @@ MIN_VALID = 0.2
 """Tiles with a smaller share of valid pixels count as blank."""
 VEGETATION_NDVI = 0.4
 """NDVI above which a pixel counts as green vegetation; on soil and water it stays well below."""
+_GLANCE = 256
+"""Pixels that are compared before all of them are."""
 WATER_NDWI = 0.0
 """NDWI above which a pixel counts as open water (McFeeters 1996)."""
 
@@ -29,7 +32,8 @@ _INDICES = {
     "ndbi": ("swir16", "nir"),  # Zha et al. 2003
 }
 _NIR = ("nir", "nir08")
-_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+_LUMA = (0.299, 0.587, 0.114)
+_EXACT = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.int16))
 
 
 def tile_footprint(scene: Scene, window: Window) -> Footprint | None:
@@ -37,12 +41,15 @@ def tile_footprint(scene: Scene, window: Window) -> Footprint | None:
 
     A scene that is placed by an outline alone (of its catalogue entry) gives it to the window of the whole scene only.
     """
+    whole = window == Window(0, 0, scene.width, scene.height)
+    if whole and scene.footprint is not None:
+        return scene.footprint
     if scene.crs is not None and scene.transform is not None:
         try:
             return geo.footprint_from_raster(scene.crs, scene.transform, window)
         except BadFootprint:
             return None
-    return scene.footprint if window == Window(0, 0, scene.width, scene.height) else None
+    return None
 
 
 def tile_facts(
@@ -67,29 +74,43 @@ def tile_facts(
         facts.append(Fact("area_km2", _rounded(geo.area_km2(footprint)), "km2"))
     if not mask.any():
         return tuple(facts)
-    facts.append(Fact("brightness", _rounded(float((pixels.picture[mask] @ _LUMA).mean()) / 255)))
-    values: dict[str, npt.NDArray[np.float64]] = {}
+    red, green, blue, _ = cv2.mean(np.ascontiguousarray(pixels.picture), mask.astype(np.uint8))
+    facts.append(Fact("brightness", _rounded(float(np.dot((red, green, blue), _LUMA)) / 255)))
+    layers: dict[str, tuple[Array, Band]] = {}
     for band, unit, layer in zip(bands, units, pixels.data, strict=True):
         role = band.role or f"band{band.index}"
-        physical = layer[mask].astype(np.float64) * band.scale + band.offset
-        values[role] = physical
-        present = physical[np.isfinite(physical)]
-        if present.size:
-            facts.append(Fact(f"mean_{role}", _rounded(float(present.mean())), unit))
-            facts.append(Fact(f"std_{role}", _rounded(float(present.std())), unit))
+        layers[role] = (layer, band)
+        if (told := _mean_and_std(layer, mask, band)) is not None:
+            facts.append(Fact(f"mean_{role}", _rounded(told[0]), unit))
+            facts.append(Fact(f"std_{role}", _rounded(told[1]), unit))
     pictures = all(band.dtype == "uint8" for band in bands)
-    facts += _index_facts(values, fractions=not pictures)
+    facts += _index_facts(layers, mask, fractions=not pictures)
     return tuple(facts)
 
 
-def _index_facts(values: dict[str, npt.NDArray[np.float64]], *, fractions: bool) -> list[Fact]:
+def _mean_and_std(layer: Array, mask: Mask, band: Band) -> tuple[float, float] | None:
+    """Of the physical values of a band where it is valid and finite; None where it is nowhere."""
+    if layer.dtype in _EXACT:  # sums of such numbers and of their squares are exact in float64
+        mean, std = (float(v.item()) for v in cv2.meanStdDev(np.ascontiguousarray(layer), mask=mask.astype(np.uint8)))
+        return mean * band.scale + band.offset, std * abs(band.scale)
+    physical = _physical(layer, mask, band)
+    present = physical[np.isfinite(physical)]
+    return (float(present.mean()), float(present.std())) if present.size else None
+
+
+def _physical(layer: Array, mask: Mask, band: Band) -> npt.NDArray[np.float64]:
+    """Physical values of the valid pixels of a band."""
+    return layer[mask].astype(np.float64) * band.scale + band.offset
+
+
+def _index_facts(layers: Mapping[str, tuple[Array, Band]], mask: Mask, *, fractions: bool) -> list[Fact]:
     facts: list[Fact] = []
     thresholds = {"ndvi": ("vegetation_fraction", VEGETATION_NDVI), "ndwi": ("water_fraction", WATER_NDWI)}
     for name, roles in _INDICES.items():
-        first, second = (_layer(values, role) for role in roles)
+        first, second = (_layer(layers, role) for role in roles)
         if first is None or second is None:
             continue
-        index = _normalised_difference(first, second)
+        index = _normalised_difference(*(_physical(layer, mask, band) for layer, band in (first, second)))
         if not index.size:
             continue
         facts.append(Fact(f"{name}_mean", _rounded(float(index.mean()))))
@@ -99,9 +120,9 @@ def _index_facts(values: dict[str, npt.NDArray[np.float64]], *, fractions: bool)
     return facts
 
 
-def _layer(values: dict[str, npt.NDArray[np.float64]], role: str) -> npt.NDArray[np.float64] | None:
+def _layer(layers: Mapping[str, tuple[Array, Band]], role: str) -> tuple[Array, Band] | None:
     names = _NIR if role == "nir" else (role,)
-    return next((values[name] for name in names if name in values), None)
+    return next((layers[name] for name in names if name in layers), None)
 
 
 def _normalised_difference(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -122,7 +143,12 @@ def blank_reason(pixels: TilePixels, min_valid: float = MIN_VALID) -> str | None
         return "no valid pixels"
     if share < min_valid:
         return f"{share:.0%} of its pixels are valid"
-    seen = pixels.picture[pixels.mask]
+    if share == 1:
+        seen = pixels.picture.reshape(-1, 3)
+        if (seen[:_GLANCE] != seen[0]).any():
+            return None
+    else:
+        seen = pixels.picture[pixels.mask]
     return "all pixels alike" if bool((seen == seen[0]).all()) else None
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rsrag.catalog import Catalog
+from rsrag.catalog.imagery import Lookalikes
 
 NEAR_BITS = 4
 """Perceptual hashes that differ in no more bits belong to pictures that look the same."""
@@ -18,29 +21,33 @@ class Grouper:
         self._by_digest: dict[str, str] = {}
         self._heads: dict[str, int] = {}
 
-    def group_of(self, tile_id: str, phash: int, digest: str) -> str:
-        """Id of the first tile that looks the same; the tile's own id when it is the first."""
-        group = self._by_digest.get(digest) or self._equal(phash, digest) or self._nearest(phash, digest) or tile_id
-        self._by_digest[digest] = group
-        if group == tile_id:
-            self._heads[tile_id] = phash
-        return group
+    def groups_of(self, tiles: Sequence[tuple[str, int, str]]) -> list[str]:
+        """For each tile, id of the first one that looks the same; the tile's own id when it is the first.
+
+        Args:
+            tiles: id, perceptual hash and digest of the pixels of each. The catalogue is asked once for all of them.
+        """
+        committed = self._catalog.looks_like([(phash, digest) for _, phash, digest in tiles])
+        groups = []
+        for tile_id, phash, digest in tiles:
+            # The very same hash counts as equal pixels do, so that it does not matter what is committed.
+            group = self._by_digest.get(digest) or committed.group_of(phash, digest, 0)
+            group = group or self._nearest(committed, phash) or tile_id
+            self._by_digest[digest] = group
+            if group == tile_id:
+                self._heads[tile_id] = phash
+            groups.append(group)
+        return groups
 
     def committed(self) -> None:
         """Everything seen so far is in the catalogue."""
         self._by_digest.clear()
         self._heads.clear()
 
-    def _equal(self, phash: int, digest: str) -> str | None:
-        """The group of a committed tile with the same pixels, else the head with the very same hash."""
-        return self._catalog.find_group(phash, digest, 0)
-
-    def _nearest(self, phash: int, digest: str) -> str | None:
+    def _nearest(self, committed: Lookalikes, phash: int) -> str | None:
         """The nearest head, committed or not, of a tile whose pixels are new."""
         near = [((other ^ phash).bit_count(), head) for head, other in self._heads.items()]
-        found = self._catalog.find_group(phash, digest, NEAR_BITS)
-        head = self._catalog.tile(found) if found is not None else None
-        if head is not None:
-            near.append(((head.phash ^ phash).bit_count(), head.id))
+        if (found := committed.nearest(phash)) is not None:
+            near.append(found)
         bits, group = min(near, default=(NEAR_BITS + 1, ""))
         return group if bits <= NEAR_BITS else None

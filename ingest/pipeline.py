@@ -189,9 +189,13 @@ class _Run:
                     writer.add(job, measured)
                 self._progress.advance()
             case Opened(job, scene, tiles, first):
+                mark = self._mark(job)
                 if first:
-                    self._begin(job.record, self._mark(job))
-                self._catalog.save_scene(scene, job.key)
+                    self._make_room(job.record, mark)
+                with self._catalog.together("begin a scene"):
+                    if first:
+                        self._begin(mark)
+                    self._catalog.save_scene(scene, job.key)
                 self._progress.start(job.label, tiles, unit="tiles")
             case Known(count):
                 self._tally.tiles_known += count
@@ -218,9 +222,12 @@ class _Run:
 
     def _settle(self) -> None:
         """Finish the sources that were read and whose tiles are all committed, in order."""
+        ready = []
         while self._ending and not self._ending[0].waiting:
             job = self._ending.popleft()
-            self._done(self._mark(job), job.errors)
+            ready.append((self._mark(job), job.errors))
+        if ready:
+            self._done(ready)
 
     def _mark(self, job: Job) -> SourceRecord:
         kind, signature = str(job.item.type), self._reading.signature
@@ -242,7 +249,8 @@ class _Run:
             mark = SourceRecord(
                 key, digest, str(item.type), size, mtime_ns, "partial", self._run_id, self._text_signature
             )
-            self._begin(record, mark)
+            self._make_room(record, mark)
+            self._begin(mark)
             self._progress.start(label, None, unit="passages")
             try:
                 errors = self._knowledge.write(item.path, self._options, self._tally, self._progress)
@@ -251,25 +259,32 @@ class _Run:
         except (SourceError, OSError) as error:
             self._failed(key, record, error, fresh=fresh)
             return
-        self._done(mark, errors)
+        self._done([(mark, errors)])
 
     # --- both ---
 
-    def _begin(self, record: SourceRecord | None, mark: SourceRecord) -> None:
-        """Forget former errors, remove what another content or other options gave, note that writing begins."""
-        self._catalog.clear_errors(mark.path)
+    def _make_room(self, record: SourceRecord | None, mark: SourceRecord) -> None:
+        """Remove what another content or other options gave."""
         if record is not None and (record.digest, record.options) != (mark.digest, mark.options):
             self._remove(mark.path)
+
+    def _begin(self, mark: SourceRecord) -> None:
+        """Forget former errors, note that writing begins."""
+        self._catalog.clear_errors(mark.path)
         self._catalog.finish_source(mark)
 
-    def _done(self, mark: SourceRecord, errors: list[ItemError]) -> None:
-        for problem in errors:
-            self._catalog.record_error(self._run_id, problem)
-        self._tally.errors += errors
-        # A damaged window may be read next time; a bad row stays bad until the file changes.
-        torn = any(e.window is not None for e in errors)
-        self._catalog.finish_source(replace(mark, status="partial" if torn else "done"))
-        self._tally.done += 1
+    def _done(self, marks: Sequence[tuple[SourceRecord, list[ItemError]]]) -> None:
+        """Note sources as finished, with the errors of their parts."""
+        finished = []
+        for mark, errors in marks:
+            for problem in errors:
+                self._catalog.record_error(self._run_id, problem)
+            self._tally.errors += errors
+            # A damaged window may be read next time; a bad row stays bad until the file changes.
+            torn = any(e.window is not None for e in errors)
+            finished.append(replace(mark, status="partial" if torn else "done"))
+        self._catalog.finish_sources(finished)
+        self._tally.done += len(finished)
 
     def _failed(self, key: str, record: SourceRecord | None, error: Exception, *, fresh: bool) -> None:
         self._catalog.clear_errors(key)

@@ -163,12 +163,13 @@ class TileWriter:
 
     def _receive(self) -> None:
         batch, coming = self._sent.popleft()
-        for (owner, tile), vector in zip(batch, coming.result(), strict=True):
-            self._rows.append((owner, tile.scene, self._row(tile, vector)))
+        groups = self._grouper.groups_of([(tile.id, tile.phash, tile.digest) for _, tile in batch])
+        for (owner, tile), vector, group in zip(batch, coming.result(), groups, strict=True):
+            self._rows.append((owner, tile.scene, self._row(tile, vector, group)))
         if len(self._rows) >= _WRITE or time.monotonic() - self._committed > _SECONDS:
             self._commit()
 
-    def _row(self, measured: MeasuredTile, vector: Any) -> TileRow:
+    def _row(self, measured: MeasuredTile, vector: Any, group: str) -> TileRow:
         tile = Tile(
             measured.id,
             measured.scene.id,
@@ -178,7 +179,7 @@ class TileWriter:
             measured.phash,
             measured.footprint,
             measured.facts,
-            self._grouper.group_of(measured.id, measured.phash, measured.digest),
+            group,
         )
         return TileRow(tile, vector, self._encoder.fingerprint, measured.jpeg)
 
@@ -188,11 +189,7 @@ class TileWriter:
         if not rows:
             return
         self._index.upsert(TILES, [tile_point(row.tile, scene, row.vector) for _, scene, row in rows])
-        by_scene: dict[str, list[TileRow]] = {}
-        for _, scene, row in rows:
-            by_scene.setdefault(scene.id, []).append(row)
-        for scene_id, members in by_scene.items():
-            self._catalog.save_tiles(scene_id, members)
+        self._catalog.save_tiles_of_scenes([row for _, _, row in rows])
         self._grouper.committed()
         self._tally.tiles += len(rows)
         for owner, _, _ in rows:

@@ -76,8 +76,7 @@ def lonlat(crs: str, transform: Affine, cols: Coordinates, rows: Coordinates) ->
         raise BadFootprint(f"coordinates are not on Earth: latitude up to {np.abs(lat).max():g}")
     back_x, back_y = backward.transform(lon, lat)
     size = max(np.ptp(x), np.ptp(y), 1e-12)
-    geographic = CRS.from_user_input(crs).is_geographic
-    error_x = np.abs((back_x - x + 180) % 360 - 180) if geographic else np.abs(back_x - x)
+    error_x = np.abs((back_x - x + 180) % 360 - 180) if _geographic(crs) else np.abs(back_x - x)
     # A point outside a projection's domain comes back as another one: compare, do not trust.
     if not np.isfinite(back_x).all() or max(error_x.max(), np.abs(back_y - y).max()) > 0.01 * size + 1e-6:
         raise BadFootprint(f"coordinates do not survive a round trip through {_crs_name(crs)}")
@@ -322,6 +321,11 @@ def _transformers(crs: str) -> tuple[Transformer, Transformer]:
         return forward, Transformer.from_crs("EPSG:4326", source, always_xy=True)
     except (CRSError, ProjError) as error:
         raise BadFootprint(f"unknown coordinate reference system {_crs_name(crs)}") from error
+
+
+@lru_cache(maxsize=64)
+def _geographic(crs: str) -> bool:
+    return bool(CRS.from_user_input(crs).is_geographic)
 
 
 def _crs_name(crs: str) -> str:

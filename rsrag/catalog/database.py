@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -49,6 +50,8 @@ class Database:
         # Both dialects have an INSERT … ON CONFLICT of their own, with the same methods.
         dialect = import_module(f"sqlalchemy.dialects.{engine.dialect.name}")
         self._insert: Callable[[Table], Any] = dialect.insert
+        self._own = threading.local()
+        self._upserts: dict[tuple[type[Base], tuple[str, ...] | None], Any] = {}
 
     @contextmanager
     def _reading(self, doing: str) -> Iterator[Connection]:
@@ -58,11 +61,26 @@ class Database:
 
     @contextmanager
     def _writing(self, doing: str) -> Iterator[Connection]:
-        """A write transaction: all of it is there when the block ends, or none of it."""
+        """A write transaction: all of it is there when the block ends, or none of it; part of :meth:`together`."""
+        joined: Connection | None = getattr(self._own, "connection", None)
+        if joined is not None:
+            with translated(self.name, doing):
+                yield joined
+            return
         with translated(self.name, doing), self._engine.connect() as plain:
             connection = plain.execution_options(**{WRITES: True})
             with connection.begin():
                 yield connection
+
+    @contextmanager
+    def together(self, doing: str) -> Iterator[None]:
+        """One write transaction for everything that this thread writes in the block; what it reads is older."""
+        with self._writing(doing) as connection:
+            outer, self._own.connection = getattr(self._own, "connection", None), connection
+            try:
+                yield
+            finally:
+                self._own.connection = outer
 
     def _upsert(
         self, connection: Connection, model: type[Base], rows: Sequence[Values], *, only: Sequence[str] | None = None
@@ -70,17 +88,20 @@ class Database:
         """Insert rows; where the key exists, replace all columns, or those in ``only``."""
         if not rows:
             return
-        table = table_of(model)
+        key = (model, None if only is None else tuple(only))
+        statement = self._upserts.get(key)
+        if statement is None:  # making one takes longer than running it
+            statement = self._upserts[key] = self._upsert_into(table_of(model), only)
+        connection.execute(statement, rows)
+
+    def _upsert_into(self, table: Table, only: Sequence[str] | None) -> Any:
         keys = [column.name for column in table.primary_key]
         names = [column.name for column in table.c if column.name not in keys] if only is None else only
         statement = self._insert(table)
-        if names:
-            statement = statement.on_conflict_do_update(
-                index_elements=keys, set_={name: statement.excluded[name] for name in names}
-            )
-        else:
-            statement = statement.on_conflict_do_nothing(index_elements=keys)
-        connection.execute(statement, rows)
+        if not names:
+            return statement.on_conflict_do_nothing(index_elements=keys)
+        given = statement.excluded
+        return statement.on_conflict_do_update(index_elements=keys, set_={name: given[name] for name in names})
 
     def _all(self, doing: str, statement: Select[Any], make: Callable[[Any], T]) -> list[T]:
         with self._reading(doing) as connection:

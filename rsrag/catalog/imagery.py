@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from sqlalchemy import func, or_, select, tuple_
+from sqlalchemy import bindparam, func, or_, select, tuple_
 from sqlalchemy.sql import Select
 
 from rsrag.catalog.boxes import touches
@@ -19,7 +19,7 @@ from rsrag.catalog.codec import (
     tile_values,
     vector_from,
 )
-from rsrag.catalog.database import delete_in, rows_in, table_of
+from rsrag.catalog.database import chunks, delete_in, rows_in, table_of
 from rsrag.catalog.journal import Journal
 from rsrag.catalog.records import IMAGE_VECTOR, TileRow, Vector
 from rsrag.catalog.tables import EmbeddingTable, LookTable, SceneTable, ThumbnailTable, TileTable
@@ -32,8 +32,38 @@ _LOOKS = table_of(LookTable)
 _THUMBNAILS = table_of(ThumbnailTable)
 _EMBEDDINGS = table_of(EmbeddingTable)
 
+# Asked for every source of an ingest: made once, because making a statement takes longer than running it.
+_IDS_OF = select(_TILES.c.id).where(_TILES.c.scene_id == bindparam("scene_id"))
+
 NEAR_DUPLICATE_BITS = PIECES - 1
 """Bits in which perceptual hashes of near-duplicates may differ; up to here no pair is missed."""
+
+
+class Lookalikes:
+    """Committed tiles that may look like some others.
+
+    Attributes:
+        equal: group of the first tile with a digest of pixels.
+    """
+
+    def __init__(self) -> None:
+        self.equal: dict[str, str] = {}
+        self._heads: dict[int, list[tuple[str, int]]] = {}
+
+    def add(self, piece: int, tile_id: str, phash: int) -> None:
+        """A tile that stands for its group, under a piece of its hash."""
+        self._heads.setdefault(piece, []).append((tile_id, phash))
+
+    def nearest(self, phash: int) -> tuple[int, str] | None:
+        """Bits that differ, and id, of the nearest tile that stands for its group; the smallest id among equals."""
+        pieces = hash_pieces(phash)
+        near = (((h ^ phash).bit_count(), i) for piece in pieces for i, h in self._heads.get(piece, ()))
+        return min(near, default=None)
+
+    def group_of(self, phash: int, digest: str, distance: int) -> str | None:
+        """Of the tile with these pixels, else the nearest one at most so many bits away."""
+        near = self.nearest(phash)
+        return self.equal.get(digest) or (near[1] if near is not None and near[0] <= distance else None)
 
 
 class Imagery(Journal):
@@ -54,12 +84,23 @@ class Imagery(Journal):
             BadVector: a vector that the index would refuse.
             CatalogError: a tile of another scene, or the scene is unknown.
         """
-        tiles = [row.tile for row in rows]
-        if strays := [tile.id for tile in tiles if tile.scene_id != scene_id]:
+        if strays := [row.tile.id for row in rows if row.tile.scene_id != scene_id]:
             raise CatalogError(f"tile {strays[0]} does not belong to scene {scene_id}")
+        self.save_tiles_of_scenes(rows)
+
+    def save_tiles_of_scenes(self, rows: Sequence[TileRow]) -> None:
+        """Store or replace tiles of one scene or many, with vectors and thumbnails: all of them, or none.
+
+        Raises:
+            BadVector: a vector that the index would refuse.
+            CatalogError: a scene is unknown.
+        """
+        tiles = [row.tile for row in rows]
         embeddings = [embedding_values(row.tile.id, IMAGE_VECTOR, row.vector, row.fingerprint) for row in rows]
         pictures = [{"tile_id": row.tile.id, "jpeg": row.thumbnail} for row in rows if row.thumbnail is not None]
-        with self._writing(f"save tiles of scene {scene_id}") as connection:
+        scenes = list(dict.fromkeys(tile.scene_id for tile in tiles))
+        told = f"scene {scenes[0]}" if len(scenes) == 1 else f"{len(scenes)} scenes"
+        with self._writing(f"save tiles of {told}") as connection:
             self._upsert(connection, TileTable, [tile_values(tile) for tile in tiles])
             delete_in(connection, _LOOKS.c.tile_id, [tile.id for tile in tiles])
             self._upsert(connection, LookTable, [look for tile in tiles for look in look_values(tile)])
@@ -110,6 +151,11 @@ class Imagery(Journal):
         """The tiles of a scene, finest scale first, then by row and column."""
         order = (_TILES.c.scale, _TILES.c.window_row, _TILES.c.window_col, _TILES.c.id)
         return self._all("read tiles", select(_TILES).where(_TILES.c.scene_id == scene_id).order_by(*order), tile_from)
+
+    def tile_ids_of(self, scene_id: str) -> set[str]:
+        """The ids of the tiles of a scene."""
+        with self._reading("list tiles") as connection:
+            return set(connection.scalars(_IDS_OF, {"scene_id": scene_id}))
 
     def tile_ids(self) -> Iterator[str]:
         """The id of every tile."""
@@ -166,16 +212,23 @@ class Imagery(Journal):
         """
         if not 0 <= distance <= NEAR_DUPLICATE_BITS:
             raise UsageError(f"near-duplicate distance {distance} is not in 0..{NEAR_DUPLICATE_BITS}")
+        return self.looks_like([(phash, digest)]).group_of(phash, digest, distance)
+
+    def looks_like(self, looks: Sequence[tuple[int, str]]) -> Lookalikes:
+        """What :meth:`find_group` compares, for many tiles at once: perceptual hash and digest of each."""
+        found = Lookalikes()
         group = func.coalesce(_TILES.c.group_id, _TILES.c.id)
-        same = select(group).where(_TILES.c.digest == digest).order_by(_TILES.c.id).limit(1)
-        alike = select(_LOOKS.c.tile_id, _LOOKS.c.phash).where(_LOOKS.c.piece.in_(hash_pieces(phash)))
+        pieces = sorted({piece for phash, _ in looks for piece in hash_pieces(phash)})
         with self._reading("look for near-duplicates") as connection:
-            equal = connection.scalar(same)
-            if equal is not None:
-                return str(equal)
-            near = [((other ^ phash).bit_count(), tile_id) for tile_id, other in connection.execute(alike)]
-        bits, first = min(near, default=(NEAR_DUPLICATE_BITS + 1, ""))
-        return first if bits <= distance else None
+            for chunk in chunks(dict.fromkeys(digest for _, digest in looks)):
+                same = select(_TILES.c.digest, group).where(_TILES.c.digest.in_(chunk)).order_by(_TILES.c.id)
+                for digest, tile_id in connection.execute(same):
+                    found.equal.setdefault(digest, tile_id)
+            for chunk in chunks(pieces):
+                alike = select(_LOOKS.c.piece, _LOOKS.c.tile_id, _LOOKS.c.phash).where(_LOOKS.c.piece.in_(chunk))
+                for piece, tile_id, phash in connection.execute(alike):
+                    found.add(piece, tile_id, phash)
+        return found
 
 
 def _scene_statement(filters: Filters) -> Select[tuple[object, ...]]:

@@ -39,8 +39,12 @@ class Journal(Database):
 
     def finish_source(self, record: SourceRecord) -> None:
         """Record what became of a source. With status "done" this is the commit point of its ingest."""
+        self.finish_sources([record])
+
+    def finish_sources(self, records: Sequence[SourceRecord]) -> None:
+        """The same for several sources at once."""
         with self._writing("finish a source") as connection:
-            self._upsert(connection, SourceTable, [source_values(record)])
+            self._upsert(connection, SourceTable, [source_values(record) for record in records])
 
     def _claim(
         self, connection: Connection, path: str, kind: ItemKind, ids: Sequence[str], *, digest: str = ""

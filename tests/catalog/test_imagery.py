@@ -53,6 +53,31 @@ def test_tiles_are_saved_whole_or_not_at_all(filled: Catalog, make) -> None:
     assert filled.tile("new-1") is None
 
 
+def test_tiles_of_many_scenes_are_saved_at_once_or_not_at_all(filled: Catalog, make) -> None:
+    with pytest.raises(CatalogError, match="cannot save tiles of 2 scenes: it refers to something"):
+        filled.save_tiles_of_scenes([make.tile_row("new-1", "scene-1"), make.tile_row("new-9", "scene-9")])
+    assert filled.tile("new-1") is None
+    filled.save_tiles_of_scenes([make.tile_row("new-1", "scene-1"), make.tile_row("new-2", "scene-2")])
+    assert filled.tile_ids_of("scene-1") == {"tile-1a", "tile-1b", "tile-1c", "new-1"}
+    assert filled.tile_ids_of("scene-2") == {tile.id for tile in filled.tiles_of("scene-2")}
+    assert filled.tile_ids_of("scene-9") == set()
+
+
+def test_what_is_written_together_is_there_whole_or_not_at_all(filled: Catalog, make) -> None:
+    with pytest.raises(CatalogError, match="scene-9"), filled.together("save two scenes"):
+        filled.save_scene(make.scene("scene-3"), "/data/scene-3.tif")
+        filled.save_tiles("scene-9", [make.tile_row("tile", "scene-9")])
+    assert filled.scene("scene-3") is None
+    with ThreadPoolExecutor(1) as other, filled.together("save two scenes"):
+        filled.save_scene(make.scene("scene-3"), "/data/scene-3.tif")
+        assert other.submit(filled.scene, "scene-3").result() is None
+        with filled.together("save a scene"):
+            filled.save_scene(make.scene("scene-4"), "/data/scene-4.tif")
+    assert ids(filled.scenes()) == ["scene-1", "scene-2", "scene-3", "scene-4"]
+    filled.save_scene(make.scene("scene-5"), "/data/scene-5.tif")
+    assert filled.scene("scene-5") is not None
+
+
 def test_tiles_of_an_unknown_scene(catalog: Catalog, make) -> None:
     with pytest.raises(CatalogError, match="cannot save tiles of scene scene-9: it refers to something that is not in"):
         catalog.save_tiles("scene-9", [make.tile_row("tile", "scene-9")])
@@ -267,6 +292,19 @@ def test_the_nearest_hash_wins(one: Catalog, make) -> None:
     near = 0xF0F0_1234_5678_9ABC ^ 0b11111
     one.save_tiles("scene-1", [make.tile_row("a-nearer", phash=near)])
     assert one.find_group(near ^ 0b1, "x") == "a-nearer"
+
+
+def test_looking_for_many_finds_for_each_what_it_finds_alone(one: Catalog, make) -> None:
+    rng = np.random.default_rng(0)
+    hashes = [0xF0F0_1234_5678_9ABC ^ int(rng.integers(0, 2**6)) for _ in range(40)]
+    rows = [make.tile_row(f"t{n:02d}", phash=h, digest=f"d{n % 7}") for n, h in enumerate(hashes[:20])]
+    one.save_tiles("scene-1", rows)
+    looks = [(phash, f"d{n % 11}") for n, phash in enumerate(hashes)]
+    found = one.looks_like(looks)
+    for distance in (0, 2, 4):
+        together = [found.group_of(phash, digest, distance) for phash, digest in looks]
+        assert together == [one.find_group(phash, digest, distance) for phash, digest in looks]
+    assert len(set(together)) > 3
 
 
 def test_groups_do_not_grow_into_chains(one: Catalog, make) -> None:

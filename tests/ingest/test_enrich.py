@@ -74,6 +74,21 @@ def test_invalid_pixels_do_not_count() -> None:
     assert facts["valid_fraction"] == (0.5, "1")
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16"])
+@pytest.mark.parametrize("share", [1.0, 0.7])
+def test_whole_numbers_have_the_facts_that_they_have_as_floats(dtype: str, share: float) -> None:
+    rng = np.random.default_rng(5)
+    limits = np.iinfo(dtype)
+    data = rng.integers(max(0, limits.max - 300), limits.max, (2, 40, 50)).astype(dtype)
+    mask = rng.random((40, 50)) < share if share < 1 else None
+    found = []
+    for values in (data, data.astype(np.float64)):
+        bands = [Band(1, "red", str(values.dtype), scale=-2e-4, offset=0.1), Band(2, "nir", str(values.dtype))]
+        found.append(by_name(tile_facts(tile(values, mask), bands, ["reflectance", "DN"])))
+    for name in ("mean_red", "std_red", "mean_nir", "std_nir", "ndvi_mean", "valid_fraction", "brightness"):
+        assert found[0][name][0] == pytest.approx(found[1][name][0], rel=2e-6), name
+
+
 def test_nothing_valid_gives_no_measures() -> None:
     facts = tile_facts(tile(noise(1), np.zeros((64, 64), bool)), [Band(1, "grey", "uint8")], ["DN"])
     assert facts == (Fact("valid_fraction", 0.0),)
@@ -91,6 +106,9 @@ def test_blank_tiles() -> None:
     mask[:6] = True
     assert blank_reason(tile(noise(1), mask)) == "9% of its pixels are valid"
     assert blank_reason(tile(noise(1))) == "all pixels alike"
+    last = np.full((64, 64, 3), 51, np.uint8)
+    last[-1, -1, 2] = 52
+    assert blank_reason(tile(noise(1), picture=last)) is None
     picture = noise(3).transpose(1, 2, 0)
     assert blank_reason(tile(noise(1), picture=picture)) is None
     assert blank_reason(tile(noise(1), mask, picture), min_valid=0.05) is None

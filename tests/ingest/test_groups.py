@@ -24,21 +24,26 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
         yield opened
 
 
-def group_all(catalog: Catalog, looks: Sequence[Look], commits: Sequence[bool]) -> list[str]:
+def group_all(catalog: Catalog, looks: Sequence[Look], commits: Sequence[bool], together: int = 1) -> list[str]:
     """The group of each tile when those up to a True are committed before the next one comes."""
     catalog.save_scene(SCENE, SCENE.source)
     grouper, groups, pending = Grouper(catalog), [], []
+    waiting: list[tuple[str, int, str]] = []
     for number, ((phash, digest), commit) in enumerate(zip(looks, commits, strict=True)):
-        identity = f"tile-{number:02d}"
-        group = grouper.group_of(identity, phash, digest)
-        groups.append(group)
-        tile = Tile(identity, SCENE.id, Window(number, 0, 1, 1), 1.0, digest, phash, group=group)
-        pending.append(TileRow(tile, np.ones(2, np.float32), "model"))
+        waiting.append((f"tile-{number:02d}", phash, digest))
+        if not commit and len(waiting) < together:
+            continue
+        for tile, group in zip(waiting, grouper.groups_of(waiting), strict=True):
+            groups.append(group)
+            place = Window(len(groups), 0, 1, 1)
+            made = Tile(tile[0], SCENE.id, place, 1.0, tile[2], tile[1], group=group)
+            pending.append(TileRow(made, np.ones(2, np.float32), "model"))
+        waiting = []
         if commit:
             catalog.save_tiles(SCENE.id, pending)
             grouper.committed()
             pending = []
-    return groups
+    return [*groups, *grouper.groups_of(waiting)]
 
 
 def test_the_first_tile_stands_for_those_that_look_the_same(catalog: Catalog) -> None:
@@ -68,10 +73,10 @@ def test_commits_do_not_change_groups(seed: int, catalog: Catalog) -> None:
         looks = [(phash, f"{phash}-{rng.randrange(2)}") for phash in rng.choices(range(2**7), k=14)]
         some = [rng.random() < 0.3 for _ in looks]
         found = []
-        for commits in ([False] * len(looks), some, [True] * len(looks)):
-            found.append(group_all(catalog, looks, commits))
+        for commits, together in (([False] * len(looks), 1), (some, 1), ([True] * len(looks), 1), (some, 5)):
+            found.append(group_all(catalog, looks, commits, together))
             catalog.remove_source(SCENE.source)
-        assert found[0] == found[1] == found[2]
+        assert found[0] == found[1] == found[2] == found[3]
         assert len(set(found[0])) < len(looks)
 
 

@@ -217,8 +217,8 @@ def lethal(method):
 with archives.open_archive(Path(sys.argv[1])) as engine:
     for store, names in (
         (engine.index, ("upsert", "delete", "flush")),
-        (engine.catalog, ("save_scene", "save_tiles", "save_places", "save_document", "save_passages",
-                          "finish_source", "remove_source", "finish_run")),
+        (engine.catalog, ("save_scene", "save_tiles_of_scenes", "save_places", "save_document", "save_passages",
+                          "finish_sources", "remove_source", "finish_run")),
     ):
         for name in names:
             object.__setattr__(store, name, lethal(getattr(store, name)))
