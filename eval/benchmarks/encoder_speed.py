@@ -1,7 +1,8 @@
 """Image towers in every runtime that is here: ``python eval/benchmarks/encoder_speed.py``.
 
 All variants get the same prepared batch, in turns, so that they meet the same load; printed are medians, the ratio to
-torch in float32 (median of the ratios of each turn) and the cosine to float32. ``--model mini`` is the shipped tower;
+torch in float32 (median of the ratios of each turn), the same of processor time, which other work on the machine
+disturbs less, and the cosine to float32. ``--model mini`` is the shipped tower;
 torch runs a network of its shape with random weights, whose vectors mean nothing and are not compared. ``--model vit``
 is an open_clip ViT-B/32 with random weights. Int8 is calibrated on the even pictures and compared on the odd ones.
 """
@@ -55,9 +56,9 @@ def mini_in_torch() -> dict[str, Encode]:
     return {name: partial(run, tower) for name, tower in towers.items()}
 
 
-def measure(encoders: dict[str, Encode], batch: Any, rounds: int) -> dict[str, list[float]]:
-    """Milliseconds a picture of every round, by variant; those that cannot run are left out."""
-    times: dict[str, list[float]] = {}
+def measure(encoders: dict[str, Encode], batch: Any, rounds: int) -> dict[str, list[tuple[float, float]]]:
+    """Milliseconds a picture of every round, and those of processor time, by variant; without those that cannot run."""
+    times: dict[str, list[tuple[float, float]]] = {}
     for name, encode in encoders.items():
         try:
             encode(batch)  # ready, and warm
@@ -66,9 +67,10 @@ def measure(encoders: dict[str, Encode], batch: Any, rounds: int) -> dict[str, l
             print(f"{name} is left out: {error}", file=sys.stderr)
     for _ in range(rounds):
         for name in times:
-            start = time.perf_counter()
+            start, cpu = time.perf_counter(), time.process_time()
             encoders[name](batch)
-            times[name].append(1000 * (time.perf_counter() - start) / len(batch))
+            spent = time.perf_counter() - start, time.process_time() - cpu
+            times[name].append((1000 * spent[0] / len(batch), 1000 * spent[1] / len(batch)))
     return times
 
 
@@ -86,9 +88,10 @@ def table(row: ModelRow, source: Path, batch_size: int, rounds: int) -> list[dic
         wanted = exact.encode_images(checked)
         lines = []
         for name, values in times.items():
-            ratios = [first / other for first, other in zip(times[REFERENCE], values, strict=True)]
-            line: dict[str, Any] = {"model": row.name, "runtime": name, "ms": round(float(np.median(values)), 3)}
-            line["times_torch_f32"] = round(float(np.median(ratios)), 2)
+            ms, cpu_ms = np.median(values, axis=0)
+            ratio, cpu_ratio = np.median(np.array(times[REFERENCE]) / np.array(values), axis=0)
+            line: dict[str, Any] = {"model": row.name, "runtime": name, "ms": round(ms, 3), "cpu_ms": round(cpu_ms, 3)}
+            line |= {"times_torch_f32": round(ratio, 2), "cpu_times_torch_f32": round(cpu_ratio, 2)}
             if name in encoders:
                 cosines = (encoders[name].encode_images(checked).astype(np.float64) * wanted).sum(axis=1)
                 line |= {"cosine_mean": round(float(cosines.mean()), 5), "cosine_min": round(float(cosines.min()), 5)}
