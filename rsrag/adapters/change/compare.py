@@ -1,0 +1,407 @@
+"""One pair of dates from pixels to regions: align, gather statistics, detect, draw the line, outline, tell kinds."""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from rsrag._version import __version__
+from rsrag.adapters import measure
+from rsrag.adapters.base import Context, Region, Subject
+from rsrag.adapters.change import describe, detect, ground, indices
+from rsrag.adapters.change.clouds import COARSE_M, clouds
+from rsrag.adapters.change.detect import Detector, Method
+from rsrag.adapters.change.pair import Pair
+from rsrag.adapters.change.register import Registration, register
+from rsrag.adapters.change.request import ChangeRequest, ChangeResult, Transition
+from rsrag.adapters.change.statistics import sample
+from rsrag.adapters.sweep import steps, sweep
+from rsrag.errors import BadModelFile, UsageError
+from rsrag.export_layers import Layer, LayerWriter, LegendEntry
+from rsrag.models.changehead import ChangeHead
+from rsrag.models.dense import DenseEncoder
+from rsrag.types import Fact, Provenance, Window
+
+CORE = 512
+MIN_PIXELS = 16
+"""Changes of fewer pixels are left out unless an area is named."""
+MOST_REGIONS = 5000
+FINE_M = 3.0
+"""Metres a pixel up to which the trained network is the default: its training pairs lie at 0.5 to 2 m."""
+_KIND_SIDE = 512
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts over the grid.
+
+    Attributes:
+        compared: pixels that both dates have.
+        changed: pixels that changed.
+        area_m2: that changed; None without scale.
+        cells: changed and compared pixels by cell, [3, 3, 2].
+    """
+
+    compared: int
+    changed: int
+    area_m2: float | None
+    cells: npt.NDArray[np.int64]
+
+
+def compare(pair: Pair, request: ChangeRequest, context: Context) -> ChangeResult:
+    """Everything about one pair but the answers to questions.
+
+    Raises:
+        UsageError: a method that the pair's bands do not allow.
+        ModelError: the trained network was asked for and cannot be loaded.
+    """
+    seconds: dict[str, float] = {}
+    warnings = [*pair.notes]
+    clock = _Clock(seconds)
+    found = register(pair) if request.register else Registration((0.0, 0.0), 0, 0.0, False)
+    if found.corrected:
+        pair = pair.moved(found.shift)
+    clock.lap("register")
+    coarse = (pair.subject.gsd_m or 0.0) >= COARSE_M
+    masked = coarse if request.mask_clouds is None else request.mask_clouds
+    seen = sample(pair, mask_clouds=masked, progress=context.progress)
+    clock.lap("statistics")
+    method, head, encoder = _chosen(request, pair, warnings)
+    detector = detect.prepare(method, pair, seen, head, encoder)
+    magnitude, histogram = _magnitudes(detector, masked, context)
+    clock.lap("detect")
+    line = request.threshold if request.threshold is not None else detector.threshold(histogram)
+    least = _least_pixels(request, pair.subject)
+    mask, tally = _mask(magnitude, line, least, detector, context)
+    clock.lap("mask")
+    kinds = _kinds(pair, detector, mask, encoder or _encoder(pair), context) if tally.changed else None
+    regions, count, dropped = _regions(pair.subject, mask, magnitude, kinds, least, line)
+    clock.lap("outline")
+    if dropped:
+        warnings.append(f"{dropped:,} of the smaller changes have no outline: the mask holds them all")
+    if seen.clouded:
+        share = seen.clouded / seen.total
+        warnings.append(f"{100 * share:.1f} % of the ground is left out as clouds")
+    if not seen.valid:
+        warnings.append("no pixel is valid at both dates: nothing could be compared")
+    transitions = _transitions(pair.subject, mask, kinds, regions, tally)
+    layers = tuple(layer for layer in (mask, magnitude, *(kinds or ())) if layer is not None)
+    models = _models(method, head, kinds, encoder, pair)
+    result = ChangeResult(
+        task="change", subject=pair.subject, regions=regions, layers=layers,
+        provenance=Provenance(models, "", __version__, seconds), warnings=tuple(warnings),
+        before=pair.first, after=pair.second, method=method, threshold=float(line), unit=detector.unit,
+        changed=tally.changed > 0, share=tally.changed / max(1, tally.compared),
+        compared=tally.compared / max(1, pair.subject.width * pair.subject.height),
+        area_m2=tally.area_m2, count=count, cells=describe.cell_shares(tally.cells), transitions=transitions,
+        shift_px=found.shift if found.corrected else (0.0, 0.0), looks=_looks(pair),
+    )  # fmt: skip
+    result = replace(result, picture=result.looks[1] if result.looks else None, facts=_facts(result, detector))
+    return replace(result, sentences=describe.sentences(result))
+
+
+class _Clock:
+    def __init__(self, seconds: dict[str, float]) -> None:
+        self._seconds, self._last = seconds, time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self._seconds[stage], self._last = now - self._last, now
+
+
+# --- which detector ---
+
+
+def _chosen(
+    request: ChangeRequest, pair: Pair, warnings: list[str]
+) -> tuple[Method, ChangeHead | None, DenseEncoder | None]:
+    method: Method = "irmad" if request.method == "auto" else request.method
+    gsd = pair.subject.gsd_m
+    colour = ground.natural(pair.before) and ground.natural(pair.after)
+    if request.method == "auto" and colour and (gsd is None or gsd <= FINE_M):
+        try:
+            head = ChangeHead()
+            return "combined", head, head.encoder
+        except BadModelFile as error:
+            warnings.append(f"IR-MAD instead of the trained network: {error.message}")
+    if method == "combined":
+        if len(pair.before.stretch.channels) != 3:
+            raise UsageError("the trained network compares colour pictures", hint="take another --method")
+        head = ChangeHead()
+        return method, head, head.encoder
+    return method, None, DenseEncoder() if method == "features" else None
+
+
+def _encoder(pair: Pair) -> DenseEncoder | None:
+    natural = ground.natural(pair.before) and ground.natural(pair.after)
+    return DenseEncoder() if natural and not indices.tells_classes(pair.roles) else None
+
+
+def _models(
+    method: Method, head: ChangeHead | None, kinds: Any, encoder: DenseEncoder | None, pair: Pair
+) -> Mapping[str, str]:
+    models: dict[str, str] = {"detector": head.fingerprint if head is not None else method}
+    if encoder is not None or (kinds and not indices.tells_classes(pair.roles)):
+        models["encoder"] = (encoder or DenseEncoder()).fingerprint
+    return models
+
+
+# --- passes over the scene ---
+
+
+def _magnitudes(detector: Detector, masked: bool, context: Context) -> tuple[Layer, Any]:
+    subject, histogram = detector.pair.subject, detector.histogram()
+    context.progress.start("detect", steps(subject.width, subject.height, core=CORE), unit="windows")
+    writer = LayerWriter(
+        "magnitude", "score", subject.width, subject.height, subject.crs, subject.transform, unit=detector.unit
+    )
+    with writer:
+        for step in sweep(subject.width, subject.height, core=CORE, margin=detector.margin):
+            before, after = detector.pair.read(step.outer)
+            if not (before.mask & after.mask).any():
+                values = np.full((step.core.height, step.core.width), np.nan, dtype=np.float32)
+            else:
+                values = detector.magnitude(before, after)[step.inner]
+                if masked:
+                    one = clouds(detector.pair.before.stretch.apply(before))
+                    two = clouds(detector.pair.after.stretch.apply(after))
+                    values = np.where((one | two)[step.inner], np.float32(np.nan), values)
+                histogram.add(values)
+            writer.write(step.core, values)
+            context.progress.advance()
+    context.progress.finish()
+    return writer.layer, histogram
+
+
+def _mask(magnitude: Layer, line: float, least: int, detector: Detector, context: Context) -> tuple[Layer, Tally]:
+    subject = detector.pair.subject
+    tally = Tally(0, 0, 0.0, np.zeros((3, 3, 2), dtype=np.int64))
+    margin = int(min(128, max(16, least)))
+    writer = LayerWriter("change", "mask", subject.width, subject.height, subject.crs, subject.transform)
+    with writer:
+        for step in sweep(subject.width, subject.height, core=CORE, margin=margin):
+            values = magnitude.read(step.outer)
+            found = cleaned(values > line, least, fill=detector.method != "combined")
+            known = np.isfinite(values)
+            found &= known
+            inner = found[step.inner]
+            writer.write(step.core, np.where(known[step.inner], inner, 255))
+            _count(tally, subject, step.core, inner, known[step.inner])
+    context.progress.advance(0)
+    return writer.layer, tally
+
+
+def cleaned(mask: npt.NDArray[np.bool_], least: int, *, fill: bool) -> npt.NDArray[np.bool_]:
+    """A raw mask without specks and lines a pixel wide, small gaps closed, areas of fewer than ``least`` pixels gone.
+
+    Areas that touch the edge of the window stay: their size is not known.
+    """
+    if not mask.any():
+        return mask
+    raw = mask.astype(np.uint8)
+    if fill:
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
+        raw = cv2.morphologyEx(cv2.morphologyEx(raw, cv2.MORPH_OPEN, kernel), cv2.MORPH_CLOSE, kernel)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(raw, connectivity=4)
+    height, width = raw.shape
+    small = stats[:, cv2.CC_STAT_AREA] < least
+    small[0] = True
+    del count, width, height
+    return np.asarray(~small[labels])
+
+
+def _count(
+    tally: Tally, subject: Subject, window: Window, changed: npt.NDArray[np.bool_], known: npt.NDArray[np.bool_]
+) -> None:
+    number = int(changed.sum())
+    tally.compared += int(known.sum())
+    tally.changed += number
+    if number:
+        area = measure.pixel_area_m2(subject, window)
+        tally.area_m2 = None if area is None or tally.area_m2 is None else tally.area_m2 + number * area
+    elif tally.area_m2 == 0.0 and measure.pixel_area_m2(subject, window) is None:
+        tally.area_m2 = None
+    rows = np.minimum(2, 3 * (np.arange(window.height) + window.row) // subject.height)
+    cols = np.minimum(2, 3 * (np.arange(window.width) + window.col) // subject.width)
+    for row in np.unique(rows):
+        for col in np.unique(cols):
+            part = np.ix_(rows == row, cols == col)
+            tally.cells[row, col] += (int(changed[part].sum()), int(known[part].sum()))
+
+
+def _kinds(
+    pair: Pair, detector: Detector, mask: Layer, encoder: DenseEncoder | None, context: Context
+) -> tuple[Layer, Layer] | None:
+    """Kinds of ground of changed pixels at both dates; None where they cannot be told."""
+    by_rules = indices.tells_classes(pair.roles)
+    if not by_rules and (encoder is None or not (ground.natural(pair.before) and ground.natural(pair.after))):
+        return None
+    subject = pair.subject
+    legend = [
+        LegendEntry(i, name, colour)
+        for i, (name, colour) in enumerate(zip(indices.CLASSES, indices.COLOURS, strict=True))
+    ]
+    grid = (subject.width, subject.height, subject.crs, subject.transform)
+    first = LayerWriter("ground before", "class", *grid, legend=legend)
+    second = LayerWriter("ground after", "class", *grid, legend=legend)
+    context.progress.start("kinds of ground", steps(subject.width, subject.height, core=CORE), unit="windows")
+    with first, second:
+        for step in sweep(subject.width, subject.height, core=CORE, margin=32):
+            changed = mask.read(step.core) == 1
+            if changed.any():
+                for writer, values in zip((first, second), _tell(pair, step.outer, by_rules, encoder), strict=True):
+                    writer.write(step.core, np.where(changed, values[step.inner], ground.UNKNOWN))
+            else:
+                blank = np.full(changed.shape, ground.UNKNOWN, dtype=np.uint8)
+                first.write(step.core, blank)
+                second.write(step.core, blank)
+            context.progress.advance()
+    context.progress.finish()
+    return first.layer, second.layer
+
+
+def _tell(pair: Pair, window: Window, by_rules: bool, encoder: DenseEncoder | None) -> list[ground.Kinds]:
+    one, two = pair.read(window)
+    if by_rules:
+        values = pair.values(one, two)
+        return [_smooth_kinds(indices.classes(v, pair.roles)) for v in values]
+    assert encoder is not None
+    return [
+        ground.kinds_of(encoder, source.stretch.apply(pixels))
+        for source, pixels in ((pair.before, one), (pair.after, two))
+    ]
+
+
+def _smooth_kinds(kinds: ground.Kinds) -> ground.Kinds:
+    return np.asarray(cv2.medianBlur(kinds, 3), dtype=np.uint8)
+
+
+# --- outlines and what they turned from and into ---
+
+
+def _regions(
+    subject: Subject, mask: Layer, magnitude: Layer, kinds: tuple[Layer, Layer] | None, least: int, line: float
+) -> tuple[tuple[Region, ...], int, int]:
+    """The largest regions, how many there are in all, and how many have no outline."""
+    kept: list[tuple[float, int, Any]] = []
+    count = 0
+    for _, shape in mask.polygons():
+        if shape.area < least:
+            continue
+        count += 1
+        push: Callable[..., Any] = heapq.heappush if len(kept) < MOST_REGIONS else heapq.heappushpop
+        push(kept, (float(shape.area), count, shape))
+    tolerance = 0.7 * (measure.metres_per_pixel(subject) or 1.0)
+    regions = []
+    for _, _, shape in sorted(kept, key=lambda item: (-item[0], item[1])):
+        label, facts, score = _about(shape, magnitude, kinds, line)
+        cell = measure.cell_of(shape.bounds, subject.width, subject.height)
+        whole = measure.region(subject, label, score, shape)
+        area = [fact for fact in whole.facts if fact.name == "area"]  # of the pixels, not of the simplified outline
+        facts = [*facts, Fact("cell", cell, ""), *area]
+        regions.append(
+            measure.region(subject, label, score, measure.simplified(subject, shape, tolerance), facts=facts)
+        )
+    return tuple(regions), count, max(0, count - len(kept))
+
+
+def _about(
+    shape: Any, magnitude: Layer, kinds: tuple[Layer, Layer] | None, line: float
+) -> tuple[str, list[Fact], float]:
+    left, top, right, bottom = (int(v) for v in shape.bounds)
+    window = Window(left, top, max(1, right - left), max(1, bottom - top))
+    values = magnitude.read(window, longest=_KIND_SIDE)
+    height, width = values.shape
+    inside = np.zeros((height, width), dtype=np.uint8)
+    scale = np.array([width / window.width, height / window.height])
+    rings = [np.asarray(ring.coords) for ring in (shape.exterior, *shape.interiors)]
+    cv2.fillPoly(inside, [np.floor((r - (left, top)) * scale).astype(np.int32) for r in rings], 1)
+    chosen = (inside > 0) & (values > line)
+    if not chosen.any():
+        chosen = np.isfinite(values)
+    strength = float(np.mean(values[chosen])) if chosen.any() else line
+    score = strength if line <= 1 and strength <= 1 else 1 - line / (line + strength)
+    facts = [Fact("magnitude", round(strength, 4), magnitude.unit)]
+    if kinds is None:
+        return "change", facts, float(np.clip(score, 0, 1))
+    names = []
+    for layer in kinds:
+        found = layer.read(window, longest=_KIND_SIDE)
+        told = found[chosen & (found != ground.UNKNOWN)] if found.shape == chosen.shape else found[found != 255]
+        names.append(indices.CLASSES[Counter(told.tolist()).most_common(1)[0][0]] if len(told) else "")
+    facts += [Fact("from_class", names[0], ""), Fact("to_class", names[1], "")]
+    label = describe.label(names[0], names[1])
+    return label, facts, float(np.clip(score, 0, 1))
+
+
+def _transitions(
+    subject: Subject, mask: Layer, kinds: tuple[Layer, Layer] | None, regions: tuple[Region, ...], tally: Tally
+) -> tuple[Transition, ...]:
+    """Pixels by kind before and after, with the regions that mostly are of that kind."""
+    if kinds is None:
+        return ()
+    size = len(indices.CLASSES)
+    pixels = np.zeros((size, size, 3, 3), dtype=np.int64)
+    for window in mask.windows(CORE):
+        one, two = kinds[0].read(window), kinds[1].read(window)
+        known = (one != ground.UNKNOWN) & (two != ground.UNKNOWN)
+        rows = np.minimum(2, 3 * (np.arange(window.height) + window.row) // subject.height)
+        cols = np.minimum(2, 3 * (np.arange(window.width) + window.col) // subject.width)
+        where = np.broadcast_to(rows[:, None] * 3 + cols, one.shape)
+        codes = (one[known].astype(np.int64) * size + two[known]) * 9 + where[known]
+        pixels += np.bincount(codes, minlength=size * size * 9).reshape(pixels.shape)
+    counts = Counter(
+        (str(named["from_class"]), str(named["to_class"]))
+        for named in ({fact.name: fact.value for fact in region.facts} for region in regions)
+    )
+    each = tally.area_m2 / tally.changed if tally.area_m2 is not None and tally.changed else None
+    found = []
+    for i, before in enumerate(indices.CLASSES):
+        for j, after in enumerate(indices.CLASSES):
+            total = int(pixels[i, j].sum())
+            if total:
+                cells = describe.cells_of(pixels[i, j])
+                area = None if each is None else total * each
+                found.append(Transition(before, after, counts[before, after], total, area, cells))
+    return tuple(sorted(found, key=lambda item: (-item.pixels, item.before, item.after)))
+
+
+# --- small parts ---
+
+
+def _least_pixels(request: ChangeRequest, subject: Subject) -> int:
+    if request.min_area_m2 is None:
+        return MIN_PIXELS
+    each = measure.pixel_area_m2(subject)
+    if each is None:
+        raise UsageError("a least area in metres for images without a scale", hint="leave it out")
+    return max(1, round(request.min_area_m2 / each))
+
+
+def _looks(pair: Pair) -> tuple[Any, Any]:
+    """Both dates as pictures of at most 1024 pixels a side, for drawing and for readers."""
+    whole = Window(0, 0, pair.subject.width, pair.subject.height)
+    scale = 1
+    while max(whole.width, whole.height) > 1024 * scale:
+        scale *= 2
+    return tuple(s.stretch.apply(s.read(whole, scale)) for s in (pair.before, pair.after))  # type: ignore[return-value]
+
+
+def _facts(result: ChangeResult, detector: Detector) -> tuple[Fact, ...]:
+    facts = [Fact("changed_share", result.share), Fact("changes", float(result.count), "1")]
+    if result.area_m2 is not None:
+        facts.append(Fact("changed_area", result.area_m2, "m2"))
+    facts.append(Fact("compared_share", result.compared))
+    if result.shift_px != (0.0, 0.0):
+        facts += [Fact("shift_x", result.shift_px[0], "px"), Fact("shift_y", result.shift_px[1], "px")]
+    facts.append(Fact("invariant_share", detector.radiometry.invariant))
+    facts.append(Fact("threshold", result.threshold, result.unit))
+    return tuple(facts)
