@@ -35,7 +35,7 @@ class ModelRow:
     """
 
     name: str
-    kind: Literal["image", "text", "reranker", "reader"]
+    kind: Literal["image", "text", "reranker", "reader", "detector", "segmenter"]
     backend: str
     source: str
     revision: str | None = None

@@ -140,6 +140,25 @@ MODELS: tuple[ModelRow, ...] = (
         licence="Qwen Research License: no commercial use",
         options={"boxes": "absolute pixels"},
     ),
+    # Detectors by words. Both are pinned to the commits that hold safetensors.
+    ModelRow(
+        "grounding-dino-tiny",
+        "detector",
+        "transformers_detector",
+        "IDEA-Research/grounding-dino-tiny",
+        revision="a2bb814dd30d776dcf7e30523b00659f4f141c71",
+        licence="Apache-2.0",
+        options={"words": "sentence", "threshold": "0.25"},
+    ),
+    ModelRow(
+        "owlv2-base-patch16-ensemble",
+        "detector",
+        "transformers_detector",
+        "google/owlv2-base-patch16-ensemble",
+        revision="cfd3195ba4ea9592eec887ded089f4c08eff231d",
+        licence="Apache-2.0",
+        options={"words": "list", "threshold": "0.2"},
+    ),
     ModelRow("endpoint", "reader", "endpoint", "", licence="as served"),
 )
 
@@ -171,6 +190,7 @@ _BACKENDS: Mapping[str, str] = {
     "cross_encoder": "rsrag.models.sentence:CrossEncoderReranker",
     "transformers_vlm": "rsrag.models.vlm:VlmReader",
     "endpoint": "rsrag.models.endpoint:EndpointReader",
+    "transformers_detector": "rsrag.models.detector:TransformersDetector",
 }
 _ROLES = ("image", "text", "reranker", "reader")
 _PACKAGES: Mapping[str, tuple[str, ...]] = {
@@ -178,6 +198,7 @@ _PACKAGES: Mapping[str, tuple[str, ...]] = {
     "sentence_transformers": ("torch", "sentence_transformers"),
     "cross_encoder": ("torch", "sentence_transformers"),
     "transformers_vlm": ("torch", "torchvision", "transformers"),
+    "transformers_detector": ("torch", "torchvision", "transformers"),
     "endpoint": ("langchain_openai",),
 }
 
