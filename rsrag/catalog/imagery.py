@@ -224,8 +224,8 @@ class Imagery(Journal):
                 same = select(_TILES.c.digest, group).where(_TILES.c.digest.in_(chunk)).order_by(_TILES.c.id)
                 for digest, tile_id in connection.execute(same):
                     found.equal.setdefault(digest, tile_id)
-            for chunk in chunks(pieces):
-                alike = select(_LOOKS.c.piece, _LOOKS.c.tile_id, _LOOKS.c.phash).where(_LOOKS.c.piece.in_(chunk))
+            for some in chunks(pieces):
+                alike = select(_LOOKS.c.piece, _LOOKS.c.tile_id, _LOOKS.c.phash).where(_LOOKS.c.piece.in_(some))
                 for piece, tile_id, phash in connection.execute(alike):
                     found.add(piece, tile_id, phash)
         return found
