@@ -90,8 +90,13 @@ def as_table(result: TaskResult) -> dict[str, object]:
     """A result as one JSON object: everything but pixels."""
     from dataclasses import fields
 
-    hidden = {"picture", "layers"}
+    from rsrag.adapters.base import TaskResult
+
+    hidden = {"picture", "layers", "looks"}
     table: dict[str, object] = {f.name: getattr(result, f.name) for f in fields(result) if f.name not in hidden}
+    for name, value in table.items():
+        if isinstance(value, tuple) and any(isinstance(item, TaskResult) for item in value):
+            table[name] = [as_table(item) for item in value]
     table["text"] = result.text
     table["layers"] = [
         {"name": y.name, "kind": y.kind, "unit": y.unit, "legend": {e.value: e.label for e in y.legend}}

@@ -111,7 +111,7 @@ class ChangeHead:
         self.encoder = encoder or DenseEncoder()
         if trained_on != self.encoder.fingerprint:
             raise BadModelFile(
-                f"{self._graph.name} of {directory.name} was trained on {trained_on}, not on {self.encoder.fingerprint}",
+                f"{self._graph.name} was trained on {trained_on}, not on {self.encoder.fingerprint}",
                 hint="python -m rsrag.train.change makes one for this encoder",
             )
         self.fingerprint = f"mini-change:{config['sha256']['head.onnx'][:16]}"

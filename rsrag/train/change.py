@@ -1,10 +1,10 @@
 """The change network of the default profile: ``python -m rsrag.train.change --pairs FOLDER|ZIP [...] --out DIR``.
 
-Every folder holds ``A/``, ``B/`` and ``label/`` with files of the same names. The encoder stays frozen: its maps of both
-dates are computed once, reduced by principal components, and a perceptron learns to tell changed cells from others,
-beside the pixels' own colours and edges, in the cell and around it. Pairs that show the same picture twice, shifted,
-blurred, with other light or noise, teach it what is no change. Figures are cross-validated by pair: every pair is judged
-by networks that never saw it. The network that is written has seen them all.
+Every folder holds ``A/``, ``B/`` and ``label/`` with files of the same names. The encoder stays frozen: its maps of
+both dates are computed once, reduced by principal components, and a perceptron learns to tell changed cells from
+others, beside the pixels' own colours and edges, in the cell and around it. Pairs that show the same picture twice,
+shifted, blurred, with other light or noise, teach it what is no change. Figures are cross-validated by pair: every pair
+is judged by networks that never saw it. The network that is written has seen them all.
 """
 
 from __future__ import annotations
@@ -326,7 +326,7 @@ def train(
     sources: Sequence[Path], out: Path, *, steps: int = STEPS, seeds: int = SEEDS, symmetric: bool = False,
     reverse: bool = True,
 ) -> dict[str, Any]:  # fmt: skip
-    """Cross-validate, choose the threshold on the held-out maps, train on everything, write ``head.onnx`` and its config.
+    """Cross-validate, choose the threshold on the held-out maps, train on everything, write the network and its config.
 
     Raises:
         UsageError: a source without labelled pairs.

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,17 +13,17 @@ import numpy.typing as npt
 
 from rsrag._version import __version__
 from rsrag.adapters import measure
-from rsrag.adapters.base import Context, Region, Subject
-from rsrag.adapters.change import describe, detect, ground, indices
+from rsrag.adapters.base import Context, Subject
+from rsrag.adapters.change import describe, detect, ground, indices, outline
 from rsrag.adapters.change.clouds import COARSE_M, clouds
 from rsrag.adapters.change.detect import Detector, Method
 from rsrag.adapters.change.pair import Pair
 from rsrag.adapters.change.register import Registration, register
-from rsrag.adapters.change.request import ChangeRequest, ChangeResult, Transition
+from rsrag.adapters.change.request import ChangeRequest, ChangeResult
 from rsrag.adapters.change.statistics import sample
 from rsrag.adapters.sweep import steps, sweep
 from rsrag.errors import BadModelFile, UsageError
-from rsrag.export_layers import Layer, LayerWriter, LegendEntry
+from rsrag.export_layers import Layer, LayerWriter
 from rsrag.models.changehead import ChangeHead
 from rsrag.models.dense import DenseEncoder
 from rsrag.types import Fact, Provenance, Window
@@ -33,10 +31,8 @@ from rsrag.types import Fact, Provenance, Window
 CORE = 512
 MIN_PIXELS = 16
 """Changes of fewer pixels are left out unless an area is named."""
-MOST_REGIONS = 5000
 FINE_M = 3.0
 """Metres a pixel up to which the trained network is the default: its training pairs lie at 0.5 to 2 m."""
-_KIND_SIDE = 512
 
 
 @dataclass(slots=True)
@@ -82,8 +78,8 @@ def compare(pair: Pair, request: ChangeRequest, context: Context) -> ChangeResul
     least = _least_pixels(request, pair.subject)
     mask, tally = _mask(magnitude, line, least, detector, context)
     clock.lap("mask")
-    kinds = _kinds(pair, detector, mask, encoder or _encoder(pair), context) if tally.changed else None
-    regions, count, dropped = _regions(pair.subject, mask, magnitude, kinds, least, line)
+    told = outline.kinds(pair, mask, encoder or _encoder(pair), context.progress) if tally.changed else None
+    regions, count, dropped = outline.regions(pair.subject, mask, magnitude, told, least, line)
     clock.lap("outline")
     if dropped:
         warnings.append(f"{dropped:,} of the smaller changes have no outline: the mask holds them all")
@@ -92,9 +88,11 @@ def compare(pair: Pair, request: ChangeRequest, context: Context) -> ChangeResul
         warnings.append(f"{100 * share:.1f} % of the ground is left out as clouds")
     if not seen.valid:
         warnings.append("no pixel is valid at both dates: nothing could be compared")
-    transitions = _transitions(pair.subject, mask, kinds, regions, tally)
-    layers = tuple(layer for layer in (mask, magnitude, *(kinds or ())) if layer is not None)
-    models = _models(method, head, kinds, encoder, pair)
+    each = tally.area_m2 / tally.changed if tally.area_m2 is not None and tally.changed else None
+    transitions = outline.transitions(pair.subject, mask, told, regions, each)
+    more = (told.before, told.after, *((told.both,) if told.both is not None else ())) if told is not None else ()
+    layers = (mask, magnitude, *more)
+    models = _models(method, head, told, encoder, pair)
     result = ChangeResult(
         task="change", subject=pair.subject, regions=regions, layers=layers,
         provenance=Provenance(models, "", __version__, seconds), warnings=tuple(warnings),
@@ -185,11 +183,12 @@ def _mask(magnitude: Layer, line: float, least: int, detector: Detector, context
     subject = detector.pair.subject
     tally = Tally(0, 0, 0.0, np.zeros((3, 3, 2), dtype=np.int64))
     margin = int(min(128, max(16, least)))
+    whole = Window(0, 0, subject.width, subject.height)
     writer = LayerWriter("change", "mask", subject.width, subject.height, subject.crs, subject.transform)
     with writer:
         for step in sweep(subject.width, subject.height, core=CORE, margin=margin):
             values = magnitude.read(step.outer)
-            found = cleaned(values > line, least, fill=detector.method != "combined")
+            found = cleaned(values > line, least, fill=detector.method != "combined", open_edge=step.outer != whole)
             known = np.isfinite(values)
             found &= known
             inner = found[step.inner]
@@ -199,10 +198,10 @@ def _mask(magnitude: Layer, line: float, least: int, detector: Detector, context
     return writer.layer, tally
 
 
-def cleaned(mask: npt.NDArray[np.bool_], least: int, *, fill: bool) -> npt.NDArray[np.bool_]:
+def cleaned(mask: npt.NDArray[np.bool_], least: int, *, fill: bool, open_edge: bool = False) -> npt.NDArray[np.bool_]:
     """A raw mask without specks and lines a pixel wide, small gaps closed, areas of fewer than ``least`` pixels gone.
 
-    Areas that touch the edge of the window stay: their size is not known.
+    With ``open_edge`` areas that touch the edge of the window stay: they may go on beyond it.
     """
     if not mask.any():
         return mask
@@ -210,11 +209,13 @@ def cleaned(mask: npt.NDArray[np.bool_], least: int, *, fill: bool) -> npt.NDArr
     if fill:
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
         raw = cv2.morphologyEx(cv2.morphologyEx(raw, cv2.MORPH_OPEN, kernel), cv2.MORPH_CLOSE, kernel)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(raw, connectivity=4)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(raw, connectivity=4)
     height, width = raw.shape
-    small = stats[:, cv2.CC_STAT_AREA] < least
+    left, top = stats[:, cv2.CC_STAT_LEFT], stats[:, cv2.CC_STAT_TOP]
+    right, bottom = left + stats[:, cv2.CC_STAT_WIDTH], top + stats[:, cv2.CC_STAT_HEIGHT]
+    cut = (left == 0) | (top == 0) | (right == width) | (bottom == height)
+    small = (stats[:, cv2.CC_STAT_AREA] < least) & ~(cut & open_edge)
     small[0] = True
-    del count, width, height
     return np.asarray(~small[labels])
 
 
@@ -235,143 +236,6 @@ def _count(
         for col in np.unique(cols):
             part = np.ix_(rows == row, cols == col)
             tally.cells[row, col] += (int(changed[part].sum()), int(known[part].sum()))
-
-
-def _kinds(
-    pair: Pair, detector: Detector, mask: Layer, encoder: DenseEncoder | None, context: Context
-) -> tuple[Layer, Layer] | None:
-    """Kinds of ground of changed pixels at both dates; None where they cannot be told."""
-    by_rules = indices.tells_classes(pair.roles)
-    if not by_rules and (encoder is None or not (ground.natural(pair.before) and ground.natural(pair.after))):
-        return None
-    subject = pair.subject
-    legend = [
-        LegendEntry(i, name, colour)
-        for i, (name, colour) in enumerate(zip(indices.CLASSES, indices.COLOURS, strict=True))
-    ]
-    grid = (subject.width, subject.height, subject.crs, subject.transform)
-    first = LayerWriter("ground before", "class", *grid, legend=legend)
-    second = LayerWriter("ground after", "class", *grid, legend=legend)
-    context.progress.start("kinds of ground", steps(subject.width, subject.height, core=CORE), unit="windows")
-    with first, second:
-        for step in sweep(subject.width, subject.height, core=CORE, margin=32):
-            changed = mask.read(step.core) == 1
-            if changed.any():
-                for writer, values in zip((first, second), _tell(pair, step.outer, by_rules, encoder), strict=True):
-                    writer.write(step.core, np.where(changed, values[step.inner], ground.UNKNOWN))
-            else:
-                blank = np.full(changed.shape, ground.UNKNOWN, dtype=np.uint8)
-                first.write(step.core, blank)
-                second.write(step.core, blank)
-            context.progress.advance()
-    context.progress.finish()
-    return first.layer, second.layer
-
-
-def _tell(pair: Pair, window: Window, by_rules: bool, encoder: DenseEncoder | None) -> list[ground.Kinds]:
-    one, two = pair.read(window)
-    if by_rules:
-        values = pair.values(one, two)
-        return [_smooth_kinds(indices.classes(v, pair.roles)) for v in values]
-    assert encoder is not None
-    return [
-        ground.kinds_of(encoder, source.stretch.apply(pixels))
-        for source, pixels in ((pair.before, one), (pair.after, two))
-    ]
-
-
-def _smooth_kinds(kinds: ground.Kinds) -> ground.Kinds:
-    return np.asarray(cv2.medianBlur(kinds, 3), dtype=np.uint8)
-
-
-# --- outlines and what they turned from and into ---
-
-
-def _regions(
-    subject: Subject, mask: Layer, magnitude: Layer, kinds: tuple[Layer, Layer] | None, least: int, line: float
-) -> tuple[tuple[Region, ...], int, int]:
-    """The largest regions, how many there are in all, and how many have no outline."""
-    kept: list[tuple[float, int, Any]] = []
-    count = 0
-    for _, shape in mask.polygons():
-        if shape.area < least:
-            continue
-        count += 1
-        push: Callable[..., Any] = heapq.heappush if len(kept) < MOST_REGIONS else heapq.heappushpop
-        push(kept, (float(shape.area), count, shape))
-    tolerance = 0.7 * (measure.metres_per_pixel(subject) or 1.0)
-    regions = []
-    for _, _, shape in sorted(kept, key=lambda item: (-item[0], item[1])):
-        label, facts, score = _about(shape, magnitude, kinds, line)
-        cell = measure.cell_of(shape.bounds, subject.width, subject.height)
-        whole = measure.region(subject, label, score, shape)
-        area = [fact for fact in whole.facts if fact.name == "area"]  # of the pixels, not of the simplified outline
-        facts = [*facts, Fact("cell", cell, ""), *area]
-        regions.append(
-            measure.region(subject, label, score, measure.simplified(subject, shape, tolerance), facts=facts)
-        )
-    return tuple(regions), count, max(0, count - len(kept))
-
-
-def _about(
-    shape: Any, magnitude: Layer, kinds: tuple[Layer, Layer] | None, line: float
-) -> tuple[str, list[Fact], float]:
-    left, top, right, bottom = (int(v) for v in shape.bounds)
-    window = Window(left, top, max(1, right - left), max(1, bottom - top))
-    values = magnitude.read(window, longest=_KIND_SIDE)
-    height, width = values.shape
-    inside = np.zeros((height, width), dtype=np.uint8)
-    scale = np.array([width / window.width, height / window.height])
-    rings = [np.asarray(ring.coords) for ring in (shape.exterior, *shape.interiors)]
-    cv2.fillPoly(inside, [np.floor((r - (left, top)) * scale).astype(np.int32) for r in rings], 1)
-    chosen = (inside > 0) & (values > line)
-    if not chosen.any():
-        chosen = np.isfinite(values)
-    strength = float(np.mean(values[chosen])) if chosen.any() else line
-    score = strength if line <= 1 and strength <= 1 else 1 - line / (line + strength)
-    facts = [Fact("magnitude", round(strength, 4), magnitude.unit)]
-    if kinds is None:
-        return "change", facts, float(np.clip(score, 0, 1))
-    names = []
-    for layer in kinds:
-        found = layer.read(window, longest=_KIND_SIDE)
-        told = found[chosen & (found != ground.UNKNOWN)] if found.shape == chosen.shape else found[found != 255]
-        names.append(indices.CLASSES[Counter(told.tolist()).most_common(1)[0][0]] if len(told) else "")
-    facts += [Fact("from_class", names[0], ""), Fact("to_class", names[1], "")]
-    label = describe.label(names[0], names[1])
-    return label, facts, float(np.clip(score, 0, 1))
-
-
-def _transitions(
-    subject: Subject, mask: Layer, kinds: tuple[Layer, Layer] | None, regions: tuple[Region, ...], tally: Tally
-) -> tuple[Transition, ...]:
-    """Pixels by kind before and after, with the regions that mostly are of that kind."""
-    if kinds is None:
-        return ()
-    size = len(indices.CLASSES)
-    pixels = np.zeros((size, size, 3, 3), dtype=np.int64)
-    for window in mask.windows(CORE):
-        one, two = kinds[0].read(window), kinds[1].read(window)
-        known = (one != ground.UNKNOWN) & (two != ground.UNKNOWN)
-        rows = np.minimum(2, 3 * (np.arange(window.height) + window.row) // subject.height)
-        cols = np.minimum(2, 3 * (np.arange(window.width) + window.col) // subject.width)
-        where = np.broadcast_to(rows[:, None] * 3 + cols, one.shape)
-        codes = (one[known].astype(np.int64) * size + two[known]) * 9 + where[known]
-        pixels += np.bincount(codes, minlength=size * size * 9).reshape(pixels.shape)
-    counts = Counter(
-        (str(named["from_class"]), str(named["to_class"]))
-        for named in ({fact.name: fact.value for fact in region.facts} for region in regions)
-    )
-    each = tally.area_m2 / tally.changed if tally.area_m2 is not None and tally.changed else None
-    found = []
-    for i, before in enumerate(indices.CLASSES):
-        for j, after in enumerate(indices.CLASSES):
-            total = int(pixels[i, j].sum())
-            if total:
-                cells = describe.cells_of(pixels[i, j])
-                area = None if each is None else total * each
-                found.append(Transition(before, after, counts[before, after], total, area, cells))
-    return tuple(sorted(found, key=lambda item: (-item.pixels, item.before, item.after)))
 
 
 # --- small parts ---

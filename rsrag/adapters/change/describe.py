@@ -55,7 +55,7 @@ def label(before: str, after: str) -> str:
     """A kind of change for people."""
     if not before or not after:
         return "change"
-    return f"{before} → {after}" if before != after else f"change within {before}"
+    return f"{before} to {after}" if before != after else f"change within {before}"
 
 
 def amount(area_m2: float | None, share: float) -> str:
@@ -87,8 +87,8 @@ def sentences(result: ChangeResult) -> tuple[Sentence, ...]:
     """What a comparison says, most important first."""
     first, second = result.before.when, result.after.when
     if result.compared == 0:
-        return (_said(f"Nothing can be said about change between {first} and {second}: no pixel is valid at both dates."),
-                _said("No change was found."))  # fmt: skip
+        why = f"no pixel is valid at both dates, {first} and {second}"
+        return (_said("No change was found."), _said(f"Nothing could be compared: {why}."))
     if not result.changed:
         return (_said(f"No change was found between {first} and {second}."),)
     found = [
@@ -137,12 +137,9 @@ _VERBS = {
 def transition(found: Transition, result: ChangeResult) -> str:
     """One kind of change with its extent and place."""
     total = sum(t.pixels for t in result.transitions) or 1
-    extent = (
-        f"on {area_text(found.area_m2)}"
-        if found.area_m2 is not None
-        else f"on {100 * found.pixels / total:.0f} % of it"
-    )
-    return f"{_VERBS[found.before, found.after]} {extent}, mostly {where(found.cells[:3])}."
+    share = f"{100 * found.pixels / total:.0f} % of it"
+    extent = area_text(found.area_m2) if found.area_m2 is not None else share
+    return f"{_VERBS[found.before, found.after]} on {extent}, mostly {where(found.cells[:3])}."
 
 
 def _said(text: str) -> Sentence:

@@ -25,7 +25,7 @@ METHODS: tuple[Method, ...] = ("cva", "irmad", "index", "features", "combined")
 Magnitude = npt.NDArray[np.float32]
 
 SMOOTH = 1.0
-"""Standard deviation in pixels of the smoothing before magnitudes: noise and remaining shifts are finer than changes."""
+"""Standard deviation in pixels of the smoothing before magnitudes: noise and remaining shifts are finer."""
 NO_CHANGE = 0.999
 """Quantile of the no-change distribution below which nothing counts as changed, whatever a histogram says."""
 INDEX_STEP = 0.15

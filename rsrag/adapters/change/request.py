@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from rsrag.adapters.base import TaskResult
 from rsrag.adapters.change.pair import Acquisition
+from rsrag.errors import UsageError
 from rsrag.ingest.readers.base import ReadOptions
 from rsrag.types import Position, TimeSpan
 
+NONE = Acquisition("", None, "")
+"""No date."""
 Chosen = Literal["auto", "combined", "cva", "irmad", "index", "features"]
 
 
@@ -109,8 +113,8 @@ class ChangeResult(TaskResult):
         steps: for more than two dates, the comparison of every neighbouring pair.
     """
 
-    before: Acquisition = Acquisition("", None, "")
-    after: Acquisition = Acquisition("", None, "")
+    before: Acquisition = NONE
+    after: Acquisition = NONE
     method: str = ""
     threshold: float = 0.0
     unit: str = "1"
@@ -125,3 +129,25 @@ class ChangeResult(TaskResult):
     answers: tuple[QuestionAnswer, ...] = ()
     steps: tuple[ChangeResult, ...] = ()
     looks: tuple[Any, Any] | None = field(default=None, repr=False)
+
+    def to_png(self, path: str | Path) -> None:
+        """Draw all dates side by side, and what changed in each step below.
+
+        Raises:
+            UsageError: the file cannot be written.
+        """
+        import os
+
+        from PIL import Image
+
+        from rsrag.adapters.change.trend import multiples
+
+        target = Path(path)
+        partial = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            Image.fromarray(multiples(self)).save(partial, "PNG")
+            partial.replace(target)
+        except OSError as error:
+            raise UsageError(f"cannot write {target}: {error}") from error
+        finally:
+            partial.unlink(missing_ok=True)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 from rsrag.adapters.base import Context
+from rsrag.adapters.change import dialogue, trend
+from rsrag.adapters.change.archive import scenes_of
 from rsrag.adapters.change.compare import compare
 from rsrag.adapters.change.pair import opened_pair
 from rsrag.adapters.change.request import ChangeRequest, ChangeResult
+from rsrag.adapters.look import opened
 from rsrag.errors import UsageError
 
 
@@ -23,16 +29,48 @@ class Change:
         Raises:
             SourceError: an image cannot be used.
             UsageError: fewer than two dates, or images that cannot be compared.
-            ModelError: a model that was asked for cannot be loaded.
+            ModelError: a model that was asked for cannot be loaded, or a reader failed.
         """
-        images = list(request.images)
+        images, notes = list(request.images), list[str]()
+        if request.where is not None:
+            if images:
+                raise UsageError("images and a place", hint="give one of them")
+            found, notes = scenes_of(request.where, request.between, context)
+            images = list(found)
         if len(images) < 2:
             raise UsageError("a comparison needs two dates", hint="rsrag change BEFORE AFTER")
-        return self._pair(images[0], images[1], request, context)
+        result = self._pair(images[0], images[1], request, context) if len(images) == 2 else self._trend(
+            images, request, context
+        )  # fmt: skip
+        result = replace(result, warnings=(*notes, *result.warnings))
+        return dialogue.answered(result, request.questions, context)
 
     def _pair(self, before: Any, after: Any, request: ChangeRequest, context: Context) -> ChangeResult:
         with opened_pair(before, after, context, options=request.options, in_order=request.in_order) as pair:
             return compare(pair, request, context)
 
+    def _trend(self, images: Sequence[Any], request: ChangeRequest, context: Context) -> ChangeResult:
+        """Every step and the whole, in order of time."""
+        ordered = list(images) if request.in_order else self._by_time(images, request, context)
+        notes = () if ordered == list(images) else ("the images were not in order of time: sorted",)
+        steps = [self._pair(one, two, request, context) for one, two in pairwise(ordered)]
+        whole = self._pair(ordered[0], ordered[-1], request, context)
+        result = trend.joined(whole, steps)
+        return replace(result, warnings=(*notes, *result.warnings))
 
-__all__: Sequence[str] = ["Change"]
+    def _by_time(self, images: Sequence[Any], request: ChangeRequest, context: Context) -> list[Any]:
+        """The images by their dates; as given when a date is unknown."""
+        dates = []
+        with ExitStack() as stack:
+            for image in images:
+                view = stack.enter_context(opened(image, context, options=request.options))
+                time = view.subject.time
+                dates.append(time.start if time is not None else None)
+                stack.close()
+        if any(date is None for date in dates):
+            return list(images)
+        order = sorted(range(len(images)), key=lambda i: (dates[i], i))
+        return [images[i] for i in order]
+
+
+__all__ = ["Change"]

@@ -1,0 +1,238 @@
+"""Kinds of ground before and after, changed areas as outlines, and what turned into what."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from rsrag.adapters import measure
+from rsrag.adapters.base import Region, Subject
+from rsrag.adapters.change import describe, ground, indices
+from rsrag.adapters.change.pair import Pair
+from rsrag.adapters.change.request import Transition
+from rsrag.adapters.sweep import steps, sweep
+from rsrag.export_layers import Layer, LayerWriter, LegendEntry
+from rsrag.models.dense import DenseEncoder
+from rsrag.progress import Progress
+from rsrag.types import Fact, Window
+
+CORE = 512
+MOST_REGIONS = 5000
+_KIND_SIDE = 512
+_SMALL = 4_000_000
+"""Pixels up to which a layer is kept in memory while its regions are described."""
+_KINDS = len(indices.CLASSES)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ground:
+    """Kinds of ground of changed pixels.
+
+    Attributes:
+        before: class raster, numbers into CLASSES.
+        after: the same of the later date.
+        both: what became what, ``4 * before + after``; None where kinds are told for areas larger than changes, so that
+            changes must not be cut up by them.
+    """
+
+    before: Layer
+    after: Layer
+    both: Layer | None
+
+
+def kinds(pair: Pair, mask: Layer, encoder: DenseEncoder | None, progress: Progress) -> Ground | None:
+    """Kinds of ground of changed pixels at both dates; None where they cannot be told."""
+    by_rules = indices.tells_classes(pair.roles)
+    if not by_rules and (encoder is None or not (ground.natural(pair.before) and ground.natural(pair.after))):
+        return None
+    subject = pair.subject
+    legend = [
+        LegendEntry(i, name, colour)
+        for i, (name, colour) in enumerate(zip(indices.CLASSES, indices.COLOURS, strict=True))
+    ]
+    grid = (subject.width, subject.height, subject.crs, subject.transform)
+    writers = [LayerWriter(f"ground {when}", "class", *grid, legend=legend) for when in ("before", "after")]
+    writers.append(LayerWriter("transition", "class", *grid, legend=_both_legend()))
+    progress.start("kinds of ground", steps(subject.width, subject.height, core=CORE), unit="windows")
+    with writers[0], writers[1], writers[2]:
+        for step in sweep(subject.width, subject.height, core=CORE, margin=32):
+            changed = mask.read(step.core) == 1
+            if changed.any():
+                one, two = (
+                    np.where(changed, values[step.inner], ground.UNKNOWN)
+                    for values in _tell(pair, step.outer, by_rules, encoder)
+                )
+                both = np.where(changed, one * _KINDS + two, ground.UNKNOWN).astype(np.uint8)
+                if by_rules:
+                    both = np.where(changed, _settled(both), ground.UNKNOWN)
+            else:
+                one = two = both = np.full(changed.shape, ground.UNKNOWN, dtype=np.uint8)
+            for writer, values in zip(writers, (one, two, both), strict=True):
+                writer.write(step.core, values)
+            progress.advance()
+    progress.finish()
+    return Ground(writers[0].layer, writers[1].layer, writers[2].layer if by_rules else None)
+
+
+def _both_legend() -> list[LegendEntry]:
+    return [
+        LegendEntry(
+            i * _KINDS + j, describe.label(one, two), tuple((a + b) // 2 for a, b in zip(first, second, strict=True))
+        )
+        for i, (one, first) in enumerate(zip(indices.CLASSES, indices.COLOURS, strict=True))
+        for j, (two, second) in enumerate(zip(indices.CLASSES, indices.COLOURS, strict=True))
+    ]
+
+
+def _settled(both: ground.Kinds) -> ground.Kinds:
+    """Transitions without single odd pixels: the majority of nine where one kind has it."""
+    filled = cv2.medianBlur(both, 3)
+    return np.where(filled == ground.UNKNOWN, both, filled)
+
+
+def _tell(pair: Pair, window: Window, by_rules: bool, encoder: DenseEncoder | None) -> list[ground.Kinds]:
+    one, two = pair.read(window)
+    if by_rules:
+        values = pair.values(one, two)
+        return [_smooth_kinds(indices.classes(v, pair.roles)) for v in values]
+    assert encoder is not None
+    return [
+        ground.kinds_of(encoder, source.stretch.apply(pixels))
+        for source, pixels in ((pair.before, one), (pair.after, two))
+    ]
+
+
+def _smooth_kinds(kinds: ground.Kinds) -> ground.Kinds:
+    return np.asarray(cv2.medianBlur(kinds, 3), dtype=np.uint8)
+
+
+# --- outlines and what they turned from and into ---
+
+
+def regions(
+    subject: Subject, mask: Layer, magnitude: Layer, found: Ground | None, least: int, line: float
+) -> tuple[tuple[Region, ...], int, int]:
+    """The largest regions, how many there are in all, and how many have no outline."""
+    kept: list[tuple[float, int, Any, str]] = []
+    count = 0
+    for kind, shape in _shapes(mask, found):
+        if shape.area < least:
+            continue
+        count += 1
+        push: Callable[..., Any] = heapq.heappush if len(kept) < MOST_REGIONS else heapq.heappushpop
+        push(kept, (float(shape.area), -count, shape, kind))
+    magnitude_of = _Reader(magnitude)
+    kinds_of = () if found is None else (_Reader(found.before), _Reader(found.after))
+    tolerance = 0.7 * (measure.metres_per_pixel(subject) or 1.0)
+    outlined = []
+    for _, _, shape, kind in sorted(kept, key=lambda item: (-item[0], -item[1])):
+        facts, score = _about(shape, magnitude_of, kinds_of, line, kind)
+        cell = measure.cell_of(shape.bounds, subject.width, subject.height)
+        area = measure.area_m2(subject, shape)  # of the pixels, not of the simplified outline
+        facts += [Fact("cell", cell, "")]
+        facts += [Fact("area", area, "m2")] if area is not None else [Fact("pixels", float(shape.area), "px")]
+        named = {fact.name: str(fact.value) for fact in facts}
+        label = describe.label(named.get("from_class", ""), named.get("to_class", ""))
+        outlined.append(
+            measure.region(subject, label, score, measure.simplified(subject, shape, tolerance), facts=facts)
+        )
+    return tuple(outlined), count, max(0, count - len(kept))
+
+
+def _shapes(mask: Layer, found: Ground | None) -> Iterator[tuple[str, Any]]:
+    """Changed areas, cut where what became what differs if that is known pixel by pixel."""
+    if found is None or found.both is None:
+        yield from (("", shape) for _, shape in mask.polygons())
+        return
+    for value, shape in found.both.polygons(range(_KINDS * _KINDS)):
+        yield f"{indices.CLASSES[value // _KINDS]}>{indices.CLASSES[value % _KINDS]}", shape
+
+
+class _Reader:
+    """Windows of a layer, which is read once where it is small."""
+
+    def __init__(self, layer: Layer) -> None:
+        self.unit = layer.unit
+        self._layer = layer
+        self._whole = layer.read() if layer.width * layer.height <= _SMALL else None
+
+    def read(self, window: Window) -> npt.NDArray[Any]:
+        """At most :data:`_KIND_SIDE` pixels a side."""
+        if self._whole is None or max(window.width, window.height) > _KIND_SIDE:
+            return self._layer.read(window, longest=_KIND_SIDE)
+        rows, cols = slice(window.row, window.row + window.height), slice(window.col, window.col + window.width)
+        return self._whole[rows, cols]
+
+
+def _about(
+    shape: Any, magnitude: _Reader, kinds_of: Sequence[_Reader], line: float, kind: str
+) -> tuple[list[Fact], float]:
+    """Strength of a change, and what it turned from and into; how sure it is, 0 to 1."""
+    left, top, right, bottom = (int(v) for v in shape.bounds)
+    window = Window(left, top, max(1, right - left), max(1, bottom - top))
+    values = magnitude.read(window)
+    height, width = values.shape
+    inside = np.zeros((height, width), dtype=np.uint8)
+    scale = np.array([width / window.width, height / window.height])
+    rings = [np.asarray(ring.coords) for ring in (shape.exterior, *shape.interiors)]
+    cv2.fillPoly(inside, [np.floor((r - (left, top)) * scale).astype(np.int32) for r in rings], 1)
+    chosen = (inside > 0) & (values > line)
+    if not chosen.any():
+        chosen = np.isfinite(values)
+    strength = float(np.mean(values[chosen])) if chosen.any() else line
+    score = strength if line <= 1 and strength <= 1 else 1 - line / (line + strength)
+    facts = [Fact("magnitude", round(strength, 4), magnitude.unit)]
+    if kind:
+        before, _, after = kind.partition(">")
+        facts += [Fact("from_class", before, ""), Fact("to_class", after, "")]
+    else:
+        for name, reader in zip(("from_class", "to_class"), kinds_of, strict=bool(kinds_of)):
+            told = reader.read(window)
+            told = told[chosen & (told != ground.UNKNOWN)]
+            if len(told):
+                facts.append(Fact(name, indices.CLASSES[Counter(told.tolist()).most_common(1)[0][0]], ""))
+    return facts, float(np.clip(score, 0, 1))
+
+
+def transitions(
+    subject: Subject, mask: Layer, found: Ground | None, outlined: tuple[Region, ...], each_m2: float | None
+) -> tuple[Transition, ...]:
+    """Pixels by kind before and after, with the regions that mostly are of that kind.
+
+    Args:
+        subject: the grid.
+        mask: of changes.
+        found: kinds of ground.
+        outlined: regions.
+        each_m2: area of a changed pixel.
+    """
+    if found is None:
+        return ()
+    pixels = np.zeros((_KINDS, _KINDS, 3, 3), dtype=np.int64)
+    for window in mask.windows(CORE):
+        one, two = found.before.read(window), found.after.read(window)
+        known = (one != ground.UNKNOWN) & (two != ground.UNKNOWN)
+        rows = np.minimum(2, 3 * (np.arange(window.height) + window.row) // subject.height)
+        cols = np.minimum(2, 3 * (np.arange(window.width) + window.col) // subject.width)
+        where = np.broadcast_to(rows[:, None] * 3 + cols, one.shape)
+        codes = (one[known].astype(np.int64) * _KINDS + two[known]) * 9 + where[known]
+        pixels += np.bincount(codes, minlength=pixels.size).reshape(pixels.shape)
+    counts: Counter[tuple[str, str]] = Counter()
+    for region in outlined:
+        named = {fact.name: str(fact.value) for fact in region.facts}
+        counts[named.get("from_class", ""), named.get("to_class", "")] += 1
+    told = []
+    for i, before in enumerate(indices.CLASSES):
+        for j, after in enumerate(indices.CLASSES):
+            if total := int(pixels[i, j].sum()):
+                cells = describe.cells_of(pixels[i, j])
+                area = None if each_m2 is None else total * each_m2
+                told.append(Transition(before, after, counts[before, after], total, area, cells))
+    return tuple(sorted(told, key=lambda item: (-item.pixels, item.before, item.after)))
