@@ -14,7 +14,7 @@ import torch
 from rsrag.models.groundviews import CELL
 from rsrag.train import detector_cache as caching
 from rsrag.train.detector_cache import Labelled
-from rsrag.train.detector_head import CHANNELS, Head, targets, together
+from rsrag.train.detector_head import Head, targets, together
 
 Indices = npt.NDArray[np.int64]
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -80,7 +80,7 @@ class Cells:
         return values.permute(2, 0, 1)[None].contiguous()
 
     def draw(self, row: Labelled, view: int, hard: Indices, good: int, bad: int, rng: np.random.Generator) -> Batch:
-        """Some cells: patches [N, CHANNELS, 3, 3], class or -1 [N], and sides [N, 4].
+        """Some cells: patches [N, 9, CHANNELS], class or -1 [N], and sides [N, 4].
 
         Args:
             row: the picture.
@@ -108,7 +108,7 @@ class Cells:
 
 
 def patches_at(grid: npt.NDArray[np.float16], cells: Indices) -> torch.Tensor:
-    """Cells of a grid [rows, cols, C] with their eight neighbours, float32 [N, C, 3, 3]; 0 beyond the edge."""
+    """Cells of a grid [rows, cols, C] with their eight neighbours, float32 [N, 9, C]; 0 beyond the edge."""
     rows, cols = grid.shape[:2]
     y, x = np.divmod(cells, cols)
     near = np.arange(-1, 2)
@@ -116,4 +116,4 @@ def patches_at(grid: npt.NDArray[np.float16], cells: Indices) -> torch.Tensor:
     inside = (at_y >= 0) & (at_y < rows) & (at_x >= 0) & (at_x < cols)
     found = np.asarray(grid[at_y.clip(0, rows - 1), at_x.clip(0, cols - 1)], dtype=np.float32)
     found *= inside[..., None]
-    return torch.from_numpy(found.reshape(len(cells), 3, 3, CHANNELS)).permute(0, 3, 1, 2).contiguous()
+    return torch.from_numpy(found.reshape(len(cells), 9, -1))
