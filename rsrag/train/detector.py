@@ -259,7 +259,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="where head.onnx and config.json of a network of all pictures go")
     parser.add_argument("--fold", default="all", help=f"0 to {FOLDS - 1}, several as 0,1, all, or none")
     parser.add_argument("--views", type=int, default=1, help="of each picture: as it is, and turned")
-    parser.add_argument("--epochs", type=int, default=Recipe.epochs)
+    parser.add_argument("--epochs", type=int, default=Recipe().epochs)
     parser.add_argument("--workers", type=int, default=1, help="processes that compute maps")
     given = parser.parse_args(arguments)
     try:
@@ -275,7 +275,7 @@ def _run(given: argparse.Namespace) -> int:
     projection = caching.fill(
         given.data / "vhr10.zip", rows, given.views, given.data / "ucm_captions.zip", cache, given.workers
     )
-    recipe = Recipe(epochs=given.epochs, mined=tuple(n for n in Recipe.mined if n < given.epochs))
+    recipe = Recipe(epochs=given.epochs, mined=tuple(n for n in Recipe().mined if n < given.epochs))
     run = cache / f"folds-{given.views}-{given.epochs}"
     run.mkdir(parents=True, exist_ok=True)
     cells = Cells(cache)
