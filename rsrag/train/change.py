@@ -13,8 +13,7 @@ import argparse
 import hashlib
 import json
 import sys
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,38 +23,23 @@ import numpy as np
 import numpy.typing as npt
 
 from rsrag._version import __version__
-from rsrag.errors import UsageError
+from rsrag.eval.change_pairs import LabelledPair, digest, read_pairs
 from rsrag.models.base import Picture
-from rsrag.models.changehead import CELL, CHANNELS, LOOK, Colours, colours_of, describe
+from rsrag.models.changehead import CELL, CHANNELS, LOOK, colours_of, describe
 from rsrag.models.dense import DenseEncoder
 
 COMPONENTS = 24
 HIDDEN = 48
 AROUND = (5, 13)
 """Sides in cells of the neighbourhoods whose means are seen beside the cell itself."""
-SEEDS = 3
+NETWORKS = 3
 FOLDS = 5
 STEPS = 400
 BATCH = 2048
+SYMMETRIC, REVERSE = False, True
+"""Whether the network is blind to the order of the dates, and whether it learns from reversed pairs, too."""
 Mask = npt.NDArray[np.bool_]
 Stack = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LabelledPair:
-    """Two dates with the truth.
-
-    Attributes:
-        name: for reports; what stands before the slash names its set.
-        before: uint8 RGB [H, W, 3].
-        after: the same size.
-        changed: bool [H, W].
-    """
-
-    name: str
-    before: Picture
-    after: Picture
-    changed: Mask
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,56 +49,6 @@ class Cells:
     before: Stack
     after: Stack
     share: Stack
-
-
-def read_pairs(folder: Path) -> list[LabelledPair]:
-    """Pairs of a folder with ``A/``, ``B/`` and ``label/``, or of all such folders in a zip file, by name.
-
-    Raises:
-        UsageError: no such folders, or an image that is missing, damaged or of another size than its label.
-    """
-    files = {name: data for name, data in _files(folder)}
-    pairs = []
-    for name, data in sorted(files.items()):
-        root, _, file = name.rpartition("label/")
-        if not file or file != Path(file).name or not name.endswith("label/" + file):
-            continue
-        before, after = (_picture(_twin(files, f"{root}{side}/{file}")) for side in "AB")
-        label = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
-        if before is None or after is None or label is None:
-            raise UsageError(
-                f"{name}: its pair is missing or damaged", hint="A/, B/ and label/ hold files of equal names"
-            )
-        if not before.shape[:2] == after.shape[:2] == label.shape:
-            raise UsageError(f"{name}: label and images differ in size")
-        title = f"{Path(root).name or folder.stem}/{Path(file).stem}"
-        pairs.append(LabelledPair(title, before, after, np.asarray(label > 127 if label.max() > 1 else label > 0)))
-    if not pairs:
-        raise UsageError(f"{folder}: no labelled pairs", hint="it needs A/, B/ and label/ with files of equal names")
-    return pairs
-
-
-def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
-    if folder.is_dir():
-        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-            yield path.relative_to(folder).as_posix(), path.read_bytes()
-    elif zipfile.is_zipfile(folder):
-        with zipfile.ZipFile(folder) as archive:
-            for item in archive.infolist():
-                if not item.is_dir():
-                    yield item.filename, archive.read(item)
-    else:
-        raise UsageError(f"{folder}: neither a folder nor a zip file")
-
-
-def _twin(files: Mapping[str, bytes], name: str) -> bytes | None:
-    stem = name.rpartition(".")[0]
-    return next((files[n] for n in (name, *(stem + e for e in (".png", ".jpg", ".jpeg", ".tif"))) if n in files), None)
-
-
-def _picture(data: bytes | None) -> Picture | None:
-    found: Any = None if data is None else cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-    return None if found is None else np.asarray(found, dtype=np.uint8)
 
 
 # --- what is no change ---
@@ -220,43 +154,60 @@ def network(mean: Stack, projection: Stack, *, symmetric: bool) -> Any:
     return Network()
 
 
-def fit(groups: Sequence[Sequence[Cells]], *, seed: int, steps: int, symmetric: bool, reverse: bool) -> Any:
-    """Train one network; equal arguments give equal weights."""
-    import torch
-    from torch import nn
+def rows_of(net: Any, groups: Sequence[Sequence[Cells]], *, reverse: bool) -> tuple[Any, Any, Any]:
+    """What the perceptron learns from: inputs [n, width], changed shares [n], weights [n].
 
-    cells = [c for group in groups for c in group]
-    torch.manual_seed(seed)
-    net = network(*components(cells), symmetric=symmetric)
-    rng = np.random.default_rng(seed)
+    All cells that changed are taken, and a part of the others.
+    """
+    import torch
+
+    rng = np.random.default_rng(0)
     rows, labels, weights = [], [], []
     with torch.no_grad():
         for group in groups:
             for position, cell in enumerate(group):
                 one, two = (torch.from_numpy(s)[None] for s in (cell.before, cell.after))
-                orders = [(one, two, 1.0), (two, one, 0.5)] if reverse else [(one, two, 1.0)]
-                for first, second, weight in orders:
-                    flat = net.seen(first, second)[0].flatten(1).T.numpy()
-                    share = cell.share.reshape(-1)
-                    # All cells that changed and a part of the others, weighed back.
+                share = cell.share.reshape(-1)
+                for first, second, weight in [(one, two, 1.0), (two, one, 0.5)] if reverse else [(one, two, 1.0)]:
                     keep = (share > 0) | (rng.random(len(share)) < (0.5 if position < 2 else 0.15))
-                    rows.append(flat[keep])
+                    rows.append(net.seen(first, second)[0].flatten(1).T[torch.from_numpy(keep)])
                     labels.append(share[keep])
-                    weights.append(np.where(share[keep] > 0, 1.0, 1.5).astype(np.float32) * weight)
-    x, y, w = (np.concatenate(part).astype(np.float32) for part in (rows, labels, weights))
-    xt, yt, wt = torch.from_numpy(x), torch.from_numpy(y), torch.from_numpy(w)
+                    weights.append(np.where(share[keep] > 0, 1.0, 1.5).astype(np.float32) * np.float32(weight))
+    return torch.cat(rows), torch.from_numpy(np.concatenate(labels)), torch.from_numpy(np.concatenate(weights))
+
+
+def fit(groups: Sequence[Sequence[Cells]], *, networks: int, steps: int, symmetric: bool, reverse: bool) -> list[Any]:
+    """Train networks that differ by their seed; equal arguments give equal weights."""
+    import torch
+
+    mean, projection = components([c for group in groups for c in group])
+    rows = rows_of(network(mean, projection, symmetric=symmetric), groups, reverse=reverse)
+    found = []
+    for seed in range(networks):
+        torch.manual_seed(seed)
+        net = network(mean, projection, symmetric=symmetric)
+        _fit(net, rows, seed=seed, steps=steps)
+        found.append(net.eval())
+    return found
+
+
+def _fit(net: Any, rows: tuple[Any, Any, Any], *, seed: int, steps: int) -> None:
+    import torch
+    from torch import nn
+
+    x, y, weights = rows
+    rng = np.random.default_rng(seed)
     optimiser = torch.optim.AdamW(net.layers.parameters(), lr=2e-3, weight_decay=0.1)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=steps)
     net.train()
     for _ in range(steps):
         chosen = torch.from_numpy(rng.integers(0, len(x), BATCH))
-        logits = net.layers(xt[chosen].T[None, :, :, None])[0, 0, :, 0]
-        loss = nn.functional.binary_cross_entropy_with_logits(logits, yt[chosen], weight=wt[chosen])
+        logits = net.layers(x[chosen].T[None, :, :, None])[0, 0, :, 0]
+        loss = nn.functional.binary_cross_entropy_with_logits(logits, y[chosen], weight=weights[chosen])
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         schedule.step()
-    return net.eval()
 
 
 def probabilities(nets: Sequence[Any], cells: Cells) -> Stack:
@@ -269,7 +220,7 @@ def probabilities(nets: Sequence[Any], cells: Cells) -> Stack:
 
 
 def cross_validate(
-    pairs: Sequence[LabelledPair], groups: Sequence[Sequence[Cells]], *, steps: int, seeds: int, symmetric: bool,
+    pairs: Sequence[LabelledPair], groups: Sequence[Sequence[Cells]], *, steps: int, networks: int, symmetric: bool,
     reverse: bool,
 ) -> list[Stack]:  # fmt: skip
     """Probability maps [H, W] of every pair, by networks that never saw it."""
@@ -277,7 +228,7 @@ def cross_validate(
     for fold in range(min(FOLDS, len(pairs))):
         held = [i for i in range(len(pairs)) if i % FOLDS == fold]
         seen = [groups[i] for i in range(len(pairs)) if i % FOLDS != fold]
-        nets = [fit(seen, seed=s, steps=steps, symmetric=symmetric, reverse=reverse) for s in range(seeds)]
+        nets = fit(seen, networks=networks, steps=steps, symmetric=symmetric, reverse=reverse)
         for i in held:
             cells = probabilities(nets, groups[i][0])
             height, width = pairs[i].changed.shape
@@ -299,6 +250,29 @@ def scores(pairs: Sequence[LabelledPair], maps: Sequence[Stack], threshold: floa
     for key, (a, b, c) in totals.items():
         figures["f1" if key == "all" else f"f1 {key}"] = float(2 * a / max(2 * a + b + c, 1))
     return {name: round(value, 4) for name, value in figures.items()}
+
+
+def best_line(pairs: Sequence[LabelledPair], maps: Sequence[Stack]) -> float:
+    """The threshold with the highest F1 on held-out maps."""
+    lines = [round(float(t), 2) for t in np.arange(0.1, 0.8, 0.02)]
+    return max(lines, key=lambda line: scores(pairs, maps, line)["f1"])
+
+
+def nested(pairs: Sequence[LabelledPair], maps: Sequence[Stack]) -> list[Stack]:
+    """Held-out maps with their fold's line, chosen on the other folds, moved to 0.5: the line is not flattered."""
+    found = []
+    for i, own in enumerate(maps):
+        others = [j for j in range(len(pairs)) if j % FOLDS != i % FOLDS]
+        line = best_line([pairs[j] for j in others], [maps[j] for j in others])
+        found.append(own + np.float32(0.5 - line))
+    return found
+
+
+def held_out(pairs: Sequence[LabelledPair]) -> list[Stack]:
+    """Maps of pairs by networks that never saw them, trained as the shipped one is; the line lies at 0.5."""
+    groups = gather(pairs, DenseEncoder())
+    maps = cross_validate(pairs, groups, steps=STEPS, networks=NETWORKS, symmetric=SYMMETRIC, reverse=REVERSE)
+    return nested(pairs, maps)
 
 
 def export(nets: Sequence[Any], path: Path) -> None:
@@ -323,8 +297,8 @@ def export(nets: Sequence[Any], path: Path) -> None:
 
 
 def train(
-    sources: Sequence[Path], out: Path, *, steps: int = STEPS, seeds: int = SEEDS, symmetric: bool = False,
-    reverse: bool = True,
+    sources: Sequence[Path], out: Path, *, steps: int = STEPS, networks: int = NETWORKS, symmetric: bool = SYMMETRIC,
+    reverse: bool = REVERSE,
 ) -> dict[str, Any]:  # fmt: skip
     """Cross-validate, choose the threshold on the held-out maps, train on everything, write the network and its config.
 
@@ -334,18 +308,18 @@ def train(
     pairs = [pair for source in sources for pair in read_pairs(source)]
     encoder = DenseEncoder()
     groups = gather(pairs, encoder)
-    maps = cross_validate(pairs, groups, steps=steps, seeds=seeds, symmetric=symmetric, reverse=reverse)
-    lines = [round(float(t), 2) for t in np.arange(0.1, 0.8, 0.02)]
-    threshold = max(lines, key=lambda line: scores(pairs, maps, line)["f1"])
-    figures = scores(pairs, maps, threshold)
-    nets = [fit(groups, seed=s, steps=steps, symmetric=symmetric, reverse=reverse) for s in range(seeds)]
+    maps = cross_validate(pairs, groups, steps=steps, networks=networks, symmetric=symmetric, reverse=reverse)
+    threshold = best_line(pairs, maps)
+    figures = scores(pairs, nested(pairs, maps), 0.5)
+    nets = fit(groups, networks=networks, steps=steps, symmetric=symmetric, reverse=reverse)
     out.mkdir(parents=True, exist_ok=True)
     export(nets, out / "head.onnx")
     config = {
         "name": "mini-change", "written_by": f"rsrag {__version__}", "encoder": encoder.fingerprint,
         "threshold": threshold, "sha256": {"head.onnx": hashlib.sha256((out / "head.onnx").read_bytes()).hexdigest()},
         "trained_on": sorted({pair.name.split("/")[0] for pair in pairs}), "pairs": len(pairs),
-        "settings": {"steps": steps, "networks": seeds, "symmetric": symmetric, "reversed_too": reverse},
+        "pair_digests": [digest(pair) for pair in pairs],
+        "settings": {"steps": steps, "networks": networks, "symmetric": symmetric, "reversed_too": reverse},
         "cross_validated": figures,
     }  # fmt: skip
     (out / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
@@ -360,12 +334,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pairs", type=Path, nargs="+", required=True, help="folders or zip files with A/ B/ label/")
     parser.add_argument("--out", type=Path, default=SHIPPED)
     parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--networks", type=int, default=SEEDS)
+    parser.add_argument("--networks", type=int, default=NETWORKS)
     parser.add_argument("--symmetric", action="store_true", help="blind to the order of the dates")
     parser.add_argument("--not-reversed", action="store_true", help="do not learn from reversed pairs, too")
     said = parser.parse_args(arguments)
     config = train(
-        said.pairs, said.out, steps=said.steps, seeds=said.networks, symmetric=said.symmetric,
+        said.pairs, said.out, steps=said.steps, networks=said.networks, symmetric=said.symmetric,
         reverse=not said.not_reversed,
     )  # fmt: skip
     print(json.dumps(config, indent=1))
@@ -374,6 +348,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     sys.exit(main())
-
-
-__all__ = ["Colours", "LabelledPair", "cross_validate", "export", "fit", "gather", "read_pairs", "scores", "train"]

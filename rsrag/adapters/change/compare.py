@@ -78,7 +78,11 @@ def compare(pair: Pair, request: ChangeRequest, context: Context) -> ChangeResul
     least = _least_pixels(request, pair.subject)
     mask, tally = _mask(magnitude, line, least, detector, context)
     clock.lap("mask")
-    told = outline.kinds(pair, mask, encoder or _encoder(pair), context.progress) if tally.changed else None
+    told = (
+        outline.kinds(pair, mask, encoder or _encoder(pair), context.progress)
+        if tally.changed and request.kinds
+        else None
+    )
     regions, count, dropped = outline.regions(pair.subject, mask, magnitude, told, least, line)
     clock.lap("outline")
     if dropped:

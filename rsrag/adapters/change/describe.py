@@ -142,5 +142,36 @@ def transition(found: Transition, result: ChangeResult) -> str:
     return f"{_VERBS[found.before, found.after]} on {extent}, mostly {where(found.cells[:3])}."
 
 
+_NEW = {
+    "built-up": ("building", "buildings"), "water": ("water body", "water bodies"),
+    "vegetation": ("patch of vegetation", "patches of vegetation"), "bare ground": ("bare patch", "bare patches"),
+}  # fmt: skip
+_ON = {
+    "built-up": "the built-up ground", "water": "the water", "vegetation": "the vegetation",
+    "bare ground": "the bare ground",
+}  # fmt: skip
+
+
+def caption(result: ChangeResult) -> str:
+    """One short line in the manner of change captions: what appeared, on what, where; no numbers, no dates."""
+    if not result.changed:
+        return "nothing has changed"
+    told = [t for t in result.transitions if t.before != t.after]
+    if not told:
+        return f"{_quantity(result.count, 'area', 'areas')} changed {where(places(result))}"
+    top = max(told, key=lambda t: (t.after == "built-up" and t.pixels >= 0.1 * told[0].pixels, t.pixels))
+    number = max(1, top.count)
+    verb = "is" if number == 1 else "are"
+    done = "built" if top.after == "built-up" else "now"
+    what = _quantity(number, *_NEW[top.after])
+    return f"{what} {verb} {done} on {_ON[top.before]} {where(top.cells[:2])}"
+
+
+def _quantity(number: int, one: str, many: str) -> str:
+    if number == 1:
+        return f"a {one}"
+    return f"{'a few' if number < 4 else 'several' if number < 10 else 'many'} {many}"
+
+
 def _said(text: str) -> Sentence:
     return Sentence(text, ())

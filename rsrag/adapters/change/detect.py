@@ -95,7 +95,7 @@ class Detector:
 
     def least(self) -> float:
         """The quantile of no change in units of the magnitude."""
-        degrees = self.mad.degrees if self.method == "irmad" and self.mad is not None else len(self.radiometry.gain)
+        degrees = self.mad.degrees if self.method == "irmad" and self.mad is not None else len(self.radiometry.noise)
         return float(np.sqrt(thresholds.chi2_quantile(degrees, NO_CHANGE) / degrees))
 
     def _by_pictures(self, before: Pixels, after: Pixels) -> Magnitude:
@@ -109,12 +109,12 @@ class Detector:
     def _by_values(self, before: Pixels, after: Pixels, mask: npt.NDArray[np.bool_]) -> Magnitude:
         one, two = self.pair.values(before, after)
         one, two = _smoothed(one, mask), _smoothed(two, mask)
+        matched = self.radiometry.apply(two)
         if self.method == "irmad" and self.mad is not None:
             bands, height, width = one.shape
-            flat = one.reshape(bands, -1).T.astype(np.float64), two.reshape(bands, -1).T.astype(np.float64)
+            flat = one.reshape(bands, -1).T.astype(np.float64), matched.reshape(bands, -1).T.astype(np.float64)
             found = np.sqrt(self.mad.chi2(*flat) / self.mad.degrees)
             return np.asarray(found.reshape(height, width), dtype=np.float32)
-        matched = self.radiometry.apply(two)
         if self.method == "index":
             return index_difference(one, matched, self.pair.roles)
         scaled = (one - matched) / self.radiometry.noise.astype(np.float32)[:, None, None]
@@ -133,9 +133,10 @@ def prepare(
         raise UsageError(
             f"{pair.subject.name}: no bands for an index", hint="name them with --bands, or take another --method"
         )
-    mad = ir_mad(found.before, found.after)
+    light, weights = radiometry(found.before, found.after)
+    mad = ir_mad(found.before, light.apply(found.after.T).T.astype(np.float64), weights) if method == "irmad" else None
     colours = colours_of(found.look_before), colours_of(found.look_after)
-    return Detector(method, pair, radiometry(found.before, found.after, mad), mad, colours, head, encoder)
+    return Detector(method, pair, light, mad, colours, head, encoder)
 
 
 def index_difference(before: Magnitude, after: Magnitude, roles: tuple[str, ...]) -> Magnitude:

@@ -23,6 +23,8 @@ LARGEST = 16.0
 """Shifts beyond this many pixels are no small misregistration and are not corrected."""
 _LEAST_RESPONSE = 0.05
 _SPREAD_PX = 1.0
+_GAIN = 0.02
+"""Correlation that a correction must add, in the median over patches; resampling by itself adds less."""
 _WORTH = 0.15
 """Shifts below this many pixels are left alone: resampling would blur for nothing."""
 
@@ -47,19 +49,38 @@ class Registration:
 def register(pair: Pair) -> Registration:
     """Estimate the shift of the later image; nothing is corrected unless several patches agree on it.
 
-    A second look at the corrected pair adds the remainder, as patches that overlap more say more.
+    A second look at the corrected pair adds the remainder, as patches that overlap more say more. What changed may look
+    like a shift, so the correction must also make most patches more alike.
     """
-    total, found = (0.0, 0.0), _estimate(pair)
+    found = _estimate(pair)
     if found is None:
         return Registration((0.0, 0.0), 0, 0.0, False)
-    if max(map(abs, found[0])) >= _WORTH:
-        total = found[0]
-        again = _estimate(pair.moved(total))
-        if again is not None and max(map(abs, again[0])) < 1.0:
-            total = (total[0] + again[0][0], total[1] + again[0][1])
-            found = (total, *again[1:])
-    corrected = max(map(abs, total)) >= _WORTH
-    return Registration(total if corrected else (0.0, 0.0), found[1], found[2], corrected)
+    shift, patches, spread = found
+    if max(map(abs, shift)) < _WORTH:
+        return Registration((0.0, 0.0), patches, spread, False)
+    again = _estimate(pair.moved(shift))
+    if again is not None and max(map(abs, again[0])) < 1.0:
+        shift, patches, spread = (shift[0] + again[0][0], shift[1] + again[0][1]), again[1], again[2]
+    moved = pair.moved(shift)
+    gains = []
+    for window in _patches(pair.subject.width, pair.subject.height):
+        one, two = _alike(pair, window), _alike(moved, window)
+        if one is not None and two is not None:
+            gains.append(two - one)
+    better = bool(gains) and float(np.median(gains)) > _GAIN and float(np.mean(np.array(gains) > 0)) >= 2 / 3
+    return Registration(shift if better else (0.0, 0.0), patches, spread, better)
+
+
+def _alike(pair: Pair, window: Window) -> float | None:
+    """Correlation of the structures of both dates in a window; None where it cannot be told."""
+    before, after = pair.read(window)
+    mask = before.mask & after.mask
+    if mask.mean() < 0.5:
+        return None
+    one, two = _structure(pair.before.stretch.apply(before))[mask], _structure(pair.after.stretch.apply(after))[mask]
+    if min(one.std(), two.std()) < 1e-3:
+        return None
+    return float(np.corrcoef(one, two)[0, 1])
 
 
 def _estimate(pair: Pair) -> tuple[tuple[float, float], int, float] | None:
@@ -81,7 +102,7 @@ def _estimate(pair: Pair) -> tuple[tuple[float, float], int, float] | None:
     found = np.asarray(shifts)
     median = np.median(found, axis=0)
     distance = np.abs(found - median).max(axis=1)
-    agreeing = distance <= max(_SPREAD_PX, 0.0)
+    agreeing = distance <= _SPREAD_PX
     needed = 1 if len(found) == 1 else max(2, -(-len(found) // 3))
     if agreeing.sum() < needed:
         return None

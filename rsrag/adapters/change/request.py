@@ -33,6 +33,7 @@ class ChangeRequest:
         min_area_m2: smaller changes are left out; None for 16 pixels.
         register: whether a small shift between the dates is corrected.
         mask_clouds: whether clouds are left out; None: where pixels are 8 m or more.
+        kinds: whether kinds of ground before and after are told.
         in_order: compare in the order given, whatever the dates say.
         options: band mapping and the like.
     """
@@ -46,6 +47,7 @@ class ChangeRequest:
     min_area_m2: float | None = None
     register: bool = True
     mask_clouds: bool | None = None
+    kinds: bool = True
     in_order: bool = False
     options: ReadOptions = field(default_factory=ReadOptions)
 

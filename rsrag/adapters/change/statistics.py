@@ -6,6 +6,7 @@ One pass over the scene keeps at most :data:`MOST` pixel pairs on a regular latt
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,10 @@ _TOLERANCE = 1e-3
 _RIDGE = 1e-6
 _INVARIANT = 0.05
 """Probability of no change from which a pixel counts as invariant."""
-_LEAST_INVARIANT = 200
+_LEAST = 50
+_LEAST_NOISE = 0.03
+"""Least noise as a share of a band's spread: rounding and resampling leave as much."""
+_REWEIGHTED = 6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,16 +128,17 @@ class Mad:
         return len(self.spread)
 
 
-def ir_mad(before: Values, after: Values) -> Mad | None:
+def ir_mad(before: Values, after: Values, weights: Values | None = None) -> Mad | None:
     """IR-MAD of a sample; None when there are too few pixels or a date has no variance.
 
     Args:
         before: [n, bands].
         after: [n, bands].
+        weights: to begin with, [n]: canonical correlation by itself is content with any relation, a reversed one too.
     """
     if len(before) < 10 * before.shape[1] or min(before.std(axis=0).max(), after.std(axis=0).max()) < 1e-9:
         return None
-    weights = np.ones(len(before))
+    weights = np.ones(len(before)) if weights is None or weights.sum() < 0.05 * len(before) else weights
     last = np.zeros(before.shape[1])
     found: Mad | None = None
     for iteration in range(1, _ITERATIONS + 1):
@@ -174,62 +179,85 @@ class Radiometry:
     """How values of the later date become values of the earlier one where nothing changed.
 
     Attributes:
-        gain: [bands].
-        offset: [bands].
+        curve: coefficients of 1, v and v² for each band, [bands, 3].
+        low: values below go on along the tangent, [bands].
+        high: values above do, [bands].
         noise: standard deviation of what is left on invariant pixels, [bands].
         invariant: share of the sample that is invariant.
-        how: "invariant pixels" or "mean and spread".
     """
 
-    gain: Values
-    offset: Values
+    curve: Values
+    low: Values
+    high: Values
     noise: Values
     invariant: float
-    how: str
 
-    def apply(self, after: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Values [bands, h, w] of the later date as the earlier one would show them."""
-        shape = (-1, 1, 1)
-        return np.asarray(
-            after * self.gain.reshape(shape).astype(np.float32) + self.offset.reshape(shape).astype(np.float32)
-        )
+    def apply(self, after: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Values [bands, ...] of the later date as the earlier one would show them."""
+        shape = (-1, *(1,) * (after.ndim - 1))
+        c0, c1, c2 = (self.curve[:, i].reshape(shape) for i in range(3))
+        inside = np.clip(after, self.low.reshape(shape), self.high.reshape(shape))
+        tangent = (after - inside) * (c1 + 2 * c2 * inside)
+        return np.asarray(c0 + c1 * inside + c2 * inside * inside + tangent, dtype=np.float32)
 
 
-def radiometry(before: Values, after: Values, mad: Mad | None) -> Radiometry:
-    """A line a band, by orthogonal regression on the pixels that IR-MAD finds invariant (Canty & Nielsen 2008).
+def radiometry(before: Values, after: Values) -> tuple[Radiometry, Values]:
+    """A parabola a band by iteratively re-weighted least squares, and the weight of every pixel as unchanged, [n].
 
-    Without enough of them mean and standard deviation of all pixels are matched.
+    The regression with Tukey's weights (Beaton & Tukey 1974) finds the pseudo-invariant pixels as it goes: those that
+    lie near the curve in all bands. It starts from the best of three lines: equal, median and spread, mean and spread.
     """
     bands = before.shape[1]
-    if not len(before):
-        return Radiometry(np.ones(bands), np.zeros(bands), np.ones(bands), 0.0, "mean and spread")
-    chosen = np.ones(len(before), dtype=np.bool_)
-    how = "mean and spread"
-    if mad is not None:
-        invariant = chi2_survival(mad.chi2(before, after), mad.degrees) > _INVARIANT
-        if invariant.sum() >= max(_LEAST_INVARIANT, 0.02 * len(before)):
-            chosen, how = invariant, "invariant pixels"
-    x, y = after[chosen], before[chosen]
-    gain, offset = np.ones(bands), np.zeros(bands)
-    for band in range(bands):
-        gain[band], offset[band] = _line(x[:, band], y[:, band])
-    left = np.abs(y - (x * gain + offset))
+    if len(before) < _LEAST:
+        flat = np.tile([0.0, 1.0, 0.0], (bands, 1))
+        return Radiometry(flat, np.zeros(bands), np.zeros(bands), np.ones(bands), 0.0), np.ones(len(before))
+    fits = [_curve(after[:, band], before[:, band]) for band in range(bands)]
+    low, high = np.percentile(after, 0.5, axis=0), np.percentile(after, 99.5, axis=0)
+    found = Radiometry(np.array(fits), low, high, np.ones(bands), 0.0)
+    left = np.abs(before - found.apply(after.T).T)
     spread = np.maximum(before.std(axis=0), 1e-9)
-    noise = np.maximum(1.4826 * np.median(left, axis=0), 0.02 * spread)
-    return Radiometry(gain, offset, noise, float(chosen.mean()) if how == "invariant pixels" else 0.0, how)
+    noise = np.maximum(1.4826 * np.median(left, axis=0), _LEAST_NOISE * spread)
+    weights = chi2_survival(np.sum((left / noise) ** 2, axis=1), bands)
+    near = weights > _INVARIANT
+    if near.sum() >= _LEAST:
+        # Among invariant pixels the spread is wider where the ground is rough: not the median alone counts.
+        noise = np.maximum(noise, np.sqrt(np.mean(left[near] ** 2, axis=0)))
+    return Radiometry(found.curve, low, high, noise, float(near.mean())), weights
 
 
-def _line(x: Values, y: Values) -> tuple[float, float]:
-    """Gain and offset from x to y: orthogonal regression where they go together, else mean and spread matched."""
-    sx, sy = float(x.std()), float(y.std())
-    if sx < 1e-9 or sy < 1e-9:
-        return 1.0, float(y.mean() - x.mean())
-    covariance = float(np.mean((x - x.mean()) * (y - y.mean())))
-    correlation = covariance / (sx * sy)
-    if correlation > 0.3:
-        difference = sy * sy - sx * sx
-        gain = (difference + np.sqrt(difference * difference + 4 * covariance * covariance)) / (2 * covariance)
-    else:
-        gain = sy / sx
-    gain = float(np.clip(gain, 0.2, 5.0))
-    return gain, float(y.mean() - gain * x.mean())
+def _curve(x: Values, y: Values) -> Values:
+    """Coefficients of 1, v, v² from x to y."""
+    centre, scale = float(np.median(x)), max(float(x.std()), 1e-9)
+    u = (x - centre) / scale
+    if y.std() < 1e-9 or x.std() < 1e-9:
+        return np.array([np.median(y) - np.median(x), 1.0, 0.0])
+    lines = [(1.0, 0.0)]
+    for middle, spread in ((np.median, _mad_of), (np.mean, np.std)):
+        gain = float(np.clip(spread(y) / max(float(spread(x)), 1e-9), 0.2, 5.0))
+        lines.append((gain, float(middle(y) - gain * middle(x))))
+    gain, offset = min(lines, key=lambda line: float(np.median(np.abs(y - line[0] * x - line[1]))))
+    coefficients = np.array([gain * centre + offset, gain * scale, 0.0])
+    for degree in (1, 2):
+        tried = coefficients.copy()
+        columns = np.stack([np.ones_like(u), u, u * u], axis=1)[:, : degree + 1]
+        for _ in range(_REWEIGHTED):
+            left = y - columns @ tried[: degree + 1]
+            width = max(4.685 * 1.4826 * float(np.median(np.abs(left))), 0.02 * float(y.std()))
+            w = np.clip(1 - (left / width) ** 2, 0, None) ** 2
+            weighted = columns * w[:, None]
+            try:
+                solved = np.linalg.solve(weighted.T @ columns + 1e-9 * np.eye(degree + 1), weighted.T @ y)
+            except np.linalg.LinAlgError:
+                break
+            tried[: degree + 1] = solved
+        slopes = tried[1] + 2 * tried[2] * np.percentile(u, (0.5, 99.5))
+        if slopes.min() > 0.1 * abs(gain) * scale and slopes.max() < 10 * gain * scale:
+            coefficients = tried
+    a, b, c = coefficients
+    return np.array(
+        [a - b * centre / scale + c * (centre / scale) ** 2, b / scale - 2 * c * centre / scale**2, c / scale**2]
+    )
+
+
+def _mad_of(values: Values) -> float:
+    return float(np.median(np.abs(values - np.median(values))))

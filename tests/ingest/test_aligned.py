@@ -1,0 +1,88 @@
+"""Images on the grids of others: whole offsets are read as they are, everything else is warped window by window."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dates import ground, write
+from rasters import TEN_METRES, UTM31
+from rasterio.warp import transform as to_crs
+
+from rsrag.errors import BadFootprint
+from rsrag.ingest import guard
+from rsrag.ingest.readers.aligned import AlignedSource, Grid
+from rsrag.ingest.readers.base import RasterSource, ReadOptions
+from rsrag.ingest.readers.images import open_image
+from rsrag.types import Window
+
+
+def source(path: Path) -> RasterSource:
+    return open_image(path, guard.sniff(path), ReadOptions())
+
+
+def test_a_part_at_whole_pixels_is_read_as_it_is(tmp_path: Path) -> None:
+    picture = ground()
+    a, b, c, d, e, f = TEN_METRES
+    grid = Grid(100, 90, (a, b, c + 20 * a, d, e, f - 30 * 10), UTM31)
+    with AlignedSource(source(write(tmp_path / "s.tif", picture)), grid) as found:
+        pixels = found.read(Window(0, 0, 100, 90))
+        assert pixels.data.dtype == np.uint8 and pixels.mask.all()
+        assert np.array_equal(pixels.data.transpose(1, 2, 0), picture[30:120, 20:120])
+
+
+def test_outside_the_image_nothing_is_valid(tmp_path: Path) -> None:
+    a, b, c, d, e, f = TEN_METRES
+    grid = Grid(60, 60, (a, b, c - 300, d, e, f), UTM31)
+    with AlignedSource(source(write(tmp_path / "s.tif", ground())), grid) as found:
+        pixels = found.read(Window(0, 0, 60, 60))
+        assert not pixels.mask[:, :30].any() and pixels.mask[:, 30:].all()
+        assert not found.read(Window(0, 0, 20, 20)).mask.any()
+
+
+def test_windows_of_another_crs_agree_with_the_whole(tmp_path: Path) -> None:
+    (west,), (north,) = to_crs(UTM31, "EPSG:4326", [500_150], [4_999_850])
+    grid = Grid(90, 70, (1.25e-4, 0, west, 0, -0.9e-4, north), "EPSG:4326")
+    with AlignedSource(source(write(tmp_path / "s.tif", ground())), grid) as found:
+        whole = found.read(Window(0, 0, 90, 70))
+        part = found.read(Window(33, 21, 40, 30))
+        assert whole.mask.mean() > 0.95
+        both = part.mask & whole.mask[21:51, 33:73]
+        difference = np.abs(part.data - whole.data[:, 21:51, 33:73])[:, both]
+        # GDAL interpolates coordinates along rows within an eighth of a pixel.
+        assert np.median(difference) < 1 and difference.mean() < 2
+        small = found.read(Window(0, 0, 90, 70), 2)
+        assert small.mask.shape == (35, 45)
+
+
+def test_a_finer_image_is_averaged_first(tmp_path: Path) -> None:
+    checks = np.indices((128, 160)).sum(axis=0) % 2 * 200 + 20
+    path = write(tmp_path / "s.tif", np.repeat(checks[..., None], 3, axis=2).astype(np.uint8))
+    a, b, c, d, e, f = TEN_METRES
+    with AlignedSource(source(path), Grid(30, 24, (4 * a, b, c + 40, d, 4 * e, f - 40), UTM31)) as found:
+        values = found.read(Window(0, 0, 30, 24)).data[0]
+        assert np.abs(values - 120).max() <= 1
+
+
+def test_a_shift_is_taken_back(tmp_path: Path) -> None:
+    picture = ground()
+    moved = np.roll(picture, (2, 3), axis=(0, 1))
+    grid = Grid(160, 128, TEN_METRES, UTM31)
+    with AlignedSource(source(write(tmp_path / "s.tif", moved)), grid, (3.0, 2.0)) as found:
+        pixels = found.read(Window(20, 20, 100, 80))
+        assert np.abs(pixels.data.transpose(1, 2, 0) - picture[20:100, 20:120]).max() <= 1
+
+
+def test_an_image_without_position_fits_no_map(tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.fromarray(ground()).save(tmp_path / "p.png")
+    found = open_image(tmp_path / "p.png", guard.sniff(tmp_path / "p.png"), ReadOptions(allow_unlocated=True))
+    with found, pytest.raises(BadFootprint, match="no position"):
+        AlignedSource(found, Grid(10, 10, TEN_METRES, UTM31))
+    grid = Grid(160, 128, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0))
+    with AlignedSource(found, grid) as same, same.moved((0.5, 0.0)) as half:
+        values = half.read(Window(10, 10, 50, 50)).data
+        own = same.read(Window(10, 10, 51, 50)).data.astype(np.float32)
+        assert np.abs(values - (own[..., :-1] + own[..., 1:]) / 2).max() <= 1
