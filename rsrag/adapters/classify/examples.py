@@ -1,0 +1,110 @@
+"""Few-shot: labelled pictures move the class vectors from where words put them to where the user's pictures are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rsrag.adapters.base import Context
+from rsrag.adapters.look import opened
+from rsrag.errors import SourceError, UsageError
+from rsrag.models.base import ImageEncoder, Picture, Vectors
+from rsrag.models.calibration import unit
+
+PRIOR = 4.0
+"""How many pictures a class's words count for (Snell et al. 2017 give them none, zero-shot all)."""
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".jp2")
+_MOST = 2000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examples:
+    """Labelled pictures.
+
+    Attributes:
+        labels: the classes.
+        counts: pictures of each.
+        prototypes: mean vector of each, unit length, float32 [C, dim].
+        skipped: files that could not be used, with the reason.
+    """
+
+    labels: tuple[str, ...]
+    counts: tuple[int, ...]
+    prototypes: Vectors
+    skipped: tuple[str, ...] = ()
+
+
+def turned(picture: Picture, turns: int) -> list[Picture]:
+    """The picture in 1, 2, 4 or 8 turns and mirror images; from straight above, no direction is up.
+
+    Raises:
+        UsageError: another number.
+    """
+    if turns not in (1, 2, 4, 8):
+        raise UsageError(f"{turns} turns", hint="1, 2, 4 or 8")
+    flat = [np.ascontiguousarray(np.rot90(picture, k)) for k in range(min(turns, 4))]
+    return flat + [np.ascontiguousarray(p[:, ::-1]) for p in flat] if turns == 8 else flat
+
+
+def vectors_of(encoder: ImageEncoder, pictures: Sequence[Picture], turns: int) -> Vectors:
+    """Mean of the vectors of all turns of each picture, unit length, float32 [N, dim]."""
+    everything = [view for picture in pictures for view in turned(picture, turns)]
+    vectors = encoder.encode_images(everything)
+    return unit(vectors.reshape(len(pictures), turns, -1).mean(axis=1))
+
+
+def read_examples(folder: Path, context: Context, turns: int) -> Examples:
+    """One folder a class; the folder's name is the label.
+
+    Raises:
+        UsageError: no folder, no classes, or a class without a usable picture.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"no folder {folder}", hint="one folder a class, with pictures in it")
+    classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    labels, counts, rows, skipped = [], [], [], []
+    for own in classes:
+        pictures = []
+        for path in sorted(p for p in own.rglob("*") if p.suffix.lower() in _SUFFIXES)[:_MOST]:
+            try:
+                with opened(path, context) as view:
+                    pictures.append(view.picture(longest=512))
+            except SourceError as error:
+                skipped.append(f"{own.name}/{path.name}: {error.message}")
+        if not pictures:
+            raise UsageError(f"no usable picture in {own}")
+        labels.append(own.name.replace("_", " "))
+        counts.append(len(pictures))
+        rows.append(vectors_of(context.profile.image, pictures, turns).mean(axis=0))
+    if not labels:
+        raise UsageError(f"no class folders in {folder}", hint="one folder a class, with pictures in it")
+    return Examples(tuple(labels), tuple(counts), unit(np.stack(rows)), tuple(skipped))
+
+
+def blended(words: Vectors, examples: Examples, labels: Sequence[str]) -> Vectors:
+    """Class vectors from words and pictures: ``(PRIOR · words + k · prototype) / (PRIOR + k)``, unit length.
+
+    Words and pictures of CLIP-like models lie apart: both are centred over the classes first, so that what is blended
+    is how the classes differ. Classes without pictures keep their words.
+
+    Args:
+        words: float32 [C, dim], unit length.
+        examples: of some or all of the labels.
+        labels: the C classes.
+    """
+    rows = {label.casefold(): number for number, label in enumerate(examples.labels)}
+    result = words - words.mean(axis=0) if len(words) > 1 else words.copy()
+    centre = examples.prototypes.mean(axis=0) if len(examples.prototypes) > 1 else 0.0
+    scale = np.linalg.norm(result, axis=1).mean()
+    for number, label in enumerate(labels):
+        row = rows.get(label.casefold())
+        if row is None:
+            continue
+        shown = examples.prototypes[row] - centre
+        shown = shown * (scale / max(float(np.linalg.norm(shown)), 1e-9))
+        count = examples.counts[row]
+        result[number] = (PRIOR * result[number] + count * shown) / (PRIOR + count)
+    return unit(result)

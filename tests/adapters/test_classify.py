@@ -1,0 +1,195 @@
+"""Classes in the user's words: probabilities, unknown, examples, knowledge, and maps that keep their place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import rasterio
+from archives import ingest, open_archive, sources
+from hypothesis import given
+from hypothesis import strategies as st
+from rasters import TEN_METRES, UTM31, write_tiff
+
+from rsrag.adapters.base import Context
+from rsrag.adapters.classify import CLASSIFY, ClassifyRequest
+from rsrag.adapters.classify.examples import blended, read_examples, turned
+from rsrag.adapters.classify.labels import check_labels, read_labels, split_labels
+from rsrag.config import Settings
+from rsrag.errors import UnsupportedSource, UsageError
+from rsrag.models.calibration import Calibration, bank_vectors, calibration, softmax
+from rsrag.models.registry import load_profile
+
+LABELS = ("open water", "dense forest", "desert")
+
+
+@pytest.fixture(scope="module")
+def context() -> Context:
+    settings = Settings()
+    return Context(load_profile(settings), settings)
+
+
+def ground(colour: tuple[int, int, int], side: int = 128, rough: float = 6.0, seed: int = 0) -> np.ndarray:
+    """A field of one colour with a little smooth texture, uint8 [side, side, 3]."""
+    noise = np.random.default_rng(seed).normal(0, rough, (side, side, 1))
+    noise = cv2.GaussianBlur(noise, (0, 0), 1.2)[..., None] * 2
+    return np.clip(np.asarray(colour) + noise, 0, 255).astype(np.uint8)
+
+
+SEA, SAND = ground((12, 40, 84), rough=1), ground((206, 170, 120), rough=8)
+
+
+def test_probabilities_of_the_labels(context: Context) -> None:
+    result = CLASSIFY.run(ClassifyRequest(SAND, LABELS), context)
+    assert result.scores[0].label == "desert" == result.label
+    assert sum(s.probability for s in result.scores) == pytest.approx(1.0)
+    assert result.calibrated and result.warnings == () and result.layers == ()
+    assert CLASSIFY.run(ClassifyRequest(SEA, LABELS), context).label == "open water"
+    again = CLASSIFY.run(ClassifyRequest(SAND, LABELS), context)
+    assert again.scores == result.scores and result.text.startswith("The image shows desert")
+
+
+def test_order_and_case_of_labels_do_not_matter(context: Context) -> None:
+    first = CLASSIFY.run(ClassifyRequest(SAND, LABELS), context)
+    second = CLASSIFY.run(ClassifyRequest(SAND, LABELS[::-1]), context)
+    ours, theirs = ({s.label: s.probability for s in r.scores} for r in (first, second))
+    assert ours == pytest.approx(theirs, rel=1e-4)
+
+
+def test_eight_turns_do_not_know_which_way_is_up(context: Context) -> None:
+    picture = ground((90, 110, 70), rough=25, seed=3)
+    one = CLASSIFY.run(ClassifyRequest(picture, LABELS, turns=8), context)
+    other = CLASSIFY.run(ClassifyRequest(np.ascontiguousarray(np.rot90(picture)[::-1]), LABELS, turns=8), context)
+    assert {s.label: s.probability for s in one.scores} == pytest.approx(
+        {s.label: s.probability for s in other.scores}, abs=1e-4
+    )
+
+
+def test_an_unlikely_class_is_unknown(context: Context) -> None:
+    result = CLASSIFY.run(ClassifyRequest(SAND, LABELS, unknown=1.0), context)
+    assert not result.known and result.label == "unknown" and "likely enough" in result.text
+
+
+def test_a_map_keeps_grid_and_areas(tmp_path: Path, context: Context) -> None:
+    scene = np.concatenate([np.tile(SEA, (3, 2, 1)), np.tile(SAND, (3, 2, 1))], axis=1)
+    scene[:16] = 0
+    mask = np.ones(scene.shape[:2], dtype=bool)
+    mask[:16] = False
+    path = write_tiff(tmp_path / "coast.tif", scene.transpose(2, 0, 1), mask=mask)
+    result = CLASSIFY.run(ClassifyRequest(path, LABELS, everywhere=True), context)
+    assert [layer.name for layer in result.layers] == ["classes", "probability"]
+    written = result.to_geotiff(tmp_path / "map.tif")
+    with rasterio.open(written[0]) as raster:
+        assert (raster.crs.to_string(), tuple(raster.transform)[:6]) == (UTM31, TEN_METRES)
+        values = raster.read(1)
+        assert (values[:16] == 255).all() and raster.tags()["CLASS_0"] == "open water"
+        assert (values[64:, :192] == 0).mean() > 0.95 and (values[64:, 320:] == 2).mean() > 0.95
+    with rasterio.open(written[1]) as raster:
+        assert np.isnan(raster.read(1)[:16]).all() and 0 < np.nanmin(raster.read(1)) <= np.nanmax(raster.read(1)) <= 1
+    counted = {fact.name: fact.value for fact in result.facts}
+    total = sum(v for k, v in counted.items() if k.startswith("area of"))
+    assert total == pytest.approx(368 * 512 * 100, rel=3e-3)
+    assert counted["share of open water"] == pytest.approx(0.5, abs=0.06)
+    result.to_png(tmp_path / "map.png")
+    result.to_html(tmp_path / "map.html")
+    assert result.to_gpkg(tmp_path / "map.gpkg") == 1 and "<script" not in (tmp_path / "map.html").read_text()
+
+
+def test_examples_teach_a_class_that_words_do_not(tmp_path: Path, context: Context) -> None:
+    for name, colour in (("kelp", (60, 20, 90)), ("slag", (150, 150, 30))):
+        (tmp_path / name).mkdir()
+        for seed in range(4):
+            cv2.imwrite(str(tmp_path / name / f"{seed}.png"), ground(colour, 64, 20, seed)[..., ::-1])
+    (tmp_path / "slag" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    for name, colour in (("kelp", (62, 24, 88)), ("slag", (146, 150, 36))):
+        request = ClassifyRequest(ground(colour, 64, 20, 9), ("kelp", "slag"), examples=tmp_path)
+        result = CLASSIFY.run(request, context)
+        assert result.label == name and any("broken.png" in warning for warning in result.warnings)
+    shown = read_examples(tmp_path, context, 1)
+    assert shown.labels == ("kelp", "slag") and shown.counts == (4, 4)
+    words = bank_vectors(context.profile.image.encode_words, [["kelp"], ["slag"], ["sea"]], ["{}"])
+    moved = blended(words, shown, ("kelp", "slag", "sea"))
+    assert moved.shape == words.shape and np.linalg.norm(moved, axis=1) == pytest.approx(1)
+
+
+def test_knowledge_weighs_and_is_cited(tmp_path: Path) -> None:
+    with open_archive(tmp_path / "archive.rsrag") as engine:
+        ingest(engine, sources(tmp_path / "sources"))
+        scene = next(s for s in engine.catalog.scenes() if s.footprint is not None)
+        plain = engine.classify(scene.id, ["harbour", "lake", "glacier"])
+        told = engine.classify(scene.id, ["harbour", "lake", "glacier"], knowledge=True)
+        assert plain.evidence == () and sum(s.probability for s in told.scores) == pytest.approx(1.0)
+        for sentence in told.sentences[:1]:
+            assert set(sentence.citations) == {e.number for e in told.evidence}
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ([], "0 label"),
+        (["water"], "1 label"),
+        (["water", " "], "empty"),
+        (["Water", "water"], "twice"),
+        (["a  b", "A b"], "twice"),
+        (["x" * 300, "y"], "characters"),
+        ([f"label {n}" for n in range(1001)], "limit"),
+    ],
+)
+def test_labels_that_are_refused(labels: list[str], said: str, context: Context) -> None:
+    with pytest.raises(UsageError, match=said):
+        CLASSIFY.run(ClassifyRequest(SAND, labels), context)
+
+
+def test_other_bad_requests(tmp_path: Path, context: Context) -> None:
+    with pytest.raises(UsageError, match="unknown below"):
+        CLASSIFY.run(ClassifyRequest(SAND, LABELS, unknown=1.5), context)
+    with pytest.raises(UsageError, match="turns"):
+        CLASSIFY.run(ClassifyRequest(SAND, LABELS, turns=3), context)
+    with pytest.raises(UsageError, match="archive"):
+        CLASSIFY.run(ClassifyRequest(SAND, LABELS, knowledge=True), context)
+    with pytest.raises(UsageError, match="no folder"):
+        CLASSIFY.run(ClassifyRequest(SAND, LABELS, examples=tmp_path / "none"), context)
+    with pytest.raises(UsageError, match="no class folders"):
+        CLASSIFY.run(ClassifyRequest(SAND, LABELS, examples=tmp_path), context)
+    with pytest.raises(UnsupportedSource, match="show nothing"):
+        CLASSIFY.run(ClassifyRequest(SAND[:10, :10], LABELS), context)
+    with pytest.raises(UsageError, match="no position"):
+        CLASSIFY.run(ClassifyRequest(SAND, LABELS), context).to_geojson(tmp_path / "x.geojson")
+
+
+@given(st.lists(st.text(alphabet="abc XY", min_size=1, max_size=8), min_size=2, max_size=6))
+def test_checked_labels_are_clean_or_refused(labels: list[str]) -> None:
+    try:
+        found = check_labels(labels)
+    except UsageError:
+        return
+    assert len(found) == len(labels) and len({label.casefold() for label in found}) == len(found)
+    assert all(label == " ".join(label.split()) and label for label in found)
+
+
+def test_label_files(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("# classes\nwater\n\ndense forest\n")
+    (tmp_path / "b.json").write_text('{"W": ["water", "sea"], "F": "forest"}')
+    (tmp_path / "c.json").write_text('["water", 3]')
+    (tmp_path / "d.json").write_text("{")
+    assert read_labels(tmp_path / "a.txt") == ("water", "dense forest")
+    assert read_labels(tmp_path / "b.json") == ("water", "forest") and split_labels("a, b") == ("a", "b")
+    for name in ("c.json", "d.json", "none.txt"):
+        with pytest.raises(UsageError):
+            read_labels(tmp_path / name)
+
+
+def test_turns_are_those_of_a_square() -> None:
+    picture = np.arange(4 * 4 * 3, dtype=np.uint8).reshape(4, 4, 3)
+    assert len({view.tobytes() for view in turned(picture, 8)}) == 8
+
+
+def test_a_temperature_belongs_to_one_encoder(context: Context, tmp_path: Path) -> None:
+    own = calibration(context.profile.image.fingerprint)
+    assert own.fitted and 0.005 < own.temperature < 0.2
+    assert calibration("another encoder") == Calibration(0.01, False)
+    assert calibration("x", tmp_path / "none.json") == Calibration(0.01, False)
+    likely = softmax(np.array([[0.1, 0.3]]), 0.05)
+    assert likely.sum() == pytest.approx(1) and likely[0, 1] == pytest.approx(1 / (1 + np.exp(-4)))
