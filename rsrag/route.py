@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from rsrag.errors import UsageError
 from rsrag.words import fold
 
 Task = Literal["answer", "change", "count", "locate", "outline"]
@@ -92,3 +93,22 @@ def route(question: str, *, image: bool, pair: bool = False) -> Route:
             continue
         return Route(task, f"{task}: {match[0].strip()!r}", target, years)
     return Route("answer", "answer: no rule for pixels fits", "", years)
+
+
+def chosen(task: str, question: str, *, image: bool, pair: bool = False) -> Route:
+    """The route that was asked for; "auto" is :func:`route`.
+
+    Raises:
+        UsageError: an unknown task, or one on pixels without an image or place.
+    """
+    found = route(question, image=image, pair=pair)
+    if task == "auto":
+        return found
+    if task not in TASKS:
+        raise UsageError(f"unknown task {task!r}", hint=f"one of auto, {', '.join(TASKS)}")
+    if task in ("count", "locate", "outline") and not image:
+        raise UsageError(f"{task} needs an image", hint="--image FILE")
+    if task == "change" and not (image or pair):
+        raise UsageError("change needs an image or a place", hint="--image FILE, or --where PLACE")
+    target = found.target or " ".join(question.split()).rstrip("?.!")
+    return Route(task, f"{task}: asked for", "" if task in ("answer", "change") else target, found.years)  # type: ignore[arg-type]

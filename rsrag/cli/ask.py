@@ -105,6 +105,13 @@ def ask(
     fusion: Fusion = None,
     alpha: Alpha = None,
     reader: Reader = None,
+    task: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="auto, or what to do: answer from the archive; change, count, locate, outline on the image.",
+        ),
+    ] = "auto",
     report: Annotated[
         Path | None,
         typer.Option(metavar="FILE", dir_okay=False, help="Write a page with image, evidence and map: out.html."),
@@ -126,7 +133,9 @@ def ask(
     with state.open() as engine:
         picture = engine.picture(image) if image is not None else None
         with _listening(state) as on_text:
-            answer = engine.ask(question, image=picture, where=place, filters=filters, limit=limit, on_text=on_text)
+            answer = engine.ask(
+                question, image=picture, where=place, filters=filters, limit=limit, on_text=on_text, task=_task(task)
+            )
         if report is not None:
             write_page(engine, report, answer, image=picture)
     if state.as_json:
@@ -137,6 +146,15 @@ def ask(
         state.note(f"page written to {report}")
     if answer.abstained:
         raise typer.Exit(ExitCode.NOTHING)
+
+
+def _task(name: str) -> Any:
+    """A task's name, checked before anything is opened for it."""
+    from rsrag.route import TASKS
+
+    if name not in ("auto", *TASKS):
+        raise UsageError(f"unknown task {name!r}", hint=f"one of auto, {', '.join(TASKS)}")
+    return name
 
 
 def _selected(tiles: Sequence[Hit], passages: Sequence[Hit], kind: str, count: int) -> list[Hit]:

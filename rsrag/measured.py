@@ -1,0 +1,109 @@
+"""Answers measured on pixels: what an adapter found, as sentences that cite the image they were measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rsrag._version import __version__
+from rsrag.errors import SourceError, UsageError
+from rsrag.facts import label, value_text
+from rsrag.route import Route
+from rsrag.times import format_span
+from rsrag.types import Answer, Evidence, Hit, Position, Provenance, Sentence, TimeSpan
+
+if TYPE_CHECKING:
+    from rsrag.adapters.base import Subject, TaskResult
+    from rsrag.engine import Engine
+
+_FACTS = 12
+
+
+def measure(
+    engine: Engine, route: Route, question: str, image: Any, where: str | Position | None
+) -> tuple[Answer | None, tuple[str, ...]]:
+    """Answer a question that was routed to a task on pixels.
+
+    Args:
+        engine: with models and archive.
+        route: its task, target and years.
+        question: as asked.
+        image: what it is about, or None.
+        where: name of a place in the archive, or (longitude, latitude).
+
+    Returns:
+        The answer; or None and why the task could not be done, so that the archive answers instead.
+    """
+    try:
+        if route.task == "change":
+            result: TaskResult = _change(engine, route, question, image, where)
+        elif route.task == "outline":
+            result = engine.segment(image, route.target)
+        else:
+            result = engine.ground(image, route.target)
+    except (UsageError, SourceError) as error:
+        return None, (f"{route.task} was not possible: {error.message}",)
+    return as_answer(result, question, route), ()
+
+
+def _change(engine: Engine, route: Route, question: str, image: Any, where: str | Position | None) -> TaskResult:
+    place = where
+    if image is not None and place is None:
+        location = engine.retrieve(None, image=image, limit=1).location
+        if location is None:
+            raise UsageError("the image has no position and was not recognised in the archive")
+        place = (location.lon, location.lat)
+    if place is None:
+        raise UsageError("no place", hint="name one with --where, or give an image")
+    return engine.change(where=place, between=_spans(engine, route.years), questions=(question,))
+
+
+def _spans(engine: Engine, years: Sequence[int]) -> tuple[str | TimeSpan, ...]:
+    """Two dates: those of the question, with the latest of the archive for "since"; else its first and last."""
+    times = [scene.time for scene in engine.catalog.scenes() if scene.time is not None]
+    known = sorted((t for t in times if t.start is not None), key=lambda t: str(t.start))
+    if len(years) >= 2:
+        return tuple(str(year) for year in sorted(years))
+    if len(known) < 2:
+        raise UsageError("the archive has no two dates")
+    return (str(years[0]) if years else known[0], known[-1])
+
+
+def as_answer(result: TaskResult, question: str, route: Route) -> Answer:
+    """A task's result as an answer: evidence 1 is the image with its numbers, others follow."""
+    own = Evidence(1, _hit(result.subject), _told(result))
+    others = tuple(replace(item, number=item.number + 1) for item in result.evidence)
+    sentences = tuple(
+        Sentence(s.text, (1, *(number + 1 for number in s.citations)), s.supported) for s in result.sentences
+    )
+    scores = [region.score for region in result.regions]
+    return Answer(
+        question=question,
+        sentences=sentences,
+        evidence=(own, *others),
+        abstained=not sentences,
+        confidence=float(np.clip(np.mean(scores), 0, 1)) if scores else 0.5,
+        provenance=Provenance(result.provenance.models, route.why, __version__, result.provenance.seconds),
+        reason=None if sentences else "nothing could be measured on the image",
+        warnings=result.warnings,
+    )
+
+
+def _hit(subject: Subject) -> Hit:
+    return Hit("tile", subject.scene_id or subject.name, 1.0, match=subject.footprint)
+
+
+def _told(result: TaskResult) -> str:
+    """What was measured, for people and for the check of citations."""
+    subject = result.subject
+    when = f", taken {format_span(subject.time)}" if subject.time is not None else ""
+    lines = [f"Measured on {subject.name} ({subject.width}×{subject.height} pixels{when})."]
+    lines += [f"{label(fact.name)}: {value_text(fact)}." for fact in result.facts[:_FACTS]]
+    counts: dict[str, int] = {}
+    for region in result.regions:
+        counts[region.label] = counts.get(region.label, 0) + 1
+    lines += [f"{name}: {count} found." for name, count in counts.items()]
+    return " ".join(lines)
