@@ -45,33 +45,32 @@ class Route:
     years: tuple[int, ...] = ()
 
 
-_RULES: tuple[tuple[Task, re.Pattern[str], bool], ...] = tuple(
-    (task, re.compile(pattern), pixels)
-    for task, pattern, pixels in (
-        ("change", rf"\bwhat(?:'s| has| have|)? {_CHANGED}", False),
-        ("change", rf"\b(?:has|have|did|is|are|was|were|how|any|which|what)\b.*\b{_CHANGED}\b.*\b{_SPAN}\b", False),
-        ("change", rf"\b(?:changes?|differences?)\b.*\b{_SPAN}\b|\bbefore and after\b", False),
-        ("change", r"\bnew (?:\w+ )?(?:buildings?|roads?|houses?|construction)\b.*\b(?:since|between|after)\b", False),
-        ("count", rf"\b(?:how many|count (?:all |the |all the )?|number of) ?(?P<target>{_THINGS}){_END}", True),
-        (
-            "outline",
-            rf"\b(?:outline|segment|delineate|trace|mask|map out) (?:all |the |every )*(?P<target>{_THINGS}){_END}",
-            True,
-        ),
-        (
-            "outline",
-            rf"\bhow (?:much|large|big)\b.* (?:is|are|of|the) (?P<target>water|forest|vegetation|lake|lakes){_END}",
-            True,
-        ),
-        (
-            "locate",
-            r"\b(?:locate|point to|point out|detect|find|show me|mark|box) "
-            rf"(?:all |the |every |any |a |an )*(?P<target>{_THINGS}){_END}",
-            True,
-        ),
-        ("locate", rf"^where (?:is|are) (?:the |all the |any )?(?P<target>{_THINGS}) (?:{_WITHIN})\b", True),
-    )
+_WORDED: tuple[tuple[Task, str, bool], ...] = (
+    ("change", rf"\bwhat(?:'s| has| have|)? {_CHANGED}", False),
+    ("change", rf"\b(?:has|have|did|is|are|was|were|how|any|which|what)\b.*\b{_CHANGED}\b.*\b{_SPAN}\b", False),
+    ("change", rf"\b(?:changes?|differences?)\b.*\b{_SPAN}\b|\bbefore and after\b", False),
+    ("change", r"\bnew (?:\w+ )?(?:buildings?|roads?|houses?|construction)\b.*\b(?:since|between|after)\b", False),
+    ("count", rf"\b(?:how many|count (?:all |the |all the )?|number of) ?(?P<target>{_THINGS}){_END}", True),
+    (
+        "outline",
+        rf"\b(?:outline|segment|delineate|trace|mask|map out) (?:all |the |every )*(?P<target>{_THINGS}){_END}",
+        True,
+    ),
+    (
+        "outline",
+        rf"\bhow (?:much|large|big)\b.* (?:is|are|of|the) (?P<target>water|forest|vegetation|lake|lakes){_END}",
+        True,
+    ),
+    (
+        "locate",
+        r"\b(?:locate|point to|point out|detect|find|show me|mark|box) "
+        rf"(?:all |the |every |any |a |an )*(?P<target>{_THINGS}){_END}",
+        True,
+    ),
+    ("locate", rf"^where (?:is|are) (?:the |all the |any )?(?P<target>{_THINGS}) (?:{_WITHIN})\b", True),
 )
+"""Task, what the question says, and whether the rule needs an image."""
+_RULES = tuple((task, re.compile(pattern), pixels) for task, pattern, pixels in _WORDED)
 
 
 def route(question: str, *, image: bool, pair: bool = False) -> Route:

@@ -104,7 +104,8 @@ class WordTable(NamedTuple):
         if not units:
             return np.zeros(dim, dtype=np.float32)
         signs = signs_of([key for key, _ in units], dim)
-        return _unit((np.array([weight for _, weight in units]) @ signs)[None])[0]
+        summed = np.array([weight for _, weight in units]) @ signs
+        return np.asarray(_unit(summed[None])[0], dtype=np.float32)
 
 
 def words_of(encoded: Any) -> list[list[int]]:
