@@ -185,7 +185,9 @@ def test_three_dates_give_a_trend(context: Context, tmp_path: Path) -> None:
         ("2000-01-01", "2010-01-01"),
         ("2010-01-01", "2020-01-01"),
     ]
-    assert "Open water gained" in result.text and "in every step" in result.text and "The pace was steady." in result.text
+    assert (
+        "Open water gained" in result.text and "in every step" in result.text and "The pace was steady." in result.text
+    )
     assert "sorted" in result.warnings[0]
     result.to_png(tmp_path / "t.png")
     with Image.open(tmp_path / "t.png") as drawn:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dates import ground, write
-from rasters import TEN_METRES, UTM31
 from rasterio.warp import transform as to_crs
+from rasters import TEN_METRES, UTM31
 
 from rsrag.errors import BadFootprint
 from rsrag.ingest import guard

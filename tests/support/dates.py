@@ -48,7 +48,9 @@ def relit(picture: Picture, seed: int = 9) -> Picture:
     return np.clip(picture * np.array([1.1, 1.05, 0.95]) + 6 + rng.normal(0, 2, picture.shape), 1, 250).astype(np.uint8)
 
 
-def write(path: Path, picture: Picture, *, transform: Sequence[float] = TEN_METRES, crs: str = UTM31, **more: Any) -> Path:
+def write(
+    path: Path, picture: Picture, *, transform: Sequence[float] = TEN_METRES, crs: str = UTM31, **more: Any
+) -> Path:
     """The picture as an RGB GeoTIFF of ten metres a pixel; a date in the file's name is its time."""
     data = np.ascontiguousarray(picture.transpose(2, 0, 1))
     return write_tiff(path, data, transform=transform, crs=crs, colours=RGB, photometric="RGB", **more)
@@ -59,6 +61,8 @@ def multiband(path: Path, water: npt.NDArray[np.bool_], *, seed: int = 1, width:
     rng = np.random.default_rng(seed)
     plants, wet = np.array([60, 40, 180, 90]), np.array([50, 40, 20, 8])
     texture = np.random.default_rng(5).normal(0, 1, (height, width))
-    data = np.where(water[None], wet[:, None, None], plants[:, None, None] + np.array([4, 4, 18, 8])[:, None, None] * texture)
+    data = np.where(
+        water[None], wet[:, None, None], plants[:, None, None] + np.array([4, 4, 18, 8])[:, None, None] * texture
+    )
     data = np.clip(data + rng.normal(0, 1.5, data.shape), 1, 250).astype(np.uint8)
     return write_tiff(path, data, descriptions=["green", "red", "nir", "swir16"])

@@ -5,7 +5,7 @@ One pass over the scene keeps at most :data:`MOST` pixel pairs on a regular latt
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from rsrag.adapters.change.clouds import clouds
 from rsrag.adapters.change.pair import Pair
-from rsrag.adapters.change.thresholds import chi2_survival
+from rsrag.adapters.change.thresholds import chi2_quantile, chi2_survival
 from rsrag.adapters.sweep import steps, sweep
 from rsrag.progress import Progress
 
@@ -29,7 +29,7 @@ _INVARIANT = 0.05
 _LEAST = 50
 _LEAST_NOISE = 0.03
 """Least noise as a share of a band's spread: rounding and resampling leave as much."""
-_REWEIGHTED = 6
+_REWEIGHTED = 12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,7 +152,13 @@ def ir_mad(before: Values, after: Values, weights: Values | None = None) -> Mad 
         weights = chi2_survival(found.chi2(before, after), found.degrees)
         if weights.sum() < 10 * before.shape[1]:
             break
-    return found
+    return None if found is None else _calibrated(found, before, after)
+
+
+def _calibrated(found: Mad, before: Values, after: Values) -> Mad:
+    """Weights favour pixels without noise, so that the spread of no change is understated: the median puts it right."""
+    stretch = float(np.median(found.chi2(before, after))) / chi2_quantile(found.degrees, 0.5)
+    return replace(found, spread=found.spread * np.sqrt(max(1.0, stretch)))
 
 
 def _mad(before: Values, after: Values, weights: Values, iteration: int) -> Mad | None:

@@ -1,0 +1,135 @@
+"""What questions about a change ask for, and the answers that the statistics give."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rsrag.adapters.base import Region, Subject
+from rsrag.adapters.change.describe import CELL_NAMES, caption, listed, places, sentences, where
+from rsrag.adapters.change.pair import Acquisition
+from rsrag.adapters.change.questions import Asked, answer, understand
+from rsrag.adapters.change.request import ChangeResult, Transition
+from rsrag.times import parse_time
+from rsrag.types import Fact
+
+
+def result(*, changed: bool = True, located: bool = True, kinds: bool = True) -> ChangeResult:
+    """Two hectares of new buildings and one of new water on a grid of 300 by 300."""
+    area = (lambda pixels: 100.0 * pixels) if located else (lambda pixels: None)
+    cells = dict.fromkeys(CELL_NAMES, 0.0) | ({"top-left": 0.15, "center": 0.05} if changed else {})
+    facts = (Fact("cell", "top-left", ""), Fact("area", 15_000.0, "m2") if located else Fact("pixels", 150.0, "px"))
+    told = (
+        Transition("vegetation", "built-up", 3, 200, area(200), ("top-left",)),
+        Transition("vegetation", "water", 1, 100, area(100), ("center",)),
+    )
+    return ChangeResult(
+        "change", Subject("a → b", 300, 300),
+        regions=(Region("vegetation to built-up", 0.9, (0, 0, 10, 15), facts=facts),) if changed else (),
+        before=Acquisition("a", parse_time("2009"), "a"), after=Acquisition("b", parse_time("2020"), "b"),
+        changed=changed, share=300 / 90_000 if changed else 0.0, compared=1.0,
+        area_m2=area(300) if changed else area(0), count=4 if changed else 0, cells=cells,
+        transitions=told if changed and kinds else (),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("question", "intent", "thing", "direction"),
+    [
+        ("Please briefly describe the changes in these two images.", "caption", None, None),
+        ("What has changed between the two dates?", "caption", None, None),
+        ("Have these two images changed? Please answer yes or no.", "binary", None, None),
+        ("Are there any new buildings?", "binary", "built-up", "gained"),
+        ("How many buildings and roads have changed?", "count", "built-up", None),
+        ("Count the changes.", "count", None, None),
+        ("Where on a 3x3 grid did the changes happen?", "locate", None, None),
+        ("Which part of the image lost forest?", "locate", "vegetation", "lost"),
+        ("How much forest was lost?", "amount", "vegetation", "lost"),
+        ("How many hectares of water were gained?", "amount", "water", "gained"),
+        ("What percentage of the area changed?", "amount", None, None),
+        ("What did the vegetation turn into?", "kind", "vegetation", None),
+        ("What is the largest change?", "largest", None, None),
+        ("When were the images taken?", "when", None, None),
+        ("Was the river flooded?", "binary", "water", None),
+        ("Why could this have happened?", "open", None, None),
+    ],
+)
+def test_intents(question: str, intent: str, thing: str | None, direction: str | None) -> None:
+    assert understand(question) == Asked(intent, thing, direction)  # type: ignore[arg-type]
+
+
+def test_later_turns_refer_to_earlier_ones() -> None:
+    turns: list[Asked] = []
+    for question in ("Are there new buildings?", "How many?", "Where are they?", "How much did change in all?"):
+        turns.append(understand(question, turns))
+    assert [(t.intent, t.thing, t.direction) for t in turns] == [
+        ("binary", "built-up", "gained"),
+        ("count", "built-up", "gained"),
+        ("locate", "built-up", "gained"),
+        ("amount", None, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        ("Did anything change?", "Yes: 3 ha (0.3 %) changed."),
+        ("How many changes are there?", "Four changed areas."),
+        ("Where did it change?", "In the top-left and centre."),
+        ("How much changed?", "3 ha (0.3 %) of the compared ground changed."),
+        ("What is the largest change?", "The largest change (vegetation to built-up) covers 1.5 ha in the top-left."),
+        ("When?", "The images compared are of 2009 and 2020."),
+        ("Are there new buildings?", "Yes: 2 ha of built-up was gained."),
+        ("How many new buildings?", "3 areas of new built-up."),
+        ("Where is the new water?", "New water: in the centre."),
+        ("Was water lost?", "No: no lost water was found."),
+        ("How much vegetation was lost?", "3 ha of vegetation was lost."),
+    ],
+)
+def test_answers_from_statistics(question: str, said: str) -> None:
+    assert answer(understand(question), result()) == said
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        ("Did anything change?", "No."),
+        ("How many changes?", "None: no changed area was found."),
+        ("Where did it change?", "Nowhere: no change was found."),
+        ("How much changed?", "None of the compared ground changed."),
+        ("Describe the change.", "No change was found between 2009 and 2020."),
+        ("Are there new buildings?", "No. No change of built-up was found."),
+    ],
+)
+def test_no_change_is_an_answer(question: str, said: str) -> None:
+    assert answer(understand(question), result(changed=False)) == said
+
+
+def test_without_scale_shares_are_said() -> None:
+    found = result(located=False)
+    assert answer(understand("How much changed?"), found).startswith("0.3 % of the pixels")
+    assert (
+        answer(understand("Are there new buildings?"), found)
+        == "Yes: 67 % of the changed pixels of built-up was gained."
+    )
+    assert not {"ha", "m²", "km²"} & set(" ".join(s.text for s in sentences(found)).split())
+
+
+def test_kinds_that_cannot_be_told_are_not_guessed() -> None:
+    found = result(kinds=False)
+    assert "cannot be told" in answer(understand("Are there new buildings?"), found)
+    assert "cannot be told" in answer(understand("What did it turn into?"), found)
+
+
+def test_captions_and_places() -> None:
+    assert caption(result()) == "a few buildings are built on the vegetation in the top-left"
+    assert caption(result(changed=False)) == "nothing has changed"
+    assert places(result()) == ("top-left", "center") and places(result(changed=False)) == ()
+    assert where(CELL_NAMES) == "all over the area" and where(("center",)) == "in the centre"
+    assert listed(("a", "b", "c")) == "a, b and c"
+
+
+@given(st.text(max_size=200))
+def test_any_text_has_an_answer(text: str) -> None:
+    assert answer(understand(text), result()) and answer(understand(text), result(changed=False))
