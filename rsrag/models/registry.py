@@ -138,7 +138,7 @@ MODELS: tuple[ModelRow, ...] = (
         "Qwen/Qwen2.5-VL-3B-Instruct",
         revision="66285546d2b821cf421d4f5eb2576359d3770cd3",
         licence="Qwen Research License: no commercial use",
-        options={"boxes": "absolute pixels"},
+        options={"boxes": "absolute pixels", "multiple": "28"},
     ),
     # Detectors by words. Both are pinned to the commits that hold safetensors.
     ModelRow(
