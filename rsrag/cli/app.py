@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from rsrag._version import __version__
-from rsrag.cli import archive, ask, change, classify, ground, ingest, models, show, train
+from rsrag.cli import archive, ask, change, classify, ground, ingest, models, segment, show, train
 from rsrag.cli.session import Session, prepare_messages
 from rsrag.errors import ExitCode, RsragError
 
@@ -84,6 +84,7 @@ app.command("chat")(ask.chat)
 app.command("classify")(classify.classify)
 app.command("change", cls=change.TakesDates)(change.change)
 app.command("ground")(ground.ground)
+app.command("segment")(segment.segment)
 app.command("show")(show.show)
 app.command("status")(archive.status)
 app.command("verify")(archive.verify)

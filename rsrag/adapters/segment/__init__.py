@@ -1,0 +1,5 @@
+"""Outlines and areas of what a text names: the adapter ``segment``."""
+
+from rsrag.adapters.segment.adapter import SEGMENT, Segmentation, SegmentRequest
+
+__all__ = ["SEGMENT", "SegmentRequest", "Segmentation"]

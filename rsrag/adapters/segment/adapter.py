@@ -1,0 +1,255 @@
+"""The adapter ``segment``: where exactly the thing is that a text names, as mask, polygons and areas."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import shapely
+
+from rsrag._version import __version__
+from rsrag.adapters import measure
+from rsrag.adapters.base import Context, Region, TaskResult
+from rsrag.adapters.heat import HeatMapper
+from rsrag.adapters.heatlayers import heat_layer
+from rsrag.adapters.look import View, opened
+from rsrag.adapters.segment.priors import Prior, prior_for
+from rsrag.adapters.segment.refine import LEAST, Counts, Scores, middle_of, refined, scored
+from rsrag.adapters.sweep import steps, sweep
+from rsrag.errors import UsageError
+from rsrag.export_layers import Layer, LayerWriter
+from rsrag.types import Fact, Provenance, Sentence, Window
+
+METHODS = ("refined", "heat")
+BAND = 0.1
+"""The low and high area are those at thresholds so much above and below the one asked for."""
+CORE, MARGIN = 640, 64
+_MOST = 5000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SegmentRequest:
+    """What to outline, and how.
+
+    Attributes:
+        image: file, bytes, array, or id of a scene or tile of the archive.
+        text: what to outline, such as "water".
+        threshold: score from which a pixel belongs to it.
+        method: "refined", or "heat" for the heat map as it is.
+        index: use NDWI for water and NDVI for plants where the bands allow.
+        simplify: metres (pixels without a scale) that an outline may move; two pixels when None.
+        smallest: least area of an outline in m2 (square pixels without a scale); a few pixels when None.
+    """
+
+    image: Any
+    text: str
+    threshold: float = 0.5
+    method: str = "refined"
+    index: bool = True
+    simplify: float | None = None
+    smallest: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segmentation(TaskResult):
+    """Outlines by falling area; layers are the mask and the score.
+
+    Attributes:
+        target: what was outlined.
+        method: "refined" or "heat", with the index that was used.
+        share: of the valid pixels.
+        area_m2: on the ellipsoid; None without a scale.
+        band_m2: areas at a stricter and a laxer threshold; None without a scale.
+    """
+
+    target: str = ""
+    method: str = ""
+    share: float = 0.0
+    area_m2: float | None = None
+    band_m2: tuple[float, float] | None = None
+
+
+@dataclass(slots=True)
+class _Areas:
+    """Pixels and square metres at three thresholds, strict to lax, and valid pixels."""
+
+    pixels: list[int]
+    metres: list[float]
+    valid: int = 0
+
+
+class Segment:
+    """See :class:`SegmentRequest`."""
+
+    name = "segment"
+
+    def run(self, request: SegmentRequest, context: Context) -> Segmentation:
+        """Outline it.
+
+        Raises:
+            UsageError: no words, an unknown method, or a number out of range.
+            SourceError: the image cannot be used.
+            ModelError: a model cannot be loaded.
+        """
+        text = " ".join(request.text.split())
+        _check(request, text)
+        begun = time.perf_counter()
+        with opened(request.image, context) as view:
+            mapper = HeatMapper(context)
+            heat = heat_layer(view, mapper, mapper.query(text), context)
+            seconds = {"heat map": time.perf_counter() - begun}
+            prior = prior_for(text, view) if request.index and request.method == "refined" else None
+            mask, score, areas = _refine(view, heat, prior, request, context)
+            regions = _regions(view, mask, score, text, request)
+            seconds["outline"] = time.perf_counter() - begun - seconds["heat map"]
+            strict, given, lax = areas.metres if np.isfinite(areas.metres).all() else (None, None, None)
+            band = None if strict is None or lax is None else (strict, lax)
+            method = f"{request.method} with {prior.name}" if prior is not None else request.method
+            share = areas.pixels[1] / max(1, areas.valid)
+            return Segmentation(
+                task=self.name,
+                subject=view.subject,
+                sentences=_sentences(text, share, given, band, len(regions), prior),
+                facts=_facts(areas, share, given, band),
+                regions=regions,
+                layers=(mask, score),
+                picture=view.picture(),
+                provenance=Provenance({**context.fingerprints(), "heat": mapper.fingerprint}, "", __version__, seconds),
+                warnings=_warnings(view, prior),
+                target=text,
+                method=method,
+                share=share,
+                area_m2=given,
+                band_m2=band,
+            )
+
+
+def _check(request: SegmentRequest, text: str) -> None:
+    if not any(letter.isalpha() for letter in text):
+        raise UsageError(f"{request.text!r} names nothing to outline", hint='such as "water"')
+    if request.method not in METHODS:
+        raise UsageError(f"method {request.method!r}", hint=f"one of {', '.join(METHODS)}")
+    if not BAND < request.threshold < 1 - BAND:
+        raise UsageError(f"a threshold of {request.threshold:g}", hint=f"between {BAND:g} and {1 - BAND:g}")
+    for name, value in (("outlines that move by", request.simplify), ("outlines of at least", request.smallest)):
+        if value is not None and not 0 <= value < float("inf"):
+            raise UsageError(f"{name} {value:g}", hint="a number from 0 on")
+
+
+def _refine(
+    view: View, heat: Layer, prior: Prior | None, request: SegmentRequest, context: Context
+) -> tuple[Layer, Layer, _Areas]:
+    """Mask and score of every pixel, window by window, with limits learnt from the whole scene."""
+    subject = view.subject
+    size = subject.width, subject.height
+    counts, index = Counts(), Counts(-1.0, 1.0)
+    for step in sweep(*size, core=CORE, margin=0):
+        counts.add(heat.read(step.core))
+        if prior is not None:
+            index.add(prior.values(view, view.source.read(step.core)))
+    # An index finds water where the heat sees none; without one, a scene that is cold all over has none.
+    seen = counts.hottest >= LEAST or (prior is not None and prior.alone)
+    middle, parting = middle_of(counts), prior.parting(index) if prior is not None else 0.0
+    limits = (request.threshold + BAND, request.threshold, request.threshold - BAND)
+    areas = _Areas([0, 0, 0], [0.0, 0.0, 0.0])
+    context.progress.start("outline", steps(*size, core=CORE), unit="windows")
+    with (
+        LayerWriter("mask", "mask", *size, subject.crs, subject.transform) as mask,
+        LayerWriter("score", "score", *size, subject.crs, subject.transform) as sure,
+    ):
+        for step in sweep(*size, core=CORE, margin=MARGIN):
+            warm = heat.read(step.outer)
+            if not seen:
+                score: Scores = np.where(np.isfinite(warm), np.float32(0), np.float32(np.nan))
+            elif request.method == "heat":
+                score = scored(warm, middle)
+            else:
+                pixels = view.source.read(step.outer)
+                score = refined(view.source.stretch.apply(pixels), warm, middle)
+                if prior is not None:
+                    score = prior.joined(prior.values(view, pixels), parting, score)
+            score = score[step.inner]
+            known = np.isfinite(score)
+            each = measure.pixel_area_m2(subject, step.core)
+            for place, limit in enumerate(limits):
+                found = int(np.count_nonzero(score[known] >= limit))
+                areas.pixels[place] += found
+                areas.metres[place] += found * (np.nan if each is None else each)
+            areas.valid += int(np.count_nonzero(known))
+            sure.write(step.core, score)
+            mask.write(step.core, np.where(known, score >= request.threshold, 255))
+            context.progress.advance()
+    context.progress.finish()
+    return mask.layer, sure.layer, areas
+
+
+def _regions(view: View, mask: Layer, score: Layer, text: str, request: SegmentRequest) -> tuple[Region, ...]:
+    """Connected outlines by falling area, simplified, each with its mean score."""
+    subject = view.subject
+    side = measure.metres_per_pixel(subject) or 1.0
+    smallest = 12.0 if request.smallest is None else request.smallest / side**2
+    shapes = [shape for _, shape in mask.polygons([1]) if shape.area >= smallest]
+    shapes.sort(key=lambda shape: -shape.area)
+    simplify = 2 * side if request.simplify is None else request.simplify
+    found = []
+    for shape in shapes[:_MOST]:
+        sure = _mean_score(score, shape)
+        outline = measure.simplified(subject, shape, simplify)
+        facts = []
+        area = measure.area_m2(subject, shape)  # of the outline as found: the sum of the parts is the whole
+        if area is not None:
+            facts.append(Fact("area", area, "m2"))
+        found.append(measure.region(subject, text, sure, outline, facts=facts))
+    return tuple(found)
+
+
+def _mean_score(score: Layer, shape: Any) -> float:
+    """Mean score inside an outline, from a reduced copy of its box."""
+    left, top, right, bottom = (int(v) for v in shape.bounds)
+    window = Window(left, top, max(1, right - left), max(1, bottom - top))
+    values = score.read(window, longest=256)
+    rows, cols = values.shape
+    x = left + (np.arange(cols) + 0.5) * window.width / cols
+    y = top + (np.arange(rows) + 0.5) * window.height / rows
+    grid_x, grid_y = np.meshgrid(x, y)
+    inside = shapely.contains_xy(shape, grid_x, grid_y) & np.isfinite(values)
+    return float(np.clip(values[inside].mean(), 0, 1)) if inside.any() else 0.5
+
+
+def _facts(areas: _Areas, share: float, given: float | None, band: tuple[float, float] | None) -> tuple[Fact, ...]:
+    facts = [Fact("share", share)]
+    if given is not None and band is not None:
+        facts += [Fact("area", given, "m2"), Fact("area_low", band[0], "m2"), Fact("area_high", band[1], "m2")]
+    else:
+        facts += [Fact(n, float(v), "px") for n, v in zip(("area_low", "area", "area_high"), areas.pixels, strict=True)]
+    return tuple(facts)
+
+
+def _sentences(
+    text: str,
+    share: float,
+    given: float | None,
+    band: tuple[float, float] | None,
+    count: int,
+    prior: Prior | None,
+) -> tuple[Sentence, ...]:
+    if share == 0:
+        return (Sentence(f"No {text} was found in the image.", ()),)
+    measured = ""
+    if given is not None and band is not None:
+        low, high = measure.area_text(band[0]), measure.area_text(band[1])
+        measured = f", {measure.area_text(given)} (between {low} and {high} at stricter and laxer thresholds)"
+    pieces = f"in {count} {'piece' if count == 1 else 'pieces'}" if count else "in specks"
+    how = f" {prior.name.upper()} was used." if prior is not None else ""
+    return (Sentence(f"{text[:1].upper()}{text[1:]} covers {share:.1%} of the image{measured}, {pieces}.{how}", ()),)
+
+
+def _warnings(view: View, prior: Prior | None) -> tuple[str, ...]:
+    if prior is not None and all(view.source.bands[n].dtype == "uint8" for n in range(len(view.source.bands))):
+        return (f"{prior.name.upper()} of an 8-bit picture: its contrast may have been changed",)
+    return ()
+
+
+SEGMENT = Segment()

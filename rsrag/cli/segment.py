@@ -1,0 +1,43 @@
+"""``rsrag segment``: outlines and areas of what a text names."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from rsrag.cli.options import AsJson
+from rsrag.cli.session import session
+from rsrag.cli.tasks import ImageFile, Out, check_outputs, finish, task_context
+from rsrag.errors import ExitCode
+
+
+def segment(
+    ctx: typer.Context,
+    image: ImageFile,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to outline: 'water'.")],
+    threshold: Annotated[float, typer.Option(metavar="0…1", help="Score from which a pixel belongs to it.")] = 0.5,
+    method: Annotated[
+        str, typer.Option(metavar="refined|heat", help="Outlines that follow the picture, or the bare heat map.")
+    ] = "refined",
+    index: Annotated[bool, typer.Option(help="Use NDWI for water and NDVI for plants where the bands allow.")] = True,
+    simplify: Annotated[
+        float | None, typer.Option(metavar="M", help="Metres that an outline may move. Default: two pixels.")
+    ] = None,
+    smallest: Annotated[
+        float | None, typer.Option(metavar="M2", help="Least area of an outline in m². Default: a few pixels.")
+    ] = None,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Outline what a text names: mask and score as rasters, polygons, and areas with their band of uncertainty."""
+    state = session(ctx, as_json=as_json)
+    check_outputs(out)
+    from rsrag.adapters.segment import SEGMENT, SegmentRequest
+
+    with task_context(state) as context:
+        request = SegmentRequest(image, text, threshold, method, index, simplify, smallest)
+        result = SEGMENT.run(request, context)
+        finish(state, result, out)
+    if not result.share:
+        raise typer.Exit(ExitCode.NOTHING)
