@@ -18,7 +18,7 @@ from rsrag.adapters.sweep import steps, sweep
 from rsrag.progress import Progress
 
 Values = npt.NDArray[np.float64]
-MOST = 200_000
+MOST = 60_000
 """Pixel pairs that statistics are made of, about."""
 CORE = 512
 _ITERATIONS = 30
@@ -29,7 +29,10 @@ _INVARIANT = 0.05
 _LEAST = 50
 _LEAST_NOISE = 0.03
 """Least noise as a share of a band's spread: rounding and resampling leave as much."""
-_REWEIGHTED = 12
+_REWEIGHTED = 8
+_SLOPES = (0.4, 2.5)
+"""Slopes are at least and at most so many times that of the line they start from."""
+_MUCH_BETTER = 0.6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -208,10 +211,10 @@ class Radiometry:
 
 
 def radiometry(before: Values, after: Values) -> tuple[Radiometry, Values]:
-    """A parabola a band by iteratively re-weighted least squares, and the weight of every pixel as unchanged, [n].
+    """A line a band, or a parabola where light differs by more, and every pixel's weight as unchanged, [n].
 
-    The regression with Tukey's weights (Beaton & Tukey 1974) finds the pseudo-invariant pixels as it goes: those that
-    lie near the curve in all bands. It starts from the best of three lines: equal, median and spread, mean and spread.
+    Iteratively re-weighted, so that the pseudo-invariant pixels are found on the way: those near the line in all bands.
+    It starts from the best of three lines: equal, median and spread, mean and spread.
     """
     bands = before.shape[1]
     if len(before) < _LEAST:
@@ -242,27 +245,44 @@ def _curve(x: Values, y: Values) -> Values:
         gain = float(np.clip(spread(y) / max(float(spread(x)), 1e-9), 0.2, 5.0))
         lines.append((gain, float(middle(y) - gain * middle(x))))
     gain, offset = min(lines, key=lambda line: float(np.median(np.abs(y - line[0] * x - line[1]))))
-    coefficients = np.array([gain * centre + offset, gain * scale, 0.0])
-    for degree in (1, 2):
-        tried = coefficients.copy()
-        columns = np.stack([np.ones_like(u), u, u * u], axis=1)[:, : degree + 1]
-        for _ in range(_REWEIGHTED):
-            left = y - columns @ tried[: degree + 1]
-            width = max(4.685 * 1.4826 * float(np.median(np.abs(left))), 0.02 * float(y.std()))
-            w = np.clip(1 - (left / width) ** 2, 0, None) ** 2
-            weighted = columns * w[:, None]
-            try:
-                solved = np.linalg.solve(weighted.T @ columns + 1e-9 * np.eye(degree + 1), weighted.T @ y)
-            except np.linalg.LinAlgError:
-                break
-            tried[: degree + 1] = solved
-        slopes = tried[1] + 2 * tried[2] * np.percentile(u, (0.5, 99.5))
-        if slopes.min() > 0.1 * abs(gain) * scale and slopes.max() < 10 * gain * scale:
-            coefficients = tried
+    line = np.array([gain * centre + offset, gain * scale, 0.0])
+    for _ in range(_REWEIGHTED):
+        w = _tukey(y - line[0] - line[1] * u, y)
+        total = max(float(w.sum()), 1e-9)
+        mean_u, mean_y = float(w @ u) / total, float(w @ y) / total
+        spread_u = np.sqrt(max(float(w @ (u - mean_u) ** 2) / total, 1e-12))
+        spread_y = np.sqrt(float(w @ (y - mean_y) ** 2) / total)
+        # Both dates are noisy: the ratio of spreads is not flattened by noise, as least squares would be.
+        slope = float(np.clip(spread_y / spread_u, _SLOPES[0] * gain * scale, _SLOPES[1] * gain * scale))
+        line = np.array([mean_y - slope * mean_u, slope, 0.0])
+    coefficients = _bent(u, y, line)
     a, b, c = coefficients
     return np.array(
         [a - b * centre / scale + c * (centre / scale) ** 2, b / scale - 2 * c * centre / scale**2, c / scale**2]
     )
+
+
+def _tukey(left: Values, y: Values) -> Values:
+    """Weights of residuals [n] (Beaton & Tukey 1974)."""
+    width = max(4.685 * 1.4826 * float(np.median(np.abs(left))), 0.02 * float(y.std()))
+    return np.clip(1 - (left / width) ** 2, 0, None) ** 2
+
+
+def _bent(u: Values, y: Values, line: Values) -> Values:
+    """A parabola in place of the line where it fits much better and bends little: another gamma, not another scene."""
+    columns = np.stack([np.ones_like(u), u, u * u], axis=1)
+    tried = line.copy()
+    for _ in range(_REWEIGHTED):
+        weighted = columns * _tukey(y - columns @ tried, y)[:, None]
+        try:
+            tried = np.linalg.solve(weighted.T @ columns + 1e-9 * np.eye(3), weighted.T @ y)
+        except np.linalg.LinAlgError:
+            return line
+    slopes = tried[1] + 2 * tried[2] * np.percentile(u, (0.5, 99.5))
+    tame = slopes.min() > _SLOPES[0] * line[1] and slopes.max() < _SLOPES[1] * line[1]
+    # In the middle a line is always good enough: what counts are the ends, short of what changed.
+    bent, straight = (float(np.percentile(np.abs(y - columns @ c), 80)) for c in (tried, line))
+    return tried if tame and bent < _MUCH_BETTER * straight else line
 
 
 def _mad_of(values: Values) -> float:

@@ -53,7 +53,9 @@ def otsu(histogram: Histogram) -> float:
     with np.errstate(divide="ignore", invalid="ignore"):
         between = (mean[-1] * below - mean) ** 2 / (below * above)
     between[~np.isfinite(between)] = -1
-    best = np.flatnonzero(between >= between.max() - 1e-9 * abs(between.max()))  # an empty gap between the groups: its middle
+    best = np.flatnonzero(
+        between >= between.max() - 1e-9 * abs(between.max())
+    )  # an empty gap between the groups: its middle
     return histogram.upper(int(best[len(best) // 2]))
 
 
