@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -10,12 +11,17 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from rsrag import workspace as workspaces
 from rsrag.config import Resolved, Settings
-from rsrag.types import Answer, Filters, Hit, Position, Query, QueryImage
+from rsrag.types import Answer, Filters, Hit, Position, Query, QueryImage, TimeSpan
 
 if TYPE_CHECKING:
+    from rsrag.adapters.change import ChangeResult
+    from rsrag.adapters.classify import Classification
+    from rsrag.adapters.ground import Grounding
+    from rsrag.adapters.segment import Segmentation
     from rsrag.catalog import Catalog
     from rsrag.indexes.base import VectorIndex
     from rsrag.ingest.pipeline import IngestOptions, IngestSummary
+    from rsrag.ingest.readers.base import ReadOptions
     from rsrag.ingest.verify import VerifyReport
     from rsrag.models.base import Profile
     from rsrag.progress import Progress
@@ -225,6 +231,7 @@ class Engine:
         limit: int | None = None,
         history: Sequence[tuple[str, str]] = (),
         on_text: Callable[[str], None] | None = None,
+        task: Literal["auto", "answer", "change", "count", "locate", "outline"] = "auto",
     ) -> Answer:
         """An answer with citations, or an abstention with its reason.
 
@@ -236,16 +243,175 @@ class Engine:
             limit: how much evidence the reader gets.
             history: earlier questions and answers of a dialogue.
             on_text: told of the answer's pieces as they come, before they are checked.
+            task: "auto" lets the question decide (:func:`rsrag.route.route`) whether it is answered from the archive
+                or measured on pixels; the others overrule it.
         """
         from rsrag.answer import answer
+        from rsrag.measured import measure
+        from rsrag.route import chosen
 
+        route = chosen(task, question, image=image is not None, pair=where is not None)
+        notes: tuple[str, ...] = ()
+        if route.task != "answer":
+            measured, notes = measure(self, route, question, image, where)
+            if measured is not None:
+                return measured
         query = self._query(question, image, where, filters, limit)
         found = self._retriever.run(query)
-        return answer(query, found, self.profile, self.settings, self.catalog, history=history, on_text=on_text)
+        told = answer(query, found, self.profile, self.settings, self.catalog, history=history, on_text=on_text)
+        return replace(told, warnings=(*notes, *told.warnings)) if notes else told
 
     def chat(self) -> Chat:
         """A dialogue that remembers the image, the place and what was said."""
         return Chat(self)
+
+    def change(
+        self,
+        *images: Any,
+        where: str | Position | None = None,
+        between: Sequence[str | TimeSpan] = (),
+        questions: Sequence[str] = (),
+        method: Literal["auto", "combined", "cva", "irmad", "index", "features"] = "auto",
+        threshold: float | None = None,
+        min_area_m2: float | None = None,
+        options: ReadOptions | None = None,
+        progress: Progress | None = None,
+    ) -> ChangeResult:
+        """What changed between two or more dates: mask, magnitude, outlines with areas, kinds of ground, sentences.
+
+        Args:
+            images: path, encoded bytes, uint8 RGB array [H, W, 3], QueryImage, or id of a scene; put in order of time.
+            where: name of a place in the archive, or (longitude, latitude), instead of images.
+            between: dates that scenes of the place near to are taken, two or more.
+            questions: answered in turn; later ones may refer to earlier ones.
+            method: detector; see ``docs/change.md``.
+            threshold: line between changed and unchanged in the detector's unit; None for the automatic one.
+            min_area_m2: smaller changes are left out; None for 16 pixels.
+            options: band mapping and the like.
+            progress: told of stages and windows.
+
+        Raises:
+            SourceError: an image cannot be used.
+            UsageError: images that cannot be compared, or no two dates of the place.
+        """
+        from rsrag.adapters.base import Context
+        from rsrag.adapters.change import Change, ChangeRequest
+        from rsrag.ingest.readers.base import ReadOptions
+        from rsrag.progress import Silent
+        from rsrag.times import parse_time
+
+        dates = tuple(parse_time(date) if isinstance(date, str) else date for date in between)
+        request = ChangeRequest(
+            images, where, dates, tuple(questions), method, threshold, min_area_m2, options=options or ReadOptions()
+        )
+        return Change().run(request, Context(self.profile, self.settings, self, progress or Silent()))
+
+    def classify(
+        self,
+        image: Any,
+        labels: Sequence[str],
+        *,
+        everywhere: bool = False,
+        turns: int = 4,
+        unknown: float = 0.0,
+        examples: str | Path | None = None,
+        knowledge: bool = False,
+        progress: Progress | None = None,
+    ) -> Classification:
+        """Probabilities of labels in your own words, and a map of them over the scene.
+
+        Args:
+            image: path, encoded bytes, uint8 RGB array [H, W, 3], QueryImage, or id of a scene or tile.
+            labels: two or more classes.
+            everywhere: also a class raster, a probability raster and areas.
+            turns: 1, 2, 4 or 8 turns of the picture whose vectors are averaged.
+            unknown: least probability that a class is given for.
+            examples: folder of labelled pictures, one folder a class.
+            knowledge: weigh the labels by what the archive says of the place.
+            progress: told of windows.
+
+        Raises:
+            SourceError: the image cannot be used.
+            UsageError: labels that cannot be used.
+        """
+        from rsrag.adapters.base import Context
+        from rsrag.adapters.classify import CLASSIFY, ClassifyRequest
+        from rsrag.progress import Silent
+
+        folder = Path(examples) if examples is not None else None
+        request = ClassifyRequest(image, labels, everywhere, turns, unknown, folder, knowledge)
+        return CLASSIFY.run(request, Context(self.profile, self.settings, self, progress or Silent()))
+
+    def ground(
+        self,
+        image: Any,
+        text: str | None = None,
+        *,
+        box: tuple[float, float, float, float] | None = None,
+        labels: Sequence[str] = (),
+        method: Literal["auto", "detector", "heat"] = "auto",
+        least: float | None = None,
+        model: str | None = None,
+        progress: Progress | None = None,
+    ) -> Grounding:
+        """Where the things are that a text names, how many there are, or what a box shows.
+
+        Args:
+            image: path, encoded bytes, uint8 RGB array [H, W, 3], QueryImage, or id of a scene or tile.
+            text: what to look for, such as "the storage tanks near the road" or "how many ships".
+            box: left, top, right, bottom in pixels: tell what is there instead.
+            labels: what the box is compared with; a list of common things when empty.
+            method: "auto" (the detector for what it knows, else the heat map), "detector" or "heat".
+            least: lowest score of what is given; chosen by the method when None.
+            model: a large model instead: a detector or reader by name, "reader" for the profile's, or a directory.
+            progress: told of stages and windows.
+
+        Raises:
+            UsageError: a text without a target, a box outside of the image.
+            SourceError: the image cannot be used.
+            ModelError: a model cannot be loaded.
+        """
+        from rsrag.adapters.base import Context
+        from rsrag.adapters.ground import GROUND, GroundRequest
+        from rsrag.progress import Silent
+
+        context = Context(self.profile, self.settings, self, progress or Silent())
+        return GROUND.run(GroundRequest(image, text, box, labels, method, least, model), context)
+
+    def segment(
+        self,
+        image: Any,
+        text: str,
+        *,
+        threshold: float = 0.5,
+        method: str = "refined",
+        index: bool = True,
+        simplify: float | None = None,
+        smallest: float | None = None,
+        progress: Progress | None = None,
+    ) -> Segmentation:
+        """Outline what a text names: mask, score, polygons and areas.
+
+        Args:
+            image: file, bytes, uint8 RGB array [H, W, 3], or id of a scene or tile of the archive.
+            text: what to outline, such as "water".
+            threshold: score from which a pixel belongs to it.
+            method: "refined", or "heat" for the heat map as it is.
+            index: use NDWI for water and NDVI for plants where the bands allow.
+            simplify: metres (pixels without a scale) that an outline may move; two pixels when None.
+            smallest: least area of an outline in m2 (square pixels without a scale).
+            progress: told of windows.
+
+        Raises:
+            UsageError: no words, an unknown method, or a number out of range.
+            SourceError: the image cannot be used.
+        """
+        from rsrag.adapters.base import Context
+        from rsrag.adapters.segment import SEGMENT, SegmentRequest
+        from rsrag.progress import Silent
+
+        request = SegmentRequest(image, text, threshold, method, index, simplify, smallest)
+        return SEGMENT.run(request, Context(self.profile, self.settings, self, progress or Silent()))
 
     def picture(self, image: Any) -> QueryImage:
         """The query image behind any accepted input, through the same guard as ingest."""
