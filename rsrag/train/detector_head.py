@@ -30,7 +30,7 @@ class Head(nn.Module):
         super().__init__()
         self.classes = classes
         self.near = nn.Conv2d(CHANNELS, near, 1)
-        self.around = nn.Conv2d(near, width, 3, padding=1)
+        self.around = nn.Conv2d(near, width, 3)
         self.here = nn.Conv2d(CHANNELS, width, 1)
         self.mix = nn.Conv2d(width, width, 1)
         self.out = nn.Conv2d(width, classes + 5, 1)
@@ -39,7 +39,8 @@ class Head(nn.Module):
         nn.init.constant_(self.out.bias[:classes], -4.6)
 
     def forward(self, x: Tensor) -> Tensor:
-        seen = functional.relu(self.around(functional.relu(self.near(x))) + self.here(x))
+        wide = functional.pad(x, (1, 1, 1, 1))  # before the first layer, as :meth:`cells` sees the edge
+        seen = functional.relu(self.around(functional.relu(self.near(wide))) + self.here(x))
         out: Tensor = self.out(functional.relu(self.mix(seen)) + seen)
         return out
 

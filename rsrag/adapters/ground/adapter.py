@@ -308,7 +308,7 @@ def _asked(expression: spatial.Expression) -> str:
     if expression.relation is not None:
         relation = {
             "near": "near", "nearest": "nearest to", "far": "far from", "farthest": "farthest from", "left": "left of",
-            "right": "right of", "top": "above", "bottom": "below",
+            "right": "right of", "top": "above", "bottom": "below", "inside": "in or on",
         }[expression.relation]  # fmt: skip
         said.append(f"{relation} “{expression.anchor}”")
     if expression.where is not None:

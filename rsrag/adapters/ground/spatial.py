@@ -26,13 +26,14 @@ _ORDINALS = {
 }
 _LEAD = re.compile(
     r"^(?:please|show(?: me)?|find(?: me)?|locate|mark|detect|point (?:out|to)|highlight|count|how many"
-    r"|where (?:is|are)|which|what|is there|are there|there (?:is|are)|all|any|every|each)\b\s*"
+    r"|(?:what is )?the number of|number of|where (?:is|are)|what (?:is|are)|which|what|is there|are there"
+    r"|there (?:is|are)|all|any|every|each)\b\s*"
 )
 _TAIL = re.compile(
-    r"\s*\b(?:are there|is there|can be seen|are visible|do you see|there"
+    r"\s*\b(?:are there|is there|are|is|can be seen|are visible|do you see|there"
     r"|(?:in|on|of|within) (?:the|this) (?:image|picture|scene|photo|tile|map))$"
 )
-_ARTICLE = re.compile(r"^(the|a|an|this|that|these|those)\s+")
+_ARTICLE = re.compile(r"^(of the|of|the|a|an|this|that|these|those)\s+")
 _SIDES = {
     "left": "left", "right": "right", "top": "top", "bottom": "bottom", "upper": "top", "lower": "bottom",
     "north": "top", "south": "bottom", "west": "left", "east": "right", "northern": "top", "southern": "bottom",
@@ -56,12 +57,14 @@ _RELATIONS = {
     "right": "(?:to the )?right of|east of|to the east of",
     "top": "above|north of|to the north of",
     "bottom": "below|under|south of|to the south of",
+    "inside": "inside|within|in|on|at|crossing",
 }
 _RELATION = re.compile(
     r"\s+(?:that (?:is|are) |which (?:is|are) |lying |standing |parked |located )?(?:"
     + "|".join(f"(?P<{name}>(?:{words}))" for name, words in _RELATIONS.items())
     + r")\s+(?P<anchor>\S.*)$"
 )
+_NEAREST = re.compile(r"^(?:the )?(?:nearest|closest) (?P<target>\S.*?) (?:to|from|of) (?P<anchor>\S.*)$")
 _EXTREMES = {
     "largest": "largest", "biggest": "largest", "smallest": "smallest", "tiniest": "smallest", "leftmost": "left",
     "rightmost": "right", "topmost": "top", "uppermost": "top", "bottommost": "bottom", "lowermost": "bottom",
@@ -81,7 +84,8 @@ class Expression:
         rank: 2 for "the second largest".
         number: of things, 2 for "the two largest"; None where it is not said.
         where: part of the picture: "left", "top-right", "center" and the like.
-        relation: key of the relations: "near", "nearest", "far", "farthest", "left", "right", "top", "bottom".
+        relation: key of the relations: "near", "nearest", "far", "farthest", "left", "right", "top", "bottom",
+            "inside".
         anchor: what the relation refers to, in words.
     """
 
@@ -99,16 +103,20 @@ class Expression:
 def parse(text: str) -> Expression:
     """Read a request. The target is empty when the text names none."""
     words = " ".join(re.sub(r"[\"'`?!.,;:]+", " ", text.casefold()).split())
-    counting = bool(re.match(r"(?:please )?(?:how many|count)\b", words))
+    counting = bool(re.match(r"(?:please )?(?:how many|count|(?:what is )?(?:the )?number of)\b", words))
     words = _stripped(words)
     relation = anchor = where = None
     if (placed := _PLACED.search(" " + words)) is not None:  # "near the left edge" is a place, not a relation
         where, words = _place(placed["where"]), (" " + words)[: placed.start()].strip()
-    if (found := _RELATION.search(" " + words)) is not None:
+    if (found := _NEAREST.match(words)) is not None:
+        relation, words = "nearest", f"the {found['target']}"
+        anchor = _ARTICLE.sub("", found["anchor"])
+    elif (found := _RELATION.search(" " + words)) is not None:
         relation = next(name for name in _RELATIONS if found[name])
         anchor, words = _ARTICLE.sub("", found["anchor"].strip()), (" " + words)[: found.start()].strip()
     if where is None and (placed := _PLACED.search(" " + words)) is not None:
         where, words = _place(placed["where"]), (" " + words)[: placed.start()].strip()
+    words = _stripped(words)
     definite = re.match(r"(?:the|this|that|a|an|nearest|closest)\b", words) is not None
     words, number, rank, extreme, leading = _adjectives(words)
     where = where or leading
@@ -208,6 +216,8 @@ def _related(
             return order[: expression.number or 1]
         fitting = [n for n in order if (gaps[n] <= reach) == (relation == "near")]
         return fitting or order[: 1 if expression.single else 0]
+    if relation == "inside":  # the middle of a thing on a bridge, or of a ship in a harbour
+        return [n for n in kept if any(_holds(o, middle(boxes[n])) for o in others if o != boxes[n])]
     across = relation in ("left", "right")
     sign = 1 if relation in ("left", "top") else -1
 
@@ -233,23 +243,25 @@ def _placed(expression: Expression, kept: list[int], boxes: Sequence[PixelBox], 
 
     def away(n: int) -> float:
         x, y = middle(boxes[n])
-        dx, dy = x / size[0] - goal[0], y / size[1] - goal[1]
+        dx, dy = abs(x - goal[0] * size[0]), abs(y - goal[1] * size[1])
         if expression.where in ("left", "right"):
-            return abs(dx)
-        if expression.where in ("top", "bottom"):
-            return abs(dy)
-        return math.hypot(dx, dy)
+            return dx
+        return dy if expression.where in ("top", "bottom") else math.hypot(dx, dy)
 
     order = sorted(kept, key=away)
     if expression.single and expression.extreme is None and expression.relation is None:
         return order[:1]
-    limit = 0.25 if expression.where == "center" else 0.5 if len(sides) == 1 else math.hypot(0.5, 0.5)
-    return [n for n in order if away(n) <= limit and (len(sides) == 1 or _in_quarter(boxes[n], size, goal))]
+    reach = 0.25 if expression.where == "center" else 0.5
+    return [n for n in order if _within(boxes[n], size, goal, reach, sides)]
 
 
-def _in_quarter(box: PixelBox, size: tuple[int, int], goal: Sequence[float]) -> bool:
+def _within(box: PixelBox, size: tuple[int, int], goal: Sequence[float], reach: float, sides: Sequence[str]) -> bool:
+    """Whether the middle of a box is less than a share of the picture away from where the sides meet."""
     x, y = middle(box)
-    return abs(x / size[0] - goal[0]) <= 0.5 and abs(y / size[1] - goal[1]) <= 0.5
+    across = sides == ["center"] or "left" in sides or "right" in sides
+    down = sides == ["center"] or "top" in sides or "bottom" in sides
+    near_x = not across or abs(x / size[0] - goal[0]) < reach
+    return near_x and (not down or abs(y / size[1] - goal[1]) < reach)
 
 
 def _by_extreme(extreme: str, kept: list[int], boxes: Sequence[PixelBox]) -> list[int]:
@@ -278,6 +290,10 @@ def gap(one: PixelBox, other: PixelBox) -> float:
     dx = max(one[0] - other[2], other[0] - one[2], 0.0)
     dy = max(one[1] - other[3], other[1] - one[3], 0.0)
     return math.hypot(dx, dy)
+
+
+def _holds(box: PixelBox, point: tuple[float, float]) -> bool:
+    return box[0] <= point[0] <= box[2] and box[1] <= point[1] <= box[3]
 
 
 def _area(box: PixelBox) -> float:
