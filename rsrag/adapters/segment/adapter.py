@@ -167,7 +167,8 @@ def _refine(
                 score = scored(warm, middle)
             else:
                 pixels = view.source.read(step.outer)
-                score = refined(view.source.stretch.apply(pixels), warm, middle)
+                picture = view.source.stretch.apply(pixels)
+                score = refined(picture, warm, middle)
                 if prior is not None:
                     score = prior.joined(prior.values(view, pixels), parting, score)
             score = score[step.inner]

@@ -1,0 +1,218 @@
+"""Suite "segmentation": masks of what a text names, against label maps or polygons of the user's own data.
+
+Every class that a picture shows is asked for by its words, as in referring segmentation: that there is some is known,
+where it is not. Two answers are measured on the same heat map: the map cut at the limit that the adapter chooses, and
+its refinement; the whole picture as answer stands beside them. Where label maps name several classes, ``labelling``
+gives every pixel the class of the highest heat. Bands beyond colours are not used, since pictures have none.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from rsrag.adapters.base import Context
+from rsrag.adapters.heat import HeatMapper
+from rsrag.adapters.look import opened
+from rsrag.adapters.segment import refine
+from rsrag.config import resolve
+from rsrag.errors import SourceError, UsageError
+from rsrag.eval.result import SuiteResult
+from rsrag.eval.segmentation_metrics import Mask, Tally
+from rsrag.models.base import Picture
+from rsrag.models.registry import load_profile
+from rsrag.progress import Progress, Silent
+
+_KINDS = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+_LARGEST = 2048
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """A picture with its truth: masks by class, bool [H, W], and where the truth is known."""
+
+    name: str
+    picture: Picture
+    truth: Mapping[str, Mask]
+    known: Mask
+
+
+def read_classes(path: Path) -> dict[int, str]:
+    """Values of label maps to words: a JSON object such as ``{"0": "building", "40": null}``; null is not asked for.
+
+    Raises:
+        UsageError: no such file, or another shape.
+    """
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        found = {int(value): str(words) for value, words in table.items() if words is not None}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise UsageError(f"cannot read classes {path}: {error}", hint='{"0": "building", "1": "water"}') from error
+    if not found or not all(words.strip() for words in found.values()):
+        raise UsageError(f"{path} names no classes", hint='{"0": "building", "1": "water"}')
+    return found
+
+
+def label_samples(images: Path, labels: Path, classes: Mapping[int, str], context: Context) -> Iterator[Sample]:
+    """Pictures with a label map of the same name (any ending), by name.
+
+    Raises:
+        UsageError: a folder is missing, no pair of files, or a label map of another size than its picture.
+    """
+    for folder in (images, labels):
+        if not folder.is_dir():
+            raise UsageError(f"no folder {folder}")
+    maps = {path.stem: path for path in sorted(labels.iterdir()) if path.suffix.lower() in _KINDS}
+    pairs = [(p, maps[p.stem]) for p in sorted(images.iterdir()) if p.suffix.lower() in _KINDS and p.stem in maps]
+    if not pairs:
+        raise UsageError(f"no picture of {images} has a label map in {labels}", hint="files of the same name")
+    for image, label in pairs:
+        values = cv2.imread(str(label), cv2.IMREAD_UNCHANGED)
+        picture = _picture(image, context)
+        if values is None or values.ndim != 2:
+            raise UsageError(f"{label} is not a label map", hint="one channel of class numbers")
+        if values.shape != picture.shape[:2]:
+            raise UsageError(f"{label.name}: label map and picture differ in size")
+        truth = {words: np.asarray(values == value) for value, words in classes.items()}
+        yield Sample(image.name, picture, truth, np.isin(values, list(classes)))
+
+
+def coco_samples(images: Path, coco: Path, context: Context) -> Iterator[Sample]:
+    """Pictures with polygons in COCO's form, by the file's order.
+
+    Raises:
+        UsageError: no such files, or not in that form.
+    """
+    try:
+        table = json.loads(coco.read_text(encoding="utf-8"))
+        names = {c["id"]: str(c["name"]).replace("_", " ") for c in table["categories"]}
+        rows: dict[Any, list[tuple[str, list[npt.NDArray[np.int32]]]]] = {}
+        for row in table["annotations"]:
+            rows.setdefault(row["image_id"], []).append((names[row["category_id"]], _rings(row["segmentation"])))
+        listed = [(str(i["file_name"]), i["id"]) for i in table["images"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"cannot read {coco}: {error!r}", hint="COCO annotations with polygons") from error
+    for name, identity in listed:
+        if identity not in rows:
+            continue
+        picture = _picture(images / name, context)
+        shape = picture.shape[:2]
+        truth: dict[str, npt.NDArray[np.uint8]] = {}
+        for label, rings in rows[identity]:
+            cv2.fillPoly(truth.setdefault(label, np.zeros(shape, dtype=np.uint8)), rings, 1)
+        yield Sample(name, picture, {c: m > 0 for c, m in truth.items()}, np.ones(shape, dtype=np.bool_))
+
+
+def _rings(value: Any) -> list[npt.NDArray[np.int32]]:
+    parts = json.loads(value) if isinstance(value, str) else value  # some exports keep polygons as text
+    parts = parts if parts and isinstance(parts[0], list) else [parts]
+    return [np.round(np.asarray(part, dtype=np.float64).reshape(-1, 2)).astype(np.int32) for part in parts]
+
+
+def _picture(path: Path, context: Context) -> Picture:
+    try:
+        with opened(path, context) as view:
+            if max(view.subject.width, view.subject.height) > _LARGEST:
+                raise UsageError(f"{path.name} is larger than {_LARGEST} pixels", hint="cut it into chips")
+            return view.picture()
+    except SourceError as error:
+        raise UsageError(f"{path}: {error.message}") from error
+
+
+def run(
+    images: Path,
+    *,
+    labels: Path | None = None,
+    classes: Path | None = None,
+    coco: Path | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    profile: str | None = None,
+    progress: Progress | None = None,
+) -> SuiteResult:
+    """Measure segmentation by words.
+
+    Args:
+        images: folder of pictures.
+        labels: folder of label maps; with ``classes``.
+        classes: JSON file, see :func:`read_classes`.
+        coco: annotations with polygons, instead of label maps.
+        limit: most pictures, chosen by ``seed``.
+        seed: of the choice.
+        profile: models to measure instead of the default ones.
+        progress: told of every picture.
+
+    Raises:
+        UsageError: data that are missing or not in the form said.
+    """
+    if (coco is None) == (labels is None) or (labels is None) != (classes is None):
+        raise UsageError("give --labels with --classes, or --coco")
+    settings = resolve(None, {"profile": profile} if profile else {}).settings
+    context = Context(load_profile(settings), settings)
+    if coco is not None:
+        samples = coco_samples(images, coco, context)
+    else:
+        assert labels is not None and classes is not None
+        samples = label_samples(images, labels, read_classes(classes), context)
+    return measure(samples, context, limit=limit, seed=seed, labelled=coco is None, progress=progress or Silent())
+
+
+def measure(
+    samples: Iterator[Sample],
+    context: Context,
+    *,
+    limit: int | None,
+    seed: int,
+    labelled: bool,
+    progress: Progress,
+) -> SuiteResult:
+    """Figures over samples; with ``limit`` so many are drawn."""
+    chosen = list(samples)
+    if limit is not None and len(chosen) > limit:
+        rows = sorted(np.random.default_rng(seed).choice(len(chosen), limit, replace=False).tolist())
+        chosen = [chosen[row] for row in rows]
+    mapper = HeatMapper(context)
+    queries = {c: mapper.query(c) for c in dict.fromkeys(c for s in chosen for c in s.truth)}
+    tallies = {name: Tally() for name in ("refined", "heat map", "whole picture")}
+    labelling = Tally()
+    progress.start("segmentation", len(chosen), unit="pictures")
+    for sample in chosen:
+        names = list(sample.truth)
+        heats = mapper.heats(sample.picture, [queries[name] for name in names])
+        best = heats.argmax(axis=0)
+        for row, name in enumerate(names):
+            truth = sample.truth[name]
+            if labelled:
+                labelling.add(name, np.asarray(best == row), truth, sample.known)
+            if not truth.any():
+                continue
+            counts = refine.Counts()
+            counts.add(heats[row])
+            middle = refine.middle_of(counts)
+            answers = {
+                "refined": refine.refined(sample.picture, heats[row], middle) >= 0.5,
+                "heat map": refine.scored(heats[row], middle) >= 0.5,
+                "whole picture": np.ones(truth.shape, dtype=np.bool_),
+            }
+            for method, found in answers.items():
+                tallies[method].add(name, found, truth, sample.known)
+        progress.advance()
+    progress.finish()
+    table = {name: tally.figures() for name, tally in tallies.items()}
+    if labelled:
+        table["labelling (all classes)"] = labelling.figures()
+    details = {
+        "pictures": len(chosen),
+        "masks": len(tallies["refined"].single),
+        "encoder": mapper.fingerprint,
+        "IoU by class, refined": {c: round(v, 3) for c, v in tallies["refined"].by_class().items()},
+        "IoU by class, heat map": {c: round(v, 3) for c, v in tallies["heat map"].by_class().items()},
+    }
+    return SuiteResult("segmentation", table["refined"], table, details)

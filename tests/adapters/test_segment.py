@@ -1,0 +1,184 @@
+"""The adapter ``segment``: masks, outlines, areas and their files; index priors; what is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from rasters import TEN_METRES, UTM31, write_tiff
+from typer.testing import CliRunner
+
+from rsrag.adapters.base import Context
+from rsrag.adapters.look import opened
+from rsrag.adapters.segment import SEGMENT, SegmentRequest
+from rsrag.adapters.segment import adapter as module
+from rsrag.adapters.segment.priors import prior_for
+from rsrag.cli.app import app
+from rsrag.config import Settings
+from rsrag.errors import UnsupportedSource, UsageError
+from rsrag.models.registry import load_profile
+
+SIDE = 160
+LAKE = (slice(40, 120), slice(30, 110))
+
+
+@pytest.fixture(scope="module")
+def context() -> Context:
+    settings = Settings()
+    return Context(load_profile(settings), settings)
+
+
+def bands(dtype: str = "uint16") -> npt.NDArray[Any]:
+    """Red, green, blue and near infrared of grass with a square lake of 80 × 80 pixels."""
+    rng = np.random.default_rng(0)
+    grass, water = (700, 900, 500, 4000), (300, 600, 500, 150)
+    data = np.empty((4, SIDE, SIDE))
+    for n in range(4):
+        data[n] = grass[n]
+        data[n][LAKE] = water[n]
+    data *= rng.normal(1, 0.03, data.shape)
+    return (data if dtype == "uint16" else np.clip(data / 16, 1, 255)).astype(dtype)
+
+
+def scene(path: Path, **options: Any) -> Path:
+    names = ("red", "green", "blue", "nir")
+    return write_tiff(path, bands(), descriptions=names, crs=UTM31, transform=TEN_METRES, **options)
+
+
+def test_an_index_outlines_a_lake_to_the_pixel(tmp_path: Path, context: Context) -> None:
+    result = SEGMENT.run(SegmentRequest(scene(tmp_path / "lake.tif"), "the lake"), context)
+    mask, score = result.layers
+    truth = np.zeros((SIDE, SIDE), dtype=bool)
+    truth[LAKE] = True
+    found = mask.read() == 1
+    assert (found & truth).sum() / (found | truth).sum() > 0.95
+    assert result.method == "refined with ndwi"
+    values = score.read()
+    assert values.min() >= 0 and values.max() <= 1
+    # 80 × 80 pixels of 10 m on the grid; UTM's scale differs from the ellipsoid's by less than a thousandth here.
+    assert result.area_m2 == pytest.approx(640_000, rel=0.03)
+    assert result.band_m2 is not None and result.band_m2[0] <= result.area_m2 <= result.band_m2[1]
+    assert {f.name for f in result.facts} == {"share", "area", "area_low", "area_high"}
+    assert result.regions and result.regions[0].footprint is not None
+    area = next(f.value for f in result.regions[0].facts if f.name == "area")
+    assert isinstance(area, float) and area == pytest.approx(640_000, rel=0.03)
+    assert "NDWI was used" in result.text and "ha" in result.text
+
+
+def test_files_reopen_in_the_grid_of_the_scene(tmp_path: Path, context: Context) -> None:
+    import pyogrio
+    import rasterio
+
+    result = SEGMENT.run(SegmentRequest(scene(tmp_path / "lake.tif"), "water"), context)
+    mask, score = result.to_geotiff(tmp_path / "mask.tif")
+    with rasterio.open(tmp_path / "lake.tif") as given:
+        for path, kind in ((mask, "uint8"), (score, "float32")):
+            with rasterio.open(path) as written:
+                assert (written.crs, written.transform, written.shape) == (given.crs, given.transform, given.shape)
+                assert written.dtypes == (kind,)
+    assert result.to_gpkg(tmp_path / "m.gpkg") == len(result.regions)
+    assert pyogrio.read_info(tmp_path / "m.gpkg")["crs"] == UTM31
+    assert result.to_geojson(tmp_path / "m.geojson") == len(result.regions)
+    result.to_png(tmp_path / "m.png")
+    assert (tmp_path / "m.png").stat().st_size > 1000
+
+
+def test_pictures_without_a_position_are_measured_in_pixels(context: Context) -> None:
+    picture = np.ascontiguousarray(bands("uint8")[:3].transpose(1, 2, 0))
+    result = SEGMENT.run(SegmentRequest(picture, "water"), context)
+    assert result.area_m2 is None and result.band_m2 is None
+    assert result.method == "refined" and all(f.unit in ("px", "1") for f in result.facts)
+    low, area, high = (next(f.value for f in result.facts if f.name == n) for n in ("area_low", "area", "area_high"))
+    assert low <= area <= high  # type: ignore[operator]
+
+
+def test_equal_requests_give_equal_masks(context: Context) -> None:
+    rng = np.random.default_rng(1)
+    picture = rng.integers(0, 255, (96, 128, 3)).astype(np.uint8)
+    first, second = (SEGMENT.run(SegmentRequest(picture, "houses"), context) for _ in range(2))
+    assert np.array_equal(first.layers[1].read(), second.layers[1].read(), equal_nan=True)
+
+
+def test_windows_agree(tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index does not depend on how the scene is cut into windows, nor does what is stitched have holes."""
+    path = scene(tmp_path / "lake.tif")
+    whole = SEGMENT.run(SegmentRequest(path, "water"), context)
+    monkeypatch.setattr(module, "CORE", 64)
+    monkeypatch.setattr(module, "MARGIN", 24)
+    parts = SEGMENT.run(SegmentRequest(path, "water"), context)
+    one, two = whole.layers[0].read() == 1, parts.layers[0].read() == 1
+    assert (one & two).sum() / (one | two).sum() > 0.97
+    assert np.isfinite(parts.layers[1].read()).all()
+
+
+def test_ground_without_data_is_no_area(tmp_path: Path, context: Context) -> None:
+    valid = np.ones((SIDE, SIDE), dtype=bool)
+    valid[:, :30] = valid[:, 70:] = False
+    result = SEGMENT.run(SegmentRequest(scene(tmp_path / "half.tif", mask=valid), "water"), context)
+    mask, score = (layer.read() for layer in result.layers)
+    assert (mask[~valid] == 255).all() and np.isnan(score[~valid]).all()
+    assert result.share == pytest.approx(80 * 40 / valid.sum(), rel=0.05)
+
+
+def test_nothing_found_is_an_answer(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LEAST", 1.1)
+    result = SEGMENT.run(SegmentRequest(np.full((64, 64, 3), 90, dtype=np.uint8), "airplane"), context)
+    assert result.share == 0 and result.regions == () and result.text == "No airplane was found in the image."
+    assert not (result.layers[0].read() == 1).any()
+
+
+def test_which_words_ask_for_which_index(tmp_path: Path, context: Context) -> None:
+    with opened(scene(tmp_path / "s.tif"), context) as view:
+        water, green, forest = (prior_for(text, view) for text in ("a river", "vegetation", "the forest"))
+        assert water is not None and (water.name, water.alone) == ("ndwi", True)
+        assert green is not None and (green.name, green.alone) == ("ndvi", True)
+        assert forest is not None and (forest.name, forest.alone) == ("ndvi", False)
+        assert prior_for("storage tanks", view) is None
+    photo = np.ascontiguousarray(bands("uint8")[:3].transpose(1, 2, 0))
+    with opened(photo, context) as view:
+        assert prior_for("water", view) is None
+
+
+GOOD = SegmentRequest(np.zeros((32, 32, 3), dtype=np.uint8), "water")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"text": "  "}, "nothing to outline"),
+        ({"text": "42 ?"}, "nothing to outline"),
+        ({"method": "magic"}, "one of refined, heat"),
+        ({"threshold": 1.5}, "between 0.1 and 0.9"),
+        ({"threshold": float("nan")}, "between 0.1 and 0.9"),
+        ({"simplify": -1.0}, "from 0 on"),
+        ({"smallest": float("inf")}, "from 0 on"),
+    ],
+)
+def test_requests_that_make_no_sense(context: Context, wrong: dict[str, Any], says: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        SEGMENT.run(replace(GOOD, **wrong), context)
+    assert says in f"{caught.value.message} {caught.value.hint}"
+
+
+def test_tiny_pictures_are_refused(context: Context) -> None:
+    with pytest.raises(UnsupportedSource, match="show nothing"):
+        SEGMENT.run(replace(GOOD, image=np.zeros((8, 40, 3), dtype=np.uint8)), context)
+
+
+def test_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path, out = scene(tmp_path / "lake.tif"), tmp_path / "lake.geojson"
+    ran = CliRunner().invoke(app, ["segment", str(path), "water", "--out", str(out), "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    document = json.loads(ran.stdout)
+    assert document["task"] == "segment" and document["target"] == "water" and len(document["layers"]) == 2
+    assert len(json.loads(out.read_text())["features"]) == len(document["regions"]) > 0
+    refused = CliRunner().invoke(app, ["segment", str(path), "?"])
+    assert refused.exit_code == 2 and "nothing to outline" in refused.stderr
+    ending = CliRunner().invoke(app, ["segment", str(path), "water", "--out", str(tmp_path / "a.doc")])
+    assert ending.exit_code == 2

@@ -1,0 +1,130 @@
+"""The suite "segmentation" and its metrics."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from rsrag.cli.app import app
+from rsrag.errors import UsageError
+from rsrag.eval.segmentation import read_classes
+from rsrag.eval.segmentation_metrics import Tally, boundary, boundary_f, iou
+
+
+def square(left: int, side: int = 10, size: int = 40) -> Any:
+    mask = np.zeros((size, size), dtype=bool)
+    mask[10 : 10 + side, left : left + side] = True
+    return mask
+
+
+def test_overlaps_by_hand() -> None:
+    assert iou(square(10), square(10)) == 1
+    assert iou(square(10), square(15)) == pytest.approx(50 / 150)
+    assert iou(square(0, 0), square(0, 0)) == 1
+    tally = Tally()
+    tally.add("a", square(10), square(10))
+    tally.add("a", square(10), square(25))
+    tally.add("b", square(10), square(15))
+    assert tally.by_class() == {"a": pytest.approx(100 / 300), "b": pytest.approx(1 / 3)}
+    figures = tally.figures()
+    assert figures["mIoU"] == pytest.approx(1 / 3) and figures["cIoU"] == pytest.approx(150 / 450)
+    assert figures["gIoU"] == pytest.approx((1 + 0 + 1 / 3) / 3)
+
+
+def test_unknown_ground_does_not_count() -> None:
+    known = np.ones((40, 40), dtype=bool)
+    known[:, 15:] = False
+    tally = Tally()
+    tally.add("a", square(10), square(10) & ~square(12, 8), known)
+    assert tally.shared["a"] + 24 == tally.union["a"] == 50
+
+
+def test_boundaries() -> None:
+    assert boundary(square(10)).sum() == 36 and not boundary(np.ones((9, 9), dtype=bool)).any()
+    assert boundary_f(square(10), square(10)) == 1 and boundary_f(square(10), square(11)) == 1
+    assert boundary_f(square(10), square(10, 0)) == 0
+    assert 0 < boundary_f(square(10), square(14)) < 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 5), st.integers(0, 5))
+def test_metrics_are_symmetric_and_within_bounds(one: int, two: int) -> None:
+    a, b = (np.random.default_rng(seed).random((24, 31)) > 0.6 for seed in (one, two))
+    assert iou(a, b) == iou(b, a) and 0 <= iou(a, b) <= 1
+    assert boundary_f(a, b) == pytest.approx(boundary_f(b, a)) and 0 <= boundary_f(a, b) <= 1
+
+
+@pytest.fixture
+def chips(tmp_path: Path) -> Path:
+    """Two pictures with a blue half, label maps (1 water, 2 grass, 3 unknown) and the same as COCO polygons."""
+    rng = np.random.default_rng(0)
+    for name in ("images", "labels"):
+        (tmp_path / name).mkdir()
+    annotations = []
+    for number in range(2):
+        picture = np.empty((64, 96, 3), dtype=np.uint8)
+        picture[:, :48], picture[:, 48:] = (120, 70, 30), (60, 140, 60)  # as OpenCV orders: blue, green, red
+        picture = np.clip(picture + rng.integers(-9, 10, picture.shape), 0, 255).astype(np.uint8)
+        label = np.full((64, 96), 2, dtype=np.uint8)
+        label[:, :48] = 1
+        label[:4] = 3
+        cv2.imwrite(str(tmp_path / "images" / f"{number}.png"), picture)
+        cv2.imwrite(str(tmp_path / "labels" / f"{number}.png"), label)
+        ring = [0, 4, 47, 4, 47, 63, 0, 63]
+        annotations.append({"image_id": number, "category_id": 7, "segmentation": [ring] if number else str(ring)})
+    table = {
+        "images": [{"id": n, "file_name": f"{n}.png"} for n in range(2)],
+        "categories": [{"id": 7, "name": "water"}],
+        "annotations": annotations,
+    }
+    (tmp_path / "coco.json").write_text(json.dumps(table))
+    (tmp_path / "classes.json").write_text('{"1": "water", "2": "grass", "3": null}')
+    return tmp_path
+
+
+def run(*arguments: object) -> Any:
+    return CliRunner().invoke(app, ["eval", "segmentation", *map(str, arguments)])
+
+
+def test_label_maps(chips: Path) -> None:
+    ran = run("--images", chips / "images", "--labels", chips / "labels", "--classes", chips / "classes.json", "--json")
+    assert ran.exit_code == 0, ran.stderr
+    document = json.loads(ran.stdout)
+    assert document["suite"] == "segmentation" and document["details"]["masks"] == 4
+    assert set(document["rows"]) == {"refined", "heat map", "whole picture", "labelling (all classes)"}
+    # Half of what is known of each picture is water, half is grass: so says the whole picture as answer.
+    assert document["rows"]["whole picture"]["mIoU"] == pytest.approx(0.5)
+    assert all(0 <= v <= 1 for row in document["rows"].values() for v in row.values())
+
+
+def test_polygons(chips: Path) -> None:
+    ran = run("--images", chips / "images", "--coco", chips / "coco.json", "--limit", 1)
+    assert ran.exit_code == 0, ran.stderr
+    assert "refined" in ran.stdout and "pictures: 1" in ran.stdout
+
+
+def test_bad_data(chips: Path) -> None:
+    images, labels, classes = chips / "images", chips / "labels", chips / "classes.json"
+    assert run("--images", images).exit_code == 2
+    assert run("--images", images, "--labels", labels).exit_code == 2
+    assert run("--images", chips / "none", "--labels", labels, "--classes", classes).exit_code == 2
+    assert run("--images", images, "--coco", classes).exit_code == 2
+    (chips / "empty").mkdir()
+    assert "label map" in run("--images", images, "--labels", chips / "empty", "--classes", classes).stderr
+    cv2.imwrite(str(labels / "0.png"), np.zeros((9, 9), dtype=np.uint8))
+    assert "differ in size" in run("--images", images, "--labels", labels, "--classes", classes).stderr
+
+
+@pytest.mark.parametrize("text", ["[]", '{"a": "water"}', '{"1": null}', '{"1": " "}', "nothing", '{"1": ["x"], "2"'])
+def test_bad_classes(tmp_path: Path, text: str) -> None:
+    (tmp_path / "classes.json").write_text(text)
+    with pytest.raises(UsageError):
+        read_classes(tmp_path / "classes.json")
