@@ -29,7 +29,8 @@ class Head(nn.Module):
     def __init__(self, classes: int, near: int = 64, width: int = 160) -> None:
         super().__init__()
         self.classes = classes
-        self.near = nn.Conv2d(CHANNELS, near, 1)
+        # Padded before the first layer, so that the edge is what :meth:`cells` sees: a border of nothing.
+        self.near = nn.Conv2d(CHANNELS, near, 1, padding=1)
         self.around = nn.Conv2d(near, width, 3)
         self.here = nn.Conv2d(CHANNELS, width, 1)
         self.mix = nn.Conv2d(width, width, 1)
@@ -39,8 +40,7 @@ class Head(nn.Module):
         nn.init.constant_(self.out.bias[:classes], -4.6)
 
     def forward(self, x: Tensor) -> Tensor:
-        wide = functional.pad(x, (1, 1, 1, 1))  # before the first layer, as :meth:`cells` sees the edge
-        seen = functional.relu(self.around(functional.relu(self.near(wide))) + self.here(x))
+        seen = functional.relu(self.around(functional.relu(self.near(x))) + self.here(x))
         out: Tensor = self.out(functional.relu(self.mix(seen)) + seen)
         return out
 

@@ -34,6 +34,8 @@ FINEST = 0.3
 CORE_OF_MODELS, MARGIN_OF_MODELS = 608, 80
 """Together 768 pixels, the largest picture that readers are shown."""
 _MOST = 5000
+_TURNED = 0.85
+"""Share of the upright rectangle's area below which a turned one says more."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -252,6 +254,8 @@ def mean_inside(heat: Layer, shape: shapely.Polygon) -> float:
 def turned_box(picture: npt.NDArray[np.uint8], box: PixelBox) -> tuple[tuple[float, float], ...]:
     """Corners of the smallest turned rectangle around what stands out in a box; empty when nothing does.
 
+    A rectangle that is hardly smaller than the upright one, as around a round tank, is given upright.
+
     The foreground is cut out by GrabCut (Rother et al. 2004) with what lies around the box as background.
 
     Args:
@@ -278,5 +282,9 @@ def turned_box(picture: npt.NDArray[np.uint8], box: PixelBox) -> tuple[tuple[flo
     if stats[largest, cv2.CC_STAT_AREA] < 0.25 * (right - left) * (bottom - top):
         return ()
     points = cv2.findNonZero((pieces == largest).astype(np.uint8))
-    corners = cv2.boxPoints(cv2.minAreaRect(points))
+    rectangle = cv2.minAreaRect(points)
+    x, y, wide, high = cv2.boundingRect(points)
+    if rectangle[1][0] * rectangle[1][1] > _TURNED * wide * high:
+        return ((x, y), (x + wide, y), (x + wide, y + high), (x, y + high))
+    corners = cv2.boxPoints(rectangle)
     return tuple((float(x) + 0.5, float(y) + 0.5) for x, y in corners)
