@@ -18,8 +18,12 @@ def segment(
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What to outline: 'water'.")],
     threshold: Annotated[float, typer.Option(metavar="0…1", help="Score from which a pixel belongs to it.")] = 0.5,
     method: Annotated[
-        str, typer.Option(metavar="refined|heat", help="Outlines that follow the picture, or the bare heat map.")
-    ] = "refined",
+        str,
+        typer.Option(
+            metavar="auto|detector|refined|heat",
+            help="Detector's boxes for the ten kinds it knows, heat map that follows the picture, or bare heat map.",
+        ),
+    ] = "auto",
     index: Annotated[bool, typer.Option(help="Use NDWI for water and NDVI for plants where the bands allow.")] = True,
     simplify: Annotated[
         float | None, typer.Option(metavar="M", help="Metres that an outline may move. Default: two pixels.")

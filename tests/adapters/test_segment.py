@@ -97,6 +97,33 @@ def test_pictures_without_a_position_are_measured_in_pixels(context: Context) ->
     assert low <= area <= high  # type: ignore[operator]
 
 
+def test_things_are_cut_out_of_the_detectors_boxes(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two bright discs, one found surely and one below the threshold: the lax area has both, the mask has one."""
+    from rsrag.adapters.segment import things
+
+    y, x = np.mgrid[0:160, 0:200]
+    discs = [(x - cx) ** 2 + (y - 80) ** 2 < 24**2 for cx in (50, 150)]
+    picture = np.where((discs[0] | discs[1])[..., None], 220, 70) + np.random.default_rng(0).integers(
+        -9, 9, (160, 200, 3)
+    )
+    found = things.Things(
+        (
+            things.Thing((24, 54, 76, 106), things.rescored(0.8, 0.5)),
+            things.Thing((124, 54, 176, 106), things.rescored(0.4, 0.5)),
+        ),
+        "stub",
+    )
+    monkeypatch.setattr(module, "things_named", lambda *_: found)
+    monkeypatch.setattr(module, "CORE", 64)  # the discs are painted from several windows each
+    result = SEGMENT.run(SegmentRequest(picture.astype(np.uint8), "tanks"), context)
+    mask, score = (layer.read() for layer in result.layers)
+    assert result.method == "detector" and len(result.regions) == 1
+    assert ((mask == 1) & discs[0]).sum() / ((mask == 1) | discs[0]).sum() > 0.9
+    assert score[80, 150] == pytest.approx(0.45, abs=0.01) and score[5, 5] == 0
+    high = next(f.value for f in result.facts if f.name == "area_high")
+    assert isinstance(high, float) and high > 1.7 * (mask == 1).sum()
+
+
 def test_equal_requests_give_equal_masks(context: Context) -> None:
     rng = np.random.default_rng(1)
     picture = rng.integers(0, 255, (96, 128, 3)).astype(np.uint8)
@@ -127,8 +154,8 @@ def test_ground_without_data_is_no_area(tmp_path: Path, context: Context) -> Non
 
 def test_nothing_found_is_an_answer(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LEAST", 1.1)
-    result = SEGMENT.run(SegmentRequest(np.full((64, 64, 3), 90, dtype=np.uint8), "airplane"), context)
-    assert result.share == 0 and result.regions == () and result.text == "No airplane was found in the image."
+    result = SEGMENT.run(SegmentRequest(np.full((64, 64, 3), 90, dtype=np.uint8), "glacier"), context)
+    assert result.share == 0 and result.regions == () and result.text == "No glacier was found in the image."
     assert not (result.layers[0].read() == 1).any()
 
 
@@ -144,6 +171,11 @@ def test_which_words_ask_for_which_index(tmp_path: Path, context: Context) -> No
         assert prior_for("water", view) is None
 
 
+def test_the_detector_is_asked_for_what_it_does_not_know(context: Context) -> None:
+    with pytest.raises(UsageError, match="does not know 'glaciers'"):
+        SEGMENT.run(SegmentRequest(np.zeros((32, 32, 3), dtype=np.uint8), "glaciers", method="detector"), context)
+
+
 GOOD = SegmentRequest(np.zeros((32, 32, 3), dtype=np.uint8), "water")
 
 
@@ -152,7 +184,7 @@ GOOD = SegmentRequest(np.zeros((32, 32, 3), dtype=np.uint8), "water")
     [
         ({"text": "  "}, "nothing to outline"),
         ({"text": "42 ?"}, "nothing to outline"),
-        ({"method": "magic"}, "one of refined, heat"),
+        ({"method": "magic"}, "one of auto, detector, refined, heat"),
         ({"threshold": 1.5}, "between 0.1 and 0.9"),
         ({"threshold": float("nan")}, "between 0.1 and 0.9"),
         ({"simplify": -1.0}, "from 0 on"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,12 +19,13 @@ from rsrag.adapters.heatlayers import heat_layer
 from rsrag.adapters.look import View, opened
 from rsrag.adapters.segment.priors import Prior, prior_for
 from rsrag.adapters.segment.refine import LEAST, Counts, Scores, middle_of, refined, scored
-from rsrag.adapters.sweep import steps, sweep
+from rsrag.adapters.segment.things import Thing, paint, things_named
+from rsrag.adapters.sweep import Step, steps, sweep
 from rsrag.errors import UsageError
 from rsrag.export_layers import Layer, LayerWriter
 from rsrag.types import Fact, Provenance, Sentence, Window
 
-METHODS = ("refined", "heat")
+METHODS = ("auto", "detector", "refined", "heat")
 BAND = 0.1
 """The low and high area are those at thresholds so much above and below the one asked for."""
 CORE, MARGIN = 640, 64
@@ -37,7 +40,8 @@ class SegmentRequest:
         image: file, bytes, array, or id of a scene or tile of the archive.
         text: what to outline, such as "water".
         threshold: score from which a pixel belongs to it.
-        method: "refined", or "heat" for the heat map as it is.
+        method: "auto" (the detector's things box by box, all else from the heat map), "detector", "refined" (from the
+            heat map whatever the words), or "heat" for the heat map as it is.
         index: use NDWI for water and NDVI for plants where the bands allow.
         simplify: metres (pixels without a scale) that an outline may move; two pixels when None.
         smallest: least area of an outline in m2 (square pixels without a scale); a few pixels when None.
@@ -46,7 +50,7 @@ class SegmentRequest:
     image: Any
     text: str
     threshold: float = 0.5
-    method: str = "refined"
+    method: str = "auto"
     index: bool = True
     simplify: float | None = None
     smallest: float | None = None
@@ -58,7 +62,7 @@ class Segmentation(TaskResult):
 
     Attributes:
         target: what was outlined.
-        method: "refined" or "heat", with the index that was used.
+        method: "detector", "refined" or "heat", with the index that was used.
         share: of the valid pixels.
         area_m2: on the ellipsoid; None without a scale.
         band_m2: areas at a stricter and a laxer threshold; None without a scale.
@@ -97,16 +101,27 @@ class Segment:
         _check(request, text)
         begun = time.perf_counter()
         with opened(request.image, context) as view:
-            mapper = HeatMapper(context)
-            heat = heat_layer(view, mapper, mapper.query(text), context)
-            seconds = {"heat map": time.perf_counter() - begun}
-            prior = prior_for(text, view) if request.index and request.method == "refined" else None
-            mask, score, areas = _refine(view, heat, prior, request, context)
+            things = things_named(text, view, context) if request.method in ("auto", "detector") else None
+            if things is None and request.method == "detector":
+                raise UsageError(f"the detector does not know {text!r}", hint="--method refined uses the heat map")
+            prior: Prior | None = None
+            if things is not None:
+                method, model = "detector", things.model
+                seconds = {"detector": time.perf_counter() - begun}
+                maker = partial(_painted, view, things.found)
+            else:
+                mapper = HeatMapper(context)
+                method, model = "heat" if request.method == "heat" else "refined", mapper.fingerprint
+                heat = heat_layer(view, mapper, mapper.query(text), context)
+                seconds = {"heat map": time.perf_counter() - begun}
+                prior = prior_for(text, view) if request.index and method == "refined" else None
+                maker = partial(_refined, view, heat, prior, _limits(view, heat, prior), method)
+                method = f"{method} with {prior.name}" if prior is not None else method
+            mask, score, areas = _write(view, maker, request, context)
             regions = _regions(view, mask, score, text, request)
-            seconds["outline"] = time.perf_counter() - begun - seconds["heat map"]
+            seconds["outline"] = time.perf_counter() - begun - sum(seconds.values())
             strict, given, lax = areas.metres if np.isfinite(areas.metres).all() else (None, None, None)
             band = None if strict is None or lax is None else (strict, lax)
-            method = f"{request.method} with {prior.name}" if prior is not None else request.method
             share = areas.pixels[1] / max(1, areas.valid)
             return Segmentation(
                 task=self.name,
@@ -116,8 +131,8 @@ class Segment:
                 regions=regions,
                 layers=(mask, score),
                 picture=view.picture(),
-                provenance=Provenance({**context.fingerprints(), "heat": mapper.fingerprint}, "", __version__, seconds),
-                warnings=_warnings(view, prior),
+                provenance=Provenance({**context.fingerprints(), method.split()[0]: model}, "", __version__, seconds),
+                warnings=(*(things.warnings if things is not None else ()), *_warnings(view, prior)),
                 target=text,
                 method=method,
                 share=share,
@@ -138,20 +153,52 @@ def _check(request: SegmentRequest, text: str) -> None:
             raise UsageError(f"{name} {value:g}", hint="a number from 0 on")
 
 
-def _refine(
-    view: View, heat: Layer, prior: Prior | None, request: SegmentRequest, context: Context
-) -> tuple[Layer, Layer, _Areas]:
-    """Mask and score of every pixel, window by window, with limits learnt from the whole scene."""
-    subject = view.subject
-    size = subject.width, subject.height
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """What the whole scene says: whether the thing is seen at all, and values that part it from the rest."""
+
+    seen: bool
+    middle: float
+    parting: float
+
+
+def _limits(view: View, heat: Layer, prior: Prior | None) -> _Limits:
     counts, index = Counts(), Counts(-1.0, 1.0)
-    for step in sweep(*size, core=CORE, margin=0):
+    for step in sweep(view.subject.width, view.subject.height, core=CORE, margin=0):
         counts.add(heat.read(step.core))
         if prior is not None:
             index.add(prior.values(view, view.source.read(step.core)))
     # An index finds water where the heat sees none; without one, a scene that is cold all over has none.
     seen = counts.hottest >= LEAST or (prior is not None and prior.alone)
-    middle, parting = middle_of(counts), prior.parting(index) if prior is not None else 0.0
+    return _Limits(seen, middle_of(counts), prior.parting(index) if prior is not None else 0.0)
+
+
+def _refined(view: View, heat: Layer, prior: Prior | None, limits: _Limits, method: str, step: Step) -> Scores:
+    """Score of a window's core from the heat map; NaN where the scene shows nothing."""
+    warm = heat.read(step.outer)
+    if not limits.seen:
+        score: Scores = np.where(np.isfinite(warm), np.float32(0), np.float32(np.nan))
+    elif method == "heat":
+        score = scored(warm, limits.middle)
+    else:
+        pixels = view.source.read(step.outer)
+        score = refined(view.source.stretch.apply(pixels), warm, limits.middle)
+        if prior is not None:
+            score = prior.joined(prior.values(view, pixels), limits.parting, score)
+    return score[step.inner]
+
+
+def _painted(view: View, things: Sequence[Thing], step: Step) -> Scores:
+    """Score of a window's core from boxes; NaN where the scene shows nothing."""
+    return np.where(view.source.read(step.core).mask, paint(view, step.core, things), np.float32(np.nan))
+
+
+def _write(
+    view: View, maker: Callable[[Step], Scores], request: SegmentRequest, context: Context
+) -> tuple[Layer, Layer, _Areas]:
+    """Mask and score of every pixel, window by window, and what they cover."""
+    subject = view.subject
+    size = subject.width, subject.height
     limits = (request.threshold + BAND, request.threshold, request.threshold - BAND)
     areas = _Areas([0, 0, 0], [0.0, 0.0, 0.0])
     context.progress.start("outline", steps(*size, core=CORE), unit="windows")
@@ -160,18 +207,7 @@ def _refine(
         LayerWriter("score", "score", *size, subject.crs, subject.transform) as sure,
     ):
         for step in sweep(*size, core=CORE, margin=MARGIN):
-            warm = heat.read(step.outer)
-            if not seen:
-                score: Scores = np.where(np.isfinite(warm), np.float32(0), np.float32(np.nan))
-            elif request.method == "heat":
-                score = scored(warm, middle)
-            else:
-                pixels = view.source.read(step.outer)
-                picture = view.source.stretch.apply(pixels)
-                score = refined(picture, warm, middle)
-                if prior is not None:
-                    score = prior.joined(prior.values(view, pixels), parting, score)
-            score = score[step.inner]
+            score = maker(step)
             known = np.isfinite(score)
             each = measure.pixel_area_m2(subject, step.core)
             for place, limit in enumerate(limits):

@@ -139,13 +139,13 @@ def guided(picture: Picture, values: Scores, radius: int, edge: float) -> Scores
         radius: of the box windows in pixels.
         edge: regularisation, squared brightness of 0 to 1.
     """
-    guide = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) / np.float32(255)
+    guide: Scores = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) / np.float32(255)
     size = (2 * radius + 1, 2 * radius + 1)
 
     def mean(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         return np.asarray(cv2.blur(x, size, borderType=cv2.BORDER_REFLECT_101), dtype=np.float32)
 
     light, average = mean(guide), mean(values)
-    slope = (mean(guide * values) - light * average) / (mean(guide * guide) - light * light + np.float32(edge))
-    offset = average - slope * light
-    return mean(slope) * guide + mean(offset)
+    spread = mean(guide * guide) - light * light + np.float32(edge)
+    slope: Scores = ((mean(guide * values) - light * average) / spread).astype(np.float32)
+    return np.asarray(mean(slope) * guide + mean(average - slope * light), dtype=np.float32)

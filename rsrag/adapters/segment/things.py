@@ -1,0 +1,150 @@
+"""Masks of the detector's things: each box cut into thing and ground by GrabCut, scored by the detector.
+
+A heat map does not tell two ships in a harbour apart, boxes do. Every box is cut by itself (Rother et al. 2004, with
+what lies around the box as ground), so a mask does not depend on how the scene is cut into windows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from rsrag.adapters.base import Context, PixelBox
+from rsrag.adapters.ground.find import FINEST, everywhere
+from rsrag.adapters.ground.words import class_of
+from rsrag.adapters.look import View
+from rsrag.adapters.segment.refine import Scores
+from rsrag.errors import BadModelFile
+from rsrag.models.base import Picture
+from rsrag.models.groundhead import ObjectDetector
+from rsrag.types import Window
+
+LAX = 0.6
+"""Boxes down to this share of their class's threshold are kept with a score below 0.5: the lax area has them."""
+AROUND = 0.3
+"""Ground seen around a box, as a share of its sides."""
+_SIDE = 256
+_FILLED = 0.2
+"""A cut that leaves less of a box than this has failed: the ellipse in the box stands for the thing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """A box in pixels of the scene and its score, 0.5 at the detector's threshold."""
+
+    box: PixelBox
+    score: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Things:
+    """What the detector found.
+
+    Attributes:
+        found: by falling score.
+        model: fingerprint of the detector.
+        warnings: what is weaker than asked.
+    """
+
+    found: tuple[Thing, ...]
+    model: str
+    warnings: tuple[str, ...] = ()
+
+
+def things_named(text: str, view: View, context: Context) -> Things | None:
+    """What the detector finds of a text; None if it does not know such things or cannot be loaded."""
+    known = class_of(text)
+    if known is None:
+        return None
+    try:
+        detector = ObjectDetector()
+    except BadModelFile:
+        return None
+    every = everywhere(view, detector.detect, context, finest=FINEST)
+    found = []
+    for name in known.classes:
+        number = detector.classes.index(name)
+        limit = detector.thresholds[number]
+        own = every.chosen((every.labels == number) & (every.scores >= LAX * limit))
+        for (left, top, right, bottom), score in zip(own.boxes.tolist(), own.scores.tolist(), strict=True):
+            found.append(Thing((left, top, right, bottom), rescored(score, limit)))
+    told = f"{known.unheard!r} is not judged: the detector knows {' or '.join(known.classes)} as such"
+    order = sorted(found, key=lambda thing: -thing.score)
+    return Things(tuple(order), detector.fingerprint, (told,) if known.unheard else ())
+
+
+def rescored(score: float, limit: float) -> float:
+    """A detector's score with its threshold brought to 0.5 and the lax one to 0.4."""
+    if score >= limit:
+        return 0.5 + 0.5 * (score - limit) / max(1 - limit, 1e-6)
+    return 0.4 + 0.1 * (score / limit - LAX) / (1 - LAX)
+
+
+def paint(view: View, window: Window, things: Sequence[Thing]) -> Scores:
+    """Scores of the things that reach into a window, float32 [h, w]; the highest counts where they overlap."""
+    score = np.zeros((window.height, window.width), dtype=np.float32)
+    for thing in things:
+        left, top, right, bottom = thing.box
+        inside = left < window.col + window.width and right > window.col
+        if not (inside and top < window.row + window.height and bottom > window.row):
+            continue
+        part, front = _front(view, thing.box)
+        rows = slice(max(part.row, window.row), min(part.row + part.height, window.row + window.height))
+        cols = slice(max(part.col, window.col), min(part.col + part.width, window.col + window.width))
+        if rows.start >= rows.stop or cols.start >= cols.stop:
+            continue
+        own = front[rows.start - part.row : rows.stop - part.row, cols.start - part.col : cols.stop - part.col]
+        spot = (
+            slice(rows.start - window.row, rows.stop - window.row),
+            slice(cols.start - window.col, cols.stop - window.col),
+        )
+        score[spot] = np.maximum(score[spot], own * np.float32(thing.score))
+    return score
+
+
+def _front(view: View, box: PixelBox) -> tuple[Window, npt.NDArray[np.float32]]:
+    """The window around a box, inside the scene, and the thing in it, 0 or 1."""
+    width, height = view.subject.width, view.subject.height
+    dx, dy = (max(4, round(AROUND * side)) for side in (box[2] - box[0], box[3] - box[1]))
+    left, top = max(0, math.floor(box[0]) - dx), max(0, math.floor(box[1]) - dy)
+    right, bottom = min(width, math.ceil(box[2]) + dx), min(height, math.ceil(box[3]) + dy)
+    window = Window(left, top, right - left, bottom - top)
+    picture = view.picture(window, longest=2 * _SIDE)
+    zoom = picture.shape[1] / window.width, picture.shape[0] / window.height
+    inner = ((box[0] - left) * zoom[0], (box[1] - top) * zoom[1], (box[2] - left) * zoom[0], (box[3] - top) * zoom[1])
+    front = front_of(np.ascontiguousarray(picture), inner)
+    size = window.width, window.height
+    return window, np.asarray(cv2.resize(front, size, interpolation=cv2.INTER_NEAREST), dtype=np.float32)
+
+
+def front_of(picture: Picture, box: PixelBox) -> npt.NDArray[np.float32]:
+    """The thing in a box by GrabCut, 0 or 1, float32 [h, w]; the ellipse in the box where nothing stands out.
+
+    Args:
+        picture: uint8 RGB [h, w, 3], the box with some ground around it.
+        box: left, top, right, bottom in that picture.
+    """
+    height, width = picture.shape[:2]
+    scale = min(1.0, _SIDE / max(height, width))
+    size = max(4, round(width * scale)), max(4, round(height * scale))
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    left, top = max(0, math.floor(box[0] * scale)), max(0, math.floor(box[1] * scale))
+    right, bottom = min(size[0], math.ceil(box[2] * scale)), min(size[1], math.ceil(box[3] * scale))
+    mask = np.full(size[::-1], cv2.GC_BGD, dtype=np.uint8)
+    mask[top:bottom, left:right] = cv2.GC_PR_FGD
+    ground = int(np.count_nonzero(mask == cv2.GC_BGD))
+    middle = ((left + right) // 2, (top + bottom) // 2)
+    radii = max(1, (right - left) // 2), max(1, (bottom - top) // 2)
+    if ground >= 32 and right - left >= 5 and bottom - top >= 5:
+        cv2.setRNGSeed(0)
+        cv2.grabCut(small, mask, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)
+    front = ((mask == cv2.GC_FGD) | (mask == cv2.GC_PR_FGD)).astype(np.uint8)
+    if front.sum() < _FILLED * max(1, (right - left) * (bottom - top)) or ground < 32:
+        front = np.zeros_like(mask)
+        cv2.ellipse(front, middle, radii, 0, 0, 360, 1, -1)
+    return np.asarray(cv2.resize(front, (width, height), interpolation=cv2.INTER_NEAREST), dtype=np.float32)
