@@ -169,7 +169,8 @@ def _json_of(text: str) -> Any:
         return decoder.raw_decode(body, start.start())[0]
     except (ValueError, RecursionError):
         pass
-    entries, at = [], start.start() + 1
+    entries: list[Any] = []
+    at = start.start() + 1
     while (brace := body.find("{", at)) >= 0 and len(entries) <= MOST:
         try:
             entry, at = decoder.raw_decode(body, brace)

@@ -109,10 +109,11 @@ def train(cells: Cells, rows: Rows, classes: int, views: int, recipe: Recipe = R
             losses.append(float(value.detach()))
         if tell is not None:
             tell({"epoch": epoch + 1, "loss": round(float(np.mean(losses)), 4), "s": time.perf_counter() - begun})
-    return head.eval()
+    head.eval()
+    return head
 
 
-@torch.no_grad()
+@torch.no_grad()  # type: ignore[untyped-decorator]
 def found_in(head: Head, cells: Cells, row: Labelled) -> Detections:
     """What a network finds in a picture as it is."""
     out = head(cells.whole(row))[0]

@@ -23,7 +23,7 @@ from rsrag.models.boxes import Boxes, as_boxes
 from rsrag.models.dense import DenseEncoder
 from rsrag.models.groundviews import CELL, LEVELS, Level, views
 
-Maps = Mapping[str, npt.NDArray[Any]]
+Maps = Mapping[str, Any]
 _SAMPLED, _PICTURES = 160, 96
 
 

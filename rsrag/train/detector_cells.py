@@ -98,7 +98,7 @@ class Cells:
         cells = np.concatenate([things, fooled, plain])
         return patches_at(shown.grid, cells), torch.from_numpy(shown.kind[cells]), torch.from_numpy(shown.sides[cells])
 
-    @torch.no_grad()
+    @torch.no_grad()  # type: ignore[untyped-decorator]
     def mine(self, head: Head, row: Labelled, view: int, most: int = 120) -> Indices:
         """Background cells with the highest scores."""
         out = head(self.whole(row, view))[0]

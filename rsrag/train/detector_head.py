@@ -19,7 +19,7 @@ UNIT = 16.0
 Projection = Mapping[str, npt.NDArray[np.float32]]
 
 
-class Head(nn.Module):
+class Head(nn.Module):  # type: ignore[misc]
     """Scores and boxes of every cell from the projected maps, brought to one grid.
 
     Input [N, CHANNELS, H, W]; output [N, classes + 5, H, W]: logits of the classes, logit of the box's quality, and
@@ -57,7 +57,7 @@ class Head(nn.Module):
         return functional.linear(mixed, self.out.weight[:, :, 0, 0], self.out.bias)
 
 
-class Whole(nn.Module):
+class Whole(nn.Module):  # type: ignore[misc]
     """From the encoder's maps to scores [N, classes, H, W] and boxes [N, 4, H, W]: what is exported.
 
     Each level is projected where it is coarse, then enlarged to the grid.
