@@ -140,8 +140,8 @@ class OptimConfig:
         instance_temperature: temperature of the instance loss.
         class_weight: weight of the loss that tells the classes of a picture's own set apart by their prompts.
         smoothing: label smoothing of that loss.
-        shared_classes: a picture is also told apart among the classes of other sets, where one has a name in common with
-            its own (a baseball field of one set is the baseball diamond of another).
+        shared_classes: a picture is also told apart among the classes of other sets, where one has a name in common
+            with its own (a baseball field of one set is the baseball diamond of another).
         wild: share of second views recoloured beyond recognition of a class: they serve the instance loss only.
         accumulate: parts in which a batch is worked through; the losses still see all of it (cached gradients).
         checkpointing: recompute activations in the backward pass instead of keeping them (open_clip).
