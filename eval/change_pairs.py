@@ -139,7 +139,7 @@ def altered(picture: Picture, kind: str, amount: float, *, seed: int = 0) -> Pic
         seed: of what is drawn.
     """
     rng = np.random.default_rng(seed)
-    values = picture.astype(np.float32)
+    values: Any = picture.astype(np.float32)
     if kind == "shift":
         angle = rng.uniform(0, 2 * np.pi)
         matrix = np.array([[1, 0, amount * np.cos(angle)], [0, 1, amount * np.sin(angle)]], dtype=np.float32)

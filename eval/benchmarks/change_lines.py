@@ -54,7 +54,8 @@ def main() -> None:
             same = altered(altered(pair.before, "gamma", 0.8, seed=number), "noise", 6.0, seed=number)
             for name, mask in masks(pair.before, same, method, context).items():
                 false.setdefault(name, []).append(float(mask.mean()))
-        for name, (tp, fp, fn) in counts.items():
+        for name, found in counts.items():
+            tp, fp, fn = (int(v) for v in found)
             wrong = 100 * float(np.mean(false[name]))
             print(f"{method:8}{name:34}F1 {2 * tp / max(2 * tp + fp + fn, 1):.3f}   false {wrong:6.2f} %")
 

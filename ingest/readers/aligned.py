@@ -190,7 +190,7 @@ class AlignedSource:
                 dst_crs=self.grid.crs or _STAND_IN, src_nodata=np.nan, dst_nodata=np.nan,
                 resampling=Resampling.bilinear, num_threads=1, warp_mem_limit=64,
             )  # fmt: skip
-        mask: Mask = np.isfinite(warped).all(axis=0)
+        mask: Mask = np.asarray(np.isfinite(warped).all(axis=0))
         return Pixels(np.where(mask, warped, np.float32(0)), mask)
 
     def reopen(self) -> AlignedSource:

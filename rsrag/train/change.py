@@ -56,7 +56,7 @@ class Cells:
 
 def altered(picture: Picture, kind: str, rng: np.random.Generator) -> Picture:
     """The same ground as another acquisition would show it: shift, light, blur, noise or all of them."""
-    found = picture.astype(np.float32)
+    found: Any = picture.astype(np.float32)
     if kind in ("shift", "all"):
         dx, dy = rng.uniform(-3, 3, 2)
         matrix = np.array([[1, 0, dx], [0, 1, dy]], dtype=np.float32)
@@ -96,13 +96,17 @@ def gather(pairs: Sequence[LabelledPair], encoder: DenseEncoder, *, seed: int = 
     found = []
     for number, pair in enumerate(pairs):
         own = [cells_of(encoder, pair.before, pair.after, pair.changed)]
-        turned = [np.ascontiguousarray(np.rot90(p, 1)[:, ::-1]) for p in (pair.before, pair.after, pair.changed)]
-        own.append(cells_of(encoder, *turned))
+        first, second, changed = (_turned(part) for part in (pair.before, pair.after, pair.changed))
+        own.append(cells_of(encoder, first, second, changed))
         for picture in (pair.before, pair.after):
             kind = KINDS[number % len(KINDS)] if picture is pair.before else "all"
             own.append(cells_of(encoder, picture, altered(picture, kind, rng), None))
         found.append(own)
     return found
+
+
+def _turned(part: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return np.ascontiguousarray(np.rot90(part, 1)[:, ::-1])
 
 
 def components(cells: Sequence[Cells]) -> tuple[Stack, Stack]:
@@ -123,7 +127,7 @@ def network(mean: Stack, projection: Stack, *, symmetric: bool) -> Any:
     import torch
     from torch import nn
 
-    class Network(nn.Module):
+    class Network(nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.register_buffer("mean", torch.from_numpy(mean)[None, :, None, None])
@@ -279,7 +283,7 @@ def export(nets: Sequence[Any], path: Path) -> None:
     """Write the mean probability of several networks as one ONNX graph with open width and height."""
     import torch
 
-    class Mean(torch.nn.Module):
+    class Mean(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.nets = torch.nn.ModuleList(nets)

@@ -18,7 +18,7 @@ from rsrag.adapters.change import describe, ground, indices
 from rsrag.adapters.change.pair import Pair
 from rsrag.adapters.change.request import Transition
 from rsrag.adapters.sweep import steps, sweep
-from rsrag.export_layers import Layer, LayerWriter, LegendEntry
+from rsrag.export_layers import Colour, Layer, LayerWriter, LegendEntry
 from rsrag.models.dense import DenseEncoder
 from rsrag.progress import Progress
 from rsrag.types import Fact, Window
@@ -83,12 +83,14 @@ def kinds(pair: Pair, mask: Layer, encoder: DenseEncoder | None, progress: Progr
 
 def _both_legend() -> list[LegendEntry]:
     return [
-        LegendEntry(
-            i * _KINDS + j, describe.label(one, two), tuple((a + b) // 2 for a, b in zip(first, second, strict=True))
-        )
+        LegendEntry(i * _KINDS + j, describe.label(one, two), _between(first, second))
         for i, (one, first) in enumerate(zip(indices.CLASSES, indices.COLOURS, strict=True))
         for j, (two, second) in enumerate(zip(indices.CLASSES, indices.COLOURS, strict=True))
     ]
+
+
+def _between(first: Colour, second: Colour) -> Colour:
+    return ((first[0] + second[0]) // 2, (first[1] + second[1]) // 2, (first[2] + second[2]) // 2)
 
 
 def _settled(both: ground.Kinds) -> ground.Kinds:

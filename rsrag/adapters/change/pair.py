@@ -96,7 +96,7 @@ def _physical(source: AlignedSource, pixels: Pixels, roles: tuple[str, ...]) -> 
         position = next(i for i, band in enumerate(source.bands) if band.role == role)
         band = source.bands[position]
         layers.append(pixels.data[position].astype(np.float32) * np.float32(band.scale) + np.float32(band.offset))
-    return np.nan_to_num(np.stack(layers), nan=0.0, posinf=0.0, neginf=0.0)
+    return np.asarray(np.nan_to_num(np.stack(layers), nan=0.0, posinf=0.0, neginf=0.0), dtype=np.float32)
 
 
 @contextmanager

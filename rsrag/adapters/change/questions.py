@@ -66,7 +66,7 @@ class Asked:
 def understand(question: str, earlier: Sequence[Asked] = ()) -> Asked:
     """What a question asks for; what it leaves out ("where are they?") is taken from the turn before."""
     text = " ".join(question.lower().split())
-    intent = next((name for name, pattern in _PATTERNS if re.search(pattern, text)), "open")
+    intent: Intent = next((name for name, pattern in _PATTERNS if re.search(pattern, text)), "open")
     thing = next((name for name, pattern in _THINGS.items() if re.search(rf"\b(?:{pattern})\b", text)), None)
     gained, lost = re.search(_GAINED, text), re.search(_LOST, text)
     direction: Literal["gained", "lost"] | None = "lost" if lost else "gained" if gained else None

@@ -275,7 +275,7 @@ def _bent(u: Values, y: Values, line: Values) -> Values:
     for _ in range(_REWEIGHTED):
         weighted = columns * _tukey(y - columns @ tried, y)[:, None]
         try:
-            tried = np.linalg.solve(weighted.T @ columns + 1e-9 * np.eye(3), weighted.T @ y)
+            tried = np.asarray(np.linalg.solve(weighted.T @ columns + 1e-9 * np.eye(3), weighted.T @ y), np.float64)
         except np.linalg.LinAlgError:
             return line
     slopes = tried[1] + 2 * tried[2] * np.percentile(u, (0.5, 99.5))

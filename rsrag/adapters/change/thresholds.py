@@ -37,7 +37,7 @@ class Histogram:
     @property
     def centres(self) -> npt.NDArray[np.float64]:
         """Values in the middle of the bins."""
-        return (np.arange(BINS) + 0.5) * (self.top / BINS)
+        return np.asarray((np.arange(BINS) + 0.5) * (self.top / BINS), dtype=np.float64)
 
     def upper(self, position: int) -> float:
         """Upper end of a bin."""
