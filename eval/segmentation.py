@@ -74,14 +74,27 @@ def label_samples(images: Path, labels: Path, classes: Mapping[int, str], contex
     if not pairs:
         raise UsageError(f"no picture of {images} has a label map in {labels}", hint="files of the same name")
     for image, label in pairs:
-        values = cv2.imread(str(label), cv2.IMREAD_UNCHANGED)
-        picture = _picture(image, context)
-        if values is None or values.ndim != 2:
-            raise UsageError(f"{label} is not a label map", hint="one channel of class numbers")
+        values, picture = _label_map(label), _picture(image, context)
         if values.shape != picture.shape[:2]:
             raise UsageError(f"{label.name}: label map and picture differ in size")
         truth = {words: np.asarray(values == value) for value, words in classes.items()}
         yield Sample(image.name, picture, truth, np.isin(values, list(classes)))
+
+
+def _label_map(path: Path) -> npt.NDArray[np.int64]:
+    """Class numbers: one channel, a palette's indices, or three equal channels."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as opened_map:
+            values = np.asarray(opened_map)
+    except (OSError, UnidentifiedImageError) as error:
+        raise UsageError(f"cannot read {path}: {error}") from error
+    if values.ndim == 3 and (values[..., :3] == values[..., :1]).all():
+        values = values[..., 0]
+    if values.ndim != 2:
+        raise UsageError(f"{path} is not a label map", hint="one channel of class numbers")
+    return values.astype(np.int64)
 
 
 def coco_samples(images: Path, coco: Path, context: Context) -> Iterator[Sample]:

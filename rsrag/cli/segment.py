@@ -31,6 +31,9 @@ def segment(
     smallest: Annotated[
         float | None, typer.Option(metavar="M2", help="Least area of an outline in m². Default: a few pixels.")
     ] = None,
+    bands: Annotated[
+        str | None, typer.Option(metavar="ROLE=N,…", help="Which band is what, such as red=4,green=3,blue=2,nir=8.")
+    ] = None,
     out: Out = None,
     as_json: AsJson = False,
 ) -> None:
@@ -38,9 +41,12 @@ def segment(
     state = session(ctx, as_json=as_json)
     check_outputs(out)
     from rsrag.adapters.segment import SEGMENT, SegmentRequest
+    from rsrag.ingest.readers.options import read_options
+
+    options = read_options({"bands": bands})
 
     with task_context(state) as context:
-        request = SegmentRequest(image, text, threshold, method, index, simplify, smallest)
+        request = SegmentRequest(image, text, threshold, method, index, simplify, smallest, options)
         result = SEGMENT.run(request, context)
         finish(state, result, out)
     if not result.share:

@@ -88,6 +88,15 @@ def test_files_reopen_in_the_grid_of_the_scene(tmp_path: Path, context: Context)
     assert (tmp_path / "m.png").stat().st_size > 1000
 
 
+def test_bands_by_name_bring_an_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = write_tiff(tmp_path / "nameless.tif", bands(), crs=UTM31, transform=TEN_METRES)
+    said = CliRunner().invoke(app, ["segment", str(path), "water", "--bands", "red=1,green=2,blue=3,nir=4", "--json"])
+    assert said.exit_code == 0 and json.loads(said.stdout)["method"] == "refined with ndwi"
+    wrong = CliRunner().invoke(app, ["segment", str(path), "water", "--bands", "red"])
+    assert wrong.exit_code == 2
+
+
 def test_pictures_without_a_position_are_measured_in_pixels(context: Context) -> None:
     picture = np.ascontiguousarray(bands("uint8")[:3].transpose(1, 2, 0))
     result = SEGMENT.run(SegmentRequest(picture, "water"), context)

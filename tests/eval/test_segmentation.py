@@ -77,7 +77,8 @@ def chips(tmp_path: Path) -> Path:
         label[:, :48] = 1
         label[:4] = 3
         cv2.imwrite(str(tmp_path / "images" / f"{number}.png"), picture)
-        cv2.imwrite(str(tmp_path / "labels" / f"{number}.png"), label)
+        grey = np.repeat(label[..., None], 3, axis=2) if number else label  # both ways of writing a label map
+        cv2.imwrite(str(tmp_path / "labels" / f"{number}.png"), grey)
         ring = [0, 4, 47, 4, 47, 63, 0, 63]
         annotations.append({"image_id": number, "category_id": 7, "segmentation": [ring] if number else str(ring)})
     table = {
@@ -119,6 +120,10 @@ def test_bad_data(chips: Path) -> None:
     assert run("--images", images, "--coco", classes).exit_code == 2
     (chips / "empty").mkdir()
     assert "label map" in run("--images", images, "--labels", chips / "empty", "--classes", classes).stderr
+    cv2.imwrite(str(labels / "0.png"), np.random.default_rng(0).integers(0, 255, (64, 96, 3)).astype(np.uint8))
+    assert "not a label map" in run("--images", images, "--labels", labels, "--classes", classes).stderr
+    (labels / "0.png").write_text("no picture")
+    assert "cannot read" in run("--images", images, "--labels", labels, "--classes", classes).stderr
     cv2.imwrite(str(labels / "0.png"), np.zeros((9, 9), dtype=np.uint8))
     assert "differ in size" in run("--images", images, "--labels", labels, "--classes", classes).stderr
 

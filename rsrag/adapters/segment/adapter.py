@@ -23,6 +23,7 @@ from rsrag.adapters.segment.things import Thing, paint, things_named
 from rsrag.adapters.sweep import Step, steps, sweep
 from rsrag.errors import UsageError
 from rsrag.export_layers import Layer, LayerWriter
+from rsrag.ingest.readers.base import ReadOptions
 from rsrag.types import Fact, Provenance, Sentence, Window
 
 METHODS = ("auto", "detector", "refined", "heat")
@@ -45,6 +46,7 @@ class SegmentRequest:
         index: use NDWI for water and NDVI for plants where the bands allow.
         simplify: metres (pixels without a scale) that an outline may move; two pixels when None.
         smallest: least area of an outline in m2 (square pixels without a scale); a few pixels when None.
+        options: band mapping and the like.
     """
 
     image: Any
@@ -54,6 +56,7 @@ class SegmentRequest:
     index: bool = True
     simplify: float | None = None
     smallest: float | None = None
+    options: ReadOptions | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,7 +103,7 @@ class Segment:
         text = " ".join(request.text.split())
         _check(request, text)
         begun = time.perf_counter()
-        with opened(request.image, context) as view:
+        with opened(request.image, context, options=request.options) as view:
             things = things_named(text, view, context) if request.method in ("auto", "detector") else None
             if things is None and request.method == "detector":
                 raise UsageError(f"the detector does not know {text!r}", hint="--method refined uses the heat map")
