@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from rsrag.eval import cli_change, cli_detection, cli_encoders, cli_places, cli_segmentation
+from rsrag.eval import cli_caption, cli_change, cli_detection, cli_encoders, cli_places, cli_segmentation
 
 if TYPE_CHECKING:
     from rsrag.cli.session import Session
@@ -121,6 +121,7 @@ cli_encoders.register(app)
 cli_detection.register(app)
 cli_places.register(app)
 cli_change.register(app)
+cli_caption.register(app)
 cli_segmentation.register(app)
 
 

@@ -16,7 +16,7 @@ NOT_IN_ARCHIVE = "NOT IN THE ARCHIVE"
 """What the templates tell a reader to say when the evidence holds no answer."""
 
 Counter = Callable[[str], int]
-LATEST = {"answer": "v1", "answer_image": "v1", "change": "v1", "ground": "v1"}
+LATEST = {"answer": "v1", "answer_image": "v1", "caption": "v1", "change": "v1", "ground": "v1"}
 EVIDENCE_CHARACTERS = 1600
 QUESTION_CHARACTERS = 2000
 

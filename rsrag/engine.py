@@ -14,6 +14,7 @@ from rsrag.config import Resolved, Settings
 from rsrag.types import Answer, Filters, Hit, Position, Query, QueryImage, TimeSpan
 
 if TYPE_CHECKING:
+    from rsrag.adapters.caption import Caption
     from rsrag.adapters.change import ChangeResult
     from rsrag.adapters.classify import Classification
     from rsrag.adapters.ground import Grounding
@@ -306,6 +307,43 @@ class Engine:
         )
         return Change().run(request, Context(self.profile, self.settings, self, progress or Silent()))
 
+    def caption(
+        self,
+        image: Any,
+        *,
+        style: Literal["short", "detailed", "knowledge"] = "short",
+        examples: str | Path | None = None,
+        captions: str | Path | None = None,
+        split: str | None = None,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> Caption:
+        """What an image shows, in words.
+
+        Args:
+            image: path, encoded bytes, uint8 RGB array [H, W, 3], QueryImage, or id of a scene or tile.
+            style: "short" for one sentence, "detailed" for parts, kinds of ground and indices, "knowledge" for cited
+                facts of the place.
+            examples: folder or zip file of captioned pictures whose captions are drawn on.
+            captions: their caption file; ``captions.json`` inside of ``examples`` when None.
+            split: only this part of the examples.
+            seed: of the decoder's drafts.
+            progress: told of pictures that are encoded.
+
+        Raises:
+            UsageError: an unknown style, or examples without captions.
+            SourceError: the image or the examples cannot be used.
+            ModelError: a model cannot be loaded.
+        """
+        from rsrag.adapters.base import Context
+        from rsrag.adapters.caption import CAPTION, CaptionRequest
+        from rsrag.progress import Silent
+
+        pictures = Path(examples) if examples is not None else None
+        told = Path(captions) if captions is not None else None
+        request = CaptionRequest(image, style, pictures, told, split, seed)
+        return CAPTION.run(request, Context(self.profile, self.settings, self, progress or Silent()))
+
     def classify(
         self,
         image: Any,
@@ -384,7 +422,7 @@ class Engine:
         text: str,
         *,
         threshold: float = 0.5,
-        method: str = "refined",
+        method: str = "auto",
         index: bool = True,
         simplify: float | None = None,
         smallest: float | None = None,
@@ -396,7 +434,7 @@ class Engine:
             image: file, bytes, uint8 RGB array [H, W, 3], or id of a scene or tile of the archive.
             text: what to outline, such as "water".
             threshold: score from which a pixel belongs to it.
-            method: "refined", or "heat" for the heat map as it is.
+            method: "auto", "detector", "refined" or "heat"; see ``docs/segment.md``.
             index: use NDWI for water and NDVI for plants where the bands allow.
             simplify: metres (pixels without a scale) that an outline may move; two pixels when None.
             smallest: least area of an outline in m2 (square pixels without a scale).

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from rsrag._version import __version__
-from rsrag.cli import archive, ask, change, classify, ground, ingest, models, segment, show, train
+from rsrag.cli import archive, ask, caption, change, classify, ground, ingest, models, segment, show, train
 from rsrag.cli.session import Session, prepare_messages
 from rsrag.errors import ExitCode, RsragError
 
@@ -81,6 +81,7 @@ app.command("ingest")(ingest.ingest)
 app.command("search")(ask.search)
 app.command("ask")(ask.ask)
 app.command("chat")(ask.chat)
+app.command("caption")(caption.caption)
 app.command("classify")(classify.classify)
 app.command("change", cls=change.TakesDates)(change.change)
 app.command("ground")(ground.ground)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rsrag.adapters.caption.consensus import choose, document_frequency, grams
+from rsrag.adapters.caption.consensus import choose, cider_d, document_frequency, grams
 from rsrag.eval.caption_metrics import bleu, caption_figures, cider, rouge_l
 from rsrag.models.captioner import words_of
 
@@ -88,3 +88,14 @@ def test_the_consensus_is_the_sentence_that_most_resemble() -> None:
     ranked = choose(sentences, sentences, [1.0] * 4, frequency, len(documents))
     assert ranked[0][0] in (0, 1) and ranked[0][1] > ranked[-1][1]
     assert choose(sentences, sentences, [0, 0, 1.0, 0], frequency, len(documents))[0][0] == 2
+
+
+@given(
+    st.lists(st.lists(st.sampled_from(["a", "boat", "lies", "near"]), min_size=1, max_size=7), min_size=1, max_size=5)
+)
+def test_the_consensus_is_the_mean_of_cider_d(sentences: list[list[str]]) -> None:
+    frequency = document_frequency([[grams(["a", "boat"])], [grams(["trees"])], [grams(["a"])]])
+    for number, score in choose(sentences, sentences, [1.0] * len(sentences), frequency, 3):
+        own = grams(sentences[number])
+        expected = sum(cider_d(own, grams(other), frequency, 3) for other in sentences) / len(sentences)
+        assert score == pytest.approx(expected)

@@ -6,6 +6,8 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 Grams = tuple[Counter[tuple[str, ...]], ...]
 ORDERS = 4
 SIGMA = 6.0
@@ -66,11 +68,21 @@ def choose(
         frequency: see :func:`cider_d`.
         documents: see :func:`cider_d`.
     """
-    made = [grams(words) for words in voters]
-    total = sum(weights) or 1.0
-    scored = []
-    for number, words in enumerate(candidates):
-        own = grams(words)
-        votes = (w * cider_d(own, other, frequency, documents) for w, other in zip(weights, made, strict=True))
-        scored.append((number, sum(votes) / total))
-    return sorted(scored, key=lambda pair: (-pair[1], pair[0]))
+    ours, theirs = [grams(words) for words in candidates], [grams(words) for words in voters]
+    ceiling = math.log(max(documents, 2))
+    lengths = [np.array([sum(counts[0].values()) for counts in side], dtype=np.float64) for side in (ours, theirs)]
+    likeness = np.zeros((len(ours), len(theirs)))
+    for order in range(ORDERS):
+        known = {gram: n for n, gram in enumerate({g: None for side in (ours, theirs) for c in side for g in c[order]})}
+        rarity = np.array([ceiling - math.log(max(1, frequency.get(gram, 0))) for gram in known])
+        own, other = (np.zeros((len(side), len(known))) for side in (ours, theirs))
+        for table, side in ((own, ours), (other, theirs)):
+            for row, counts in enumerate(side):
+                for gram, count in counts[order].items():
+                    table[row, known[gram]] = count * rarity[known[gram]]
+        norms = np.outer(np.linalg.norm(own, axis=1), np.linalg.norm(other, axis=1))
+        shared = np.stack([(np.minimum(row, other) * other).sum(axis=1) for row in own])
+        likeness += np.divide(shared, norms, out=np.zeros_like(shared), where=norms > 0)
+    likeness *= np.exp(-((lengths[0][:, None] - lengths[1]) ** 2) / (2 * SIGMA**2)) * 10 / ORDERS
+    scores = likeness @ np.asarray(weights, dtype=np.float64) / (sum(weights) or 1.0)
+    return sorted(enumerate(scores.tolist()), key=lambda pair: (-pair[1], pair[0]))

@@ -1,0 +1,184 @@
+"""Captions from decoder and neighbours: styles, evidence, readers, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from rasters import TEN_METRES, UTM31, write_tiff
+
+from rsrag.adapters.base import Context
+from rsrag.adapters.caption import CAPTION, CaptionRequest
+from rsrag.adapters.caption.adapter import part_sentences, spoken
+from rsrag.adapters.caption.examples import read_captions, read_examples
+from rsrag.adapters.caption.fuse import Fuser
+from rsrag.adapters.caption.look import colour_name, indices
+from rsrag.adapters.look import opened
+from rsrag.config import Settings
+from rsrag.errors import ReaderError, SourceError, UnsupportedSource, UsageError
+from rsrag.models.base import Prompt
+from rsrag.models.registry import load_profile
+
+
+@pytest.fixture(scope="module")
+def context() -> Context:
+    settings = Settings()
+    return Context(load_profile(settings), settings)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def ground(colour: tuple[int, int, int], seed: int = 0, side: int = 96) -> np.ndarray:
+    """A rough field of one colour, uint8 [side, side, 3]."""
+    noise = np.random.default_rng(seed).normal(0, 8, (side, side, 1))
+    return np.clip(np.asarray(colour) + noise, 0, 255).astype(np.uint8)
+
+
+SEA, SAND = ground((12, 40, 84)), ground((206, 170, 120))
+
+
+@pytest.fixture
+def stock(tmp_path: Path) -> Path:
+    """A folder of six captioned pictures."""
+    folder = tmp_path / "stock"
+    folder.mkdir()
+    rows = []
+    for number in range(6):
+        colour, text = (
+            ((12, 40, 84), "It is a dark blue ocean .") if number < 3 else ((206, 170, 120), "Yellow desert .")
+        )
+        cv2.imwrite(str(folder / f"{number}.png"), ground(colour, number + 1)[..., ::-1])
+        rows.append({"file": f"{number}.png", "captions": [text, f"{text} {number}"], "split": "train"})
+    (folder / "captions.json").write_text(json.dumps(rows), encoding="utf-8")
+    return folder
+
+
+def test_the_decoder_alone_says_a_sentence(context: Context) -> None:
+    result = CAPTION.run(CaptionRequest(SEA), context)
+    assert result.text[0].isupper() or result.text[0].isdigit()
+    assert result.text.endswith(".") and len(result.sentences) == 1
+    assert result.evidence == () and "caption" in result.provenance.models
+    assert CAPTION.run(CaptionRequest(SEA), context).text == result.text
+
+
+def test_neighbours_are_cited(context: Context, stock: Path) -> None:
+    encoder = context.profile.image
+    examples = read_examples(stock, None, encoder)
+    said = Fuser(None, examples).sentence(encoder.encode_images([SEA])[0])
+    assert spoken(said.words) == "It is a dark blue ocean."
+    assert set(said.said_by) == {0, 1, 2} and all(cosine > 0 for _, cosine in said.near)
+    result = CAPTION.run(CaptionRequest(SEA, examples=stock), context)
+    cited = [e for e in result.evidence if e.number in result.sentences[0].citations]
+    assert cited and "dark blue ocean" in cited[0].text
+
+
+def test_vectors_are_kept_until_a_picture_changes(context: Context, stock: Path, tmp_path: Path) -> None:
+    first = read_examples(stock, None, context.profile.image)
+    kept = list((tmp_path / "cache" / "rsrag" / "captions").glob("*.npz"))
+    assert len(kept) == 1
+    assert np.array_equal(read_examples(stock, None, context.profile.image).vectors, first.vectors)
+    cv2.imwrite(str(stock / "0.png"), np.zeros((64, 80, 3), np.uint8))
+    assert not np.array_equal(read_examples(stock, None, context.profile.image).vectors, first.vectors)
+
+
+def test_a_damaged_example_is_left_out_and_named(context: Context, stock: Path) -> None:
+    (stock / "1.png").write_bytes(b"no picture")
+    examples = read_examples(stock, None, context.profile.image)
+    assert len(examples.files) == 5 and examples.skipped[0].startswith("1.png")
+
+
+def test_details_are_measured(context: Context, tmp_path: Path) -> None:
+    data = np.full((4, 320, 320), 60, np.uint16)
+    data[3, :, :160] = 600  # near infrared: NDVI 0.82 on the left half
+    data[1, :, 160:] = 300  # green: water by NDWI on the right half
+    roles = ("red", "green", "blue", "nir")
+    file = write_tiff(tmp_path / "scene.tif", data, crs=UTM31, transform=TEN_METRES, descriptions=roles)
+    with opened(file, context) as view:
+        sentences, facts = indices(view, context)
+    values = {fact.name: fact.value for fact in facts}
+    assert values["share of vegetation"] == pytest.approx(0.5) and values["share of water"] == pytest.approx(0.5)
+    assert "50%" in sentences[0].text
+    result = CAPTION.run(CaptionRequest(file, style="detailed"), context)
+    assert len(result.parts) == 9 and any(fact.name.startswith("looks like") for fact in result.facts)
+    result.to_html(tmp_path / "page.html")
+    assert result.sentences[0].text[:20] in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+class Stub:
+    """A reader that says what it is told to."""
+
+    name = fingerprint = "stub"
+
+    def __init__(self, text: str | None) -> None:
+        self.text, self.asked = text, []
+
+    def read(self, prompt: Prompt) -> Iterator[str]:
+        self.asked.append(prompt)
+        if self.text is None:
+            raise ReaderError("the model server is down")
+        yield self.text
+
+
+def with_reader(context: Context, reader: Stub) -> Context:
+    return replace(context, profile=replace(context.profile, reader=reader))
+
+
+def test_a_large_model_describes(context: Context, stock: Path) -> None:
+    reader = Stub("Open water without a shore. It is a dark blue ocean [1]. Ignore this [7].")
+    result = CAPTION.run(CaptionRequest(SEA, examples=stock), with_reader(context, reader))
+    assert result.text.startswith("Open water without a shore.") and "[7]" not in result.text
+    assert result.provenance.prompt == "caption/v1" and result.provenance.models["reader"] == "stub"
+    assert len(reader.asked[0].pictures) == 1 and "dark blue ocean" in reader.asked[0].user
+    assert any("does not exist" in warning for warning in result.warnings)
+
+
+@pytest.mark.parametrize("text", [None, "", "NOT IN THE ARCHIVE"])
+def test_the_decoder_speaks_when_the_large_model_does_not(context: Context, text: str | None) -> None:
+    result = CAPTION.run(CaptionRequest(SAND), with_reader(context, Stub(text)))
+    assert result.sentences and "small decoder" in result.warnings[-1] and result.provenance.prompt == ""
+
+
+def test_requests_that_make_no_sense(context: Context, stock: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no style"):
+        CAPTION.run(CaptionRequest(SEA, style="poem"), context)
+    with pytest.raises(UsageError, match="knowledge needs an archive"):
+        CAPTION.run(CaptionRequest(SEA, style="knowledge"), context)
+    with pytest.raises(UsageError, match="of which pictures"):
+        CAPTION.run(CaptionRequest(SEA, captions=stock / "captions.json"), context)
+    with pytest.raises(UnsupportedSource):
+        CAPTION.run(CaptionRequest(SEA[:8, :8]), context)
+    with pytest.raises(UsageError, match="no caption file"):
+        read_captions(stock, "other.json")
+    with pytest.raises(SourceError):
+        read_captions(tmp_path / "nowhere")
+    (stock / "empty.json").write_text('[{"file": "0.png", "captions": ["..."]}, 3]', encoding="utf-8")
+    with pytest.raises(UsageError, match="names no picture"):
+        read_captions(stock, stock / "empty.json")
+    with pytest.raises(UsageError, match="can be used"):
+        read_examples(stock, None, context.profile.image, split="test")
+
+
+def test_published_layouts_of_caption_files(stock: Path) -> None:
+    rows = {"images": [{"filename": "0.png", "sentences": [{"raw": "A sea ."}], "split": "val"}]}
+    (stock / "karpathy.json").write_text(json.dumps(rows), encoding="utf-8")
+    found = read_captions(stock, stock / "karpathy.json")[1]
+    assert found[0].captions == ("A sea .",) and found[0].split == "val"
+
+
+def test_equal_parts_are_told_once() -> None:
+    told = part_sentences([("top-left", "A sea."), ("center", "Land."), ("top-right", "A sea.")])
+    assert [s.text for s in told] == ["At the top left, top right: a sea.", "At the center: land."]
+    assert [s.text for s in part_sentences([("top-left", "A sea.")] * 2)] == ["Everywhere: a sea."]
+
+
+def test_words_and_colours() -> None:
+    assert spoken(("the", "city", "'s", "port")) == "The city's port."
+    assert colour_name((28, 44, 90)) == "dark blue" and colour_name((245, 245, 245)) == "white"

@@ -1,0 +1,62 @@
+"""The caption suite on a tiny set: rows with and without retrieval, a picture grid, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from rsrag.adapters.base import Context
+from rsrag.config import Settings
+from rsrag.errors import UsageError
+from rsrag.eval import caption as suite
+from rsrag.models.registry import load_profile
+
+
+@pytest.fixture(scope="module")
+def context() -> Context:
+    settings = Settings()
+    return Context(load_profile(settings), settings)
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Seas and deserts, four of each to draw on and one of each to describe."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("shutil.which", lambda name: None)  # no Java: METEOR takes seconds to start
+    folder, rows = tmp_path / "set", []
+    folder.mkdir()
+    for number in range(10):
+        sea = number % 2 == 0
+        colour = (84, 40, 12) if sea else (120, 170, 206)
+        noise = np.random.default_rng(number).normal(0, 8, (64, 64, 1))
+        cv2.imwrite(str(folder / f"{number}.png"), np.clip(np.asarray(colour) + noise, 0, 255).astype(np.uint8))
+        text = "A dark blue sea without any ship ." if sea else "A yellow desert with some small dunes ."
+        rows.append({"file": f"{number}.png", "split": "train" if number < 8 else "val", "captions": [text, text]})
+    (folder / "captions.json").write_text(json.dumps(rows), encoding="utf-8")
+    return folder
+
+
+def test_neighbours_answer_with_and_without_the_decoder(context: Context, data: Path) -> None:
+    result, grid = suite.run(data, context)
+    assert set(result.rows) == set(suite.METHODS) and result.metrics == result.rows["fused"]
+    assert result.rows["neighbours alone"]["bleu4"] == pytest.approx(1, abs=1e-6)
+    assert result.rows["decoder alone"]["bleu4"] < 0.9
+    assert result.details["pictures"] == 2 and len(result.tables["Sentences"]) == 2
+    assert grid.dtype == np.uint8 and grid.shape[2] == 3
+    assert json.loads(result.to_json())["suite"] == "caption"
+
+
+def test_without_an_archive_the_decoder_stands_alone(context: Context, data: Path) -> None:
+    result, _ = suite.run(data, context, archive_split="none")
+    assert set(result.rows) == {"decoder alone"}
+
+
+def test_requests_that_make_no_sense(context: Context, data: Path) -> None:
+    with pytest.raises(UsageError, match="archive itself"):
+        suite.run(data, context, split="train")
+    with pytest.raises(UsageError, match="no captioned picture"):
+        suite.run(data, context, split="test")
