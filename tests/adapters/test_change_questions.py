@@ -111,7 +111,7 @@ def test_without_scale_shares_are_said() -> None:
     assert answer(understand("How much changed?"), found).startswith("0.3 % of the pixels")
     assert (
         answer(understand("Are there new buildings?"), found)
-        == "Yes: 67 % of the changed pixels of built-up was gained."
+        == "Yes: built-up was gained on 67 % of the changed pixels."
     )
     assert not {"ha", "m²", "km²"} & set(" ".join(s.text for s in sentences(found)).split())
 

@@ -156,7 +156,9 @@ def _about_thing(asked: Asked, result: ChangeResult) -> str:
     said = []
     for verb, part in (("gained", gained), ("lost", lost)):
         if part and asked.direction in (None, verb):
-            said.append(f"{_extent(part, result)} of {name} was {verb}")
+            extent = _extent(part, result)
+            what = f"{name} was {verb} on {extent}" if "%" in extent else f"{extent} of {name} was {verb}"
+            said.append(what)
     both = " and ".join(said)
     lead = "Yes: " if asked.intent == "binary" else ""
     text = f"{lead}{both}."

@@ -25,6 +25,8 @@ _LEAST_RESPONSE = 0.05
 _SPREAD_PX = 1.0
 _GAIN = 0.02
 """Correlation that a correction must add, in the median over patches; resampling by itself adds less."""
+_ALIKE = 0.3
+"""Correlation that the corrected dates must reach: where nearly everything changed, any shift is a guess."""
 _WORTH = 0.15
 """Shifts below this many pixels are left alone: resampling would blur for nothing."""
 
@@ -62,12 +64,14 @@ def register(pair: Pair) -> Registration:
     if again is not None and max(map(abs, again[0])) < 1.0:
         shift, patches, spread = (shift[0] + again[0][0], shift[1] + again[0][1]), again[1], again[2]
     moved = pair.moved(shift)
-    gains = []
+    gains, after = [], []
     for window in _patches(pair.subject.width, pair.subject.height):
         one, two = _alike(pair, window), _alike(moved, window)
         if one is not None and two is not None:
             gains.append(two - one)
+            after.append(two)
     better = bool(gains) and float(np.median(gains)) > _GAIN and float(np.mean(np.array(gains) > 0)) >= 2 / 3
+    better = better and float(np.median(after)) > _ALIKE
     return Registration(shift if better else (0.0, 0.0), patches, spread, better)
 
 

@@ -27,11 +27,15 @@ _RIDGE = 1e-6
 _INVARIANT = 0.05
 """Probability of no change from which a pixel counts as invariant."""
 _LEAST = 50
-_LEAST_NOISE = 0.03
-"""Least noise as a share of a band's spread: rounding and resampling leave as much."""
+_LEAST_NOISE = 0.08
+"""Least noise as a share of a band's spread: curves of light that are no parabola leave as much."""
+_LEAST_SPREAD = 0.12
+"""Least spread of a MAD variate of unit variance, for the same reason."""
 _REWEIGHTED = 8
 _SLOPES = (0.4, 2.5)
 """Slopes are at least and at most so many times that of the line they start from."""
+_BENDS = (0.15, 4.0)
+"""The same for the ends of a parabola."""
 _MUCH_BETTER = 0.6
 
 
@@ -161,7 +165,7 @@ def ir_mad(before: Values, after: Values, weights: Values | None = None) -> Mad 
 def _calibrated(found: Mad, before: Values, after: Values) -> Mad:
     """Weights favour pixels without noise, so that the spread of no change is understated: the median puts it right."""
     stretch = float(np.median(found.chi2(before, after))) / chi2_quantile(found.degrees, 0.5)
-    return replace(found, spread=found.spread * np.sqrt(max(1.0, stretch)))
+    return replace(found, spread=np.maximum(found.spread * np.sqrt(max(1.0, stretch)), _LEAST_SPREAD))
 
 
 def _mad(before: Values, after: Values, weights: Values, iteration: int) -> Mad | None:
@@ -279,7 +283,7 @@ def _bent(u: Values, y: Values, line: Values) -> Values:
         except np.linalg.LinAlgError:
             return line
     slopes = tried[1] + 2 * tried[2] * np.percentile(u, (0.5, 99.5))
-    tame = slopes.min() > _SLOPES[0] * line[1] and slopes.max() < _SLOPES[1] * line[1]
+    tame = slopes.min() > _BENDS[0] * line[1] and slopes.max() < _BENDS[1] * line[1]
     # In the middle a line is always good enough: what counts are the ends, short of what changed.
     bent, straight = (float(np.percentile(np.abs(y - columns @ c), 80)) for c in (tried, line))
     return tried if tame and bent < _MUCH_BETTER * straight else line
