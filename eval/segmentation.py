@@ -22,6 +22,7 @@ from rsrag.adapters.base import Context
 from rsrag.adapters.heat import HeatMapper
 from rsrag.adapters.look import opened
 from rsrag.adapters.segment import refine
+from rsrag.adapters.segment.rivals import rivals
 from rsrag.config import resolve
 from rsrag.errors import SourceError, UsageError
 from rsrag.eval.result import SuiteResult
@@ -192,7 +193,7 @@ def measure(
         rows = sorted(np.random.default_rng(seed).choice(len(chosen), limit, replace=False).tolist())
         chosen = [chosen[row] for row in rows]
     mapper = HeatMapper(context)
-    queries = {c: mapper.query(c) for c in dict.fromkeys(c for s in chosen for c in s.truth)}
+    queries = {c: mapper.query(c, background=rivals(c)) for c in dict.fromkeys(c for s in chosen for c in s.truth)}
     tallies = {name: Tally() for name in ("refined", "heat map", "whole picture")}
     labelling = Tally()
     progress.start("segmentation", len(chosen), unit="pictures")

@@ -41,12 +41,9 @@ def segment(
     state = session(ctx, as_json=as_json)
     check_outputs(out)
     from rsrag.adapters.segment import SEGMENT, SegmentRequest
-    from rsrag.ingest.readers.options import read_options
-
-    options = read_options({"bands": bands})
 
     with task_context(state) as context:
-        request = SegmentRequest(image, text, threshold, method, index, simplify, smallest, options)
+        request = SegmentRequest(image, text, threshold, method, index, simplify, smallest, bands)
         result = SEGMENT.run(request, context)
         finish(state, result, out)
     if not result.share:

@@ -14,10 +14,12 @@ from rasters import TEN_METRES, UTM31, write_tiff
 from typer.testing import CliRunner
 
 from rsrag.adapters.base import Context
+from rsrag.adapters.heat import BACKGROUND
 from rsrag.adapters.look import opened
 from rsrag.adapters.segment import SEGMENT, SegmentRequest
 from rsrag.adapters.segment import adapter as module
 from rsrag.adapters.segment.priors import prior_for
+from rsrag.adapters.segment.rivals import rivals
 from rsrag.cli.app import app
 from rsrag.config import Settings
 from rsrag.errors import UnsupportedSource, UsageError
@@ -166,6 +168,12 @@ def test_nothing_found_is_an_answer(context: Context, monkeypatch: pytest.Monkey
     result = SEGMENT.run(SegmentRequest(np.full((64, 64, 3), 90, dtype=np.uint8), "glacier"), context)
     assert result.share == 0 and result.regions == () and result.text == "No glacier was found in the image."
     assert not (result.layers[0].read() == 1).any()
+
+
+def test_kinds_of_a_thing_do_not_compete_with_it() -> None:
+    assert not {"grass", "trees", "forest", "farmland"} & set(rivals("the vegetation"))
+    assert "water" in rivals("vegetation") and "grass" in rivals("forest")
+    assert rivals("storage tanks") == BACKGROUND
 
 
 def test_which_words_ask_for_which_index(tmp_path: Path, context: Context) -> None:

@@ -19,11 +19,12 @@ from rsrag.adapters.heatlayers import heat_layer
 from rsrag.adapters.look import View, opened
 from rsrag.adapters.segment.priors import Prior, prior_for
 from rsrag.adapters.segment.refine import LEAST, Counts, Scores, middle_of, refined, scored
+from rsrag.adapters.segment.rivals import rivals
 from rsrag.adapters.segment.things import Thing, paint, things_named
 from rsrag.adapters.sweep import Step, steps, sweep
 from rsrag.errors import UsageError
 from rsrag.export_layers import Layer, LayerWriter
-from rsrag.ingest.readers.base import ReadOptions
+from rsrag.ingest.readers.options import read_options
 from rsrag.types import Fact, Provenance, Sentence, Window
 
 METHODS = ("auto", "detector", "refined", "heat")
@@ -46,7 +47,7 @@ class SegmentRequest:
         index: use NDWI for water and NDVI for plants where the bands allow.
         simplify: metres (pixels without a scale) that an outline may move; two pixels when None.
         smallest: least area of an outline in m2 (square pixels without a scale); a few pixels when None.
-        options: band mapping and the like.
+        bands: which band is what, such as "red=4,green=3,blue=2,nir=8", where the file does not say.
     """
 
     image: Any
@@ -56,7 +57,7 @@ class SegmentRequest:
     index: bool = True
     simplify: float | None = None
     smallest: float | None = None
-    options: ReadOptions | None = None
+    bands: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,7 +104,7 @@ class Segment:
         text = " ".join(request.text.split())
         _check(request, text)
         begun = time.perf_counter()
-        with opened(request.image, context, options=request.options) as view:
+        with opened(request.image, context, options=read_options({"bands": request.bands})) as view:
             things = things_named(text, view, context) if request.method in ("auto", "detector") else None
             if things is None and request.method == "detector":
                 raise UsageError(f"the detector does not know {text!r}", hint="--method refined uses the heat map")
@@ -115,7 +116,7 @@ class Segment:
             else:
                 mapper = HeatMapper(context)
                 method, model = "heat" if request.method == "heat" else "refined", mapper.fingerprint
-                heat = heat_layer(view, mapper, mapper.query(text), context)
+                heat = heat_layer(view, mapper, mapper.query(text, background=rivals(text)), context)
                 seconds = {"heat map": time.perf_counter() - begun}
                 prior = prior_for(text, view) if request.index and method == "refined" else None
                 maker = partial(_refined, view, heat, prior, _limits(view, heat, prior), method)
