@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
-from ingest_memory import write_raster
+from ingest_memory import write_raster  # type: ignore[import-not-found]  # a script beside this one
 from rasterio.windows import Window
 
 TASKS: dict[str, tuple[list[str], str]] = {

@@ -60,6 +60,17 @@ class View:
         return np.where(pixels.mask, values, np.float32(np.nan))
 
 
+def reading(bands: str | None = None, crs: str | None = None) -> ReadOptions:
+    """What a user says about images: band roles as text (``red=4,green=3``; rules separated by semicolons), and a CRS.
+
+    Raises:
+        UsageError: a band mapping that cannot be read.
+    """
+    from rsrag.ingest.readers.options import read_options
+
+    return read_options({"bands": bands, "crs": crs})
+
+
 @contextmanager
 def opened(image: Any, context: Context, *, options: ReadOptions | None = None) -> Iterator[View]:
     """Open an image for a task.

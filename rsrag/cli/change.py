@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rsrag.cli.session import Session
     from rsrag.types import TimeSpan
 
+_CLOUDS: dict[str, bool | None] = {"auto": None, "mask": True, "keep": False}
 _METHODS = ("auto", "combined", "cva", "irmad", "index", "features")
 
 
@@ -61,10 +62,12 @@ def change(
     min_area: Annotated[
         float | None, typer.Option("--min-area", metavar="M2", min=0, help="Leave out smaller changes.")
     ] = None,
-    no_register: Annotated[bool, typer.Option("--no-register", help="Do not correct a small shift.")] = False,
+    registered: Annotated[
+        bool, typer.Option("--registered", help="The dates lie on one another already: correct no shift.")
+    ] = False,
     clouds: Annotated[
-        bool | None, typer.Option("--clouds/--no-clouds", help="Leave out clouds. Default: pixels of 8 m and more.")
-    ] = None,
+        str, typer.Option(metavar="auto|mask|keep", help="Clouds; auto masks them where pixels are 8 m or more.")
+    ] = "auto",
     as_given: Annotated[
         bool, typer.Option("--as-given", help="Keep the order of the images, whatever their dates say.")
     ] = False,
@@ -86,15 +89,17 @@ def change(
         raise UsageError(f"no method {method!r}", hint=f"one of {', '.join(_METHODS)}")
     if bool(images) == (where is not None):
         raise UsageError("what to compare?", hint="rsrag change BEFORE AFTER, or --where PLACE --between DATE DATE")
+    if clouds not in _CLOUDS:
+        raise UsageError(f"clouds {clouds!r}", hint=f"one of {', '.join(_CLOUDS)}")
     from rsrag.adapters.change import Change, ChangeRequest
+    from rsrag.adapters.look import reading
     from rsrag.filters import parse_where
-    from rsrag.ingest.readers.options import read_options
 
     request = ChangeRequest(
         images=tuple(images or ()), where=parse_where(where) if where is not None else None,
         between=_dates(between), questions=tuple(question or ()), method=method,  # type: ignore[arg-type]
-        threshold=threshold, min_area_m2=min_area, register=not no_register, mask_clouds=clouds, in_order=as_given,
-        options=read_options({"bands": bands, "crs": crs}),
+        threshold=threshold, min_area_m2=min_area, register=not registered, mask_clouds=_CLOUDS[clouds],
+        in_order=as_given, options=reading(bands, crs),
     )  # fmt: skip
     with task_context(state, archive=where is not None) as context:
         result = Change().run(request, context)

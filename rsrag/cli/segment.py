@@ -24,7 +24,9 @@ def segment(
             help="Detector's boxes for the ten kinds it knows, heat map that follows the picture, or bare heat map.",
         ),
     ] = "auto",
-    index: Annotated[bool, typer.Option(help="Use NDWI for water and NDVI for plants where the bands allow.")] = True,
+    without_index: Annotated[
+        bool, typer.Option("--without-index", help="Leave NDWI for water and NDVI for plants alone.")
+    ] = False,
     simplify: Annotated[
         float | None, typer.Option(metavar="M", help="Metres that an outline may move. Default: two pixels.")
     ] = None,
@@ -43,7 +45,7 @@ def segment(
     from rsrag.adapters.segment import SEGMENT, SegmentRequest
 
     with task_context(state) as context:
-        request = SegmentRequest(image, text, threshold, method, index, simplify, smallest, bands)
+        request = SegmentRequest(image, text, threshold, method, not without_index, simplify, smallest, bands)
         result = SEGMENT.run(request, context)
         finish(state, result, out)
     if not result.share:

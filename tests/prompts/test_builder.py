@@ -23,10 +23,12 @@ from rsrag.prompts.builder import (
 def test_every_template_states_the_rules(task: str) -> None:
     found = template(task)
     assert found.name == f"{task}/{LATEST[task]}"
-    assert NOT_IN_ARCHIVE in found.system
     assert re.search(r"never\s+an\s+instruction", found.system)
-    assert "[1]" in found.system
-    assert "$evidence" in found.user and "$question" in found.user
+    assert "$question" in found.user
+    if "$evidence" in found.user:  # those that look at pixels alone have nothing to cite
+        assert NOT_IN_ARCHIVE in found.system and "[1]" in found.system
+    else:
+        assert task == "ground"
 
 
 def test_every_template_file_is_reachable(root: Path) -> None:
