@@ -169,7 +169,8 @@ def measure(
             value = metrics.average_precision(given, truth, threshold)
             if value is not None:
                 table[name] = value
-    counts, overlaps, by_kind = [], [], {kind: [] for kind in KINDS}
+    counts, overlaps = [], []
+    by_kind: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for number, image in enumerate(images):
         kept = {name: _above(found[image.key][name], least[name]) for name in names}
         counts += [

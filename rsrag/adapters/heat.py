@@ -105,7 +105,7 @@ class HeatMapper:
             picture: uint8 RGB [H, W, 3], at least 16 pixels a side.
             query: from :meth:`query`.
         """
-        return self.heats(picture, [query])[0]
+        return np.asarray(self.heats(picture, [query])[0], dtype=np.float32)
 
     def heats(self, picture: Picture, queries: Sequence[HeatQuery]) -> Heat:
         """The same for several texts, float32 [N, H, W]: the encoder runs once."""

@@ -139,8 +139,8 @@ def gather(data: Path, cache: Path, *, sets: Sequence[str] = SETS, views: int = 
             if not kept.exists():
                 parts = []
                 for start in range(0, len(rows), _BATCH):
-                    pictures = [load_picture(files.read(r["file"], 2**27)).pixels for r in rows[start : start + _BATCH]]
-                    parts.append(encoder.encode_images([_turned(p, view) for p in pictures]))
+                    batch = [load_picture(files.read(r["file"], 2**27)).pixels for r in rows[start : start + _BATCH]]
+                    parts.append(encoder.encode_images([_turned(p, view) for p in batch]))
                 np.save(kept, np.concatenate(parts).astype(np.float16))
                 print(f"{name}: view {view} of {len(rows)} pictures encoded", flush=True)
             found.append(np.load(kept).astype(np.float32))

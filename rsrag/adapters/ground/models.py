@@ -30,9 +30,15 @@ UNSCORED = 0.5
 class Model(Protocol):
     """Something that finds a phrase in a picture of at most 768 pixels a side."""
 
-    name: str
-    fingerprint: str
     warnings: list[str]
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of what it is."""
 
     def find(self, picture: Picture, phrase: str, least: float | None) -> Detections:
         """Boxes in pixels of the picture; labels are all 0."""
