@@ -1,6 +1,6 @@
 """Where to draw the line of CVA and IR-MAD: Otsu, Kapur and the chi-square quantile, on labelled and unchanged pairs.
 
-``python -m rsrag.eval.benchmarks.change_lines PAIRS`` prints F1 over all pixels of the labelled pairs, and the share of
+``python eval/benchmarks/change_lines.py PAIRS`` prints F1 over all pixels of the labelled pairs, and the share of
 pixels falsely called changed where each earlier date is compared with itself in other light and noise.
 """
 
