@@ -13,7 +13,7 @@ from rsrag.errors import SourceError, UsageError
 from rsrag.facts import label, value_text
 from rsrag.route import Route
 from rsrag.times import format_span
-from rsrag.types import Answer, Evidence, Hit, Position, Provenance, Sentence, TimeSpan
+from rsrag.types import Answer, Evidence, Hit, Position, Provenance, Scene, Sentence, TimeSpan
 
 if TYPE_CHECKING:
     from rsrag.adapters.base import Subject, TaskResult
@@ -93,7 +93,23 @@ def as_answer(result: TaskResult, question: str, route: Route) -> Answer:
 
 
 def _hit(subject: Subject) -> Hit:
-    return Hit("tile", subject.scene_id or subject.name, 1.0, match=subject.footprint)
+    """The measured image as a hit, so that faces show its name, date and place."""
+    scene = Scene(
+        id=subject.scene_id or subject.name,
+        source=subject.source or subject.name,
+        digest="",
+        collection="",
+        width=subject.width,
+        height=subject.height,
+        bands=(),
+        footprint=subject.footprint,
+        crs=subject.crs,
+        transform=subject.transform,
+        gsd_m=subject.gsd_m,
+        time=subject.time,
+        title=subject.name,
+    )
+    return Hit("tile", scene.id, 1.0, scene=scene)
 
 
 def _told(result: TaskResult) -> str:

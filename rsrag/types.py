@@ -281,9 +281,11 @@ class Hit:
 
     @property
     def footprint(self) -> Footprint | None:
-        """Where the hit lies: the tile's footprint or the place's extent."""
+        """Where the hit lies: the tile's footprint, that of a scene measured whole, or the place's extent."""
         if self.tile is not None:
             return self.tile.footprint
+        if self.kind == "tile" and self.scene is not None:
+            return self.scene.footprint
         return self.place.extent if self.place is not None else None
 
     @property

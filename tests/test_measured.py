@@ -42,7 +42,7 @@ def test_a_result_becomes_a_cited_answer() -> None:
     assert answer.text == "Two ships were found. [1] [2]" and not answer.abstained
     assert [e.number for e in answer.evidence] == [1, 2] and answer.confidence == pytest.approx(0.8)
     assert "ship: 2 found." in answer.evidence[0].text and "count: 2." in answer.evidence[0].text
-    assert answer.provenance.prompt.startswith("count: ")
+    assert answer.provenance.prompt.startswith("count: ") and answer.evidence[0].hit.title == "scene.tif"
     empty = as_answer(TaskResult("ground", subject), "How many?", Route("count", "", "ships"))
     assert empty.abstained and empty.reason
 
