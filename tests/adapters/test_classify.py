@@ -15,8 +15,9 @@ from rasters import TEN_METRES, UTM31, write_tiff
 
 from rsrag.adapters.base import Context
 from rsrag.adapters.classify import CLASSIFY, ClassifyRequest
-from rsrag.adapters.classify.examples import blended, read_examples, turned
+from rsrag.adapters.classify.examples import blended, read_examples, turned, vectors_of
 from rsrag.adapters.classify.labels import check_labels, read_labels, split_labels
+from rsrag.adapters.classify.wall import dense_cells
 from rsrag.config import Settings
 from rsrag.errors import UnsupportedSource, UsageError
 from rsrag.models.calibration import Calibration, bank_vectors, calibration, softmax
@@ -111,7 +112,30 @@ def test_examples_teach_a_class_that_words_do_not(tmp_path: Path, context: Conte
     assert shown.labels == ("kelp", "slag") and shown.counts == (4, 4)
     words = bank_vectors(context.profile.image.encode_words, [["kelp"], ["slag"], ["sea"]], ["{}"])
     moved = blended(words, shown, ("kelp", "slag", "sea"))
-    assert moved.shape == words.shape and np.linalg.norm(moved, axis=1) == pytest.approx(1)
+    assert moved.shape == words.shape and np.array_equal(moved[2], words[2])
+    assert moved[:2].mean(axis=0) == pytest.approx(words[:2].mean(axis=0), abs=1e-6)
+    request = ClassifyRequest(ground((62, 24, 88)), ("kelp", "slag", "sea"), examples=tmp_path)
+    assert not CLASSIFY.run(request, context).calibrated
+    (tmp_path / "slag").rename(tmp_path / "cinder")
+    with pytest.raises(UsageError, match="examples of 1 of the labels"):
+        CLASSIFY.run(request, context)
+
+
+@pytest.mark.parametrize("turn", range(4))
+def test_a_border_is_drawn_where_it_is(turn: int, context: Context) -> None:
+    scene = np.concatenate([np.tile(SEA, (3, 3, 1)), np.tile(SAND, (3, 3, 1))], axis=1)
+    drawn = CLASSIFY.run(ClassifyRequest(np.ascontiguousarray(np.rot90(scene, turn)), LABELS, everywhere=True), context)
+    classes = np.rot90(drawn.layers[0].read(longest=1024), -turn)
+    assert ((classes == 0).mean(axis=0) > 0.5).sum() == pytest.approx(384, abs=8)
+
+
+def test_cells_and_pictures_share_a_scale(context: Context) -> None:
+    classes = bank_vectors(context.profile.image.encode_words, [[label] for label in LABELS], ["{}"])
+    cells, pictures = dense_cells(context, classes), [ground((90, 110, 70), 112, 20, seed) for seed in range(8)]
+    pictures += [SEA[:112, :112], SAND[:112, :112]]
+    near = np.stack([cells(picture).mean(axis=(1, 2)) for picture in pictures])
+    whole = vectors_of(context.profile.image, pictures, 1) @ classes.T
+    assert np.abs(near - whole).mean() < 0.05
 
 
 def test_knowledge_weighs_and_is_cited(tmp_path: Path) -> None:
@@ -174,9 +198,10 @@ def test_label_files(tmp_path: Path) -> None:
     (tmp_path / "b.json").write_text('{"W": ["water", "sea"], "F": "forest"}')
     (tmp_path / "c.json").write_text('["water", 3]')
     (tmp_path / "d.json").write_text("{")
+    (tmp_path / "e.json").write_text("[" * 100_000)
     assert read_labels(tmp_path / "a.txt") == ("water", "dense forest")
     assert read_labels(tmp_path / "b.json") == ("water", "forest") and split_labels("a, b") == ("a", "b")
-    for name in ("c.json", "d.json", "none.txt"):
+    for name in ("c.json", "d.json", "e.json", "none.txt"):
         with pytest.raises(UsageError):
             read_labels(tmp_path / name)
 

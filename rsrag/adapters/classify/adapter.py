@@ -14,7 +14,7 @@ from rsrag._version import __version__
 from rsrag.adapters import measure
 from rsrag.adapters.base import Context, TaskResult
 from rsrag.adapters.classify import knowledge
-from rsrag.adapters.classify.examples import blended, read_examples, vectors_of
+from rsrag.adapters.classify.examples import blended, read_examples, shown_rows, vectors_of
 from rsrag.adapters.classify.labels import check_labels
 from rsrag.adapters.classify.wall import Map, classify_everywhere, dense_cells
 from rsrag.adapters.look import View, opened
@@ -104,6 +104,9 @@ class Classify:
                 shown = read_examples(request.examples, context, request.turns)
                 warnings += [f"left out {name}" for name in shown.skipped[:5]]
                 classes = blended(classes, shown, labels)
+                unused = set(range(len(shown.labels))) - set(shown_rows(shown, labels).values())
+                warnings += [f"examples of {shown.labels[row]!r}, which is no label" for row in sorted(unused)[:5]]
+                warnings.append("the temperature was fitted to words alone, without examples")
             found, evidence = self._scores(view, request, labels, classes, fitted, context)
             seconds = {"look": time.perf_counter() - begun}
             best = found[0]
@@ -126,7 +129,7 @@ class Classify:
                 warnings=tuple(warnings),
                 scores=tuple(found),
                 known=known,
-                calibrated=fitted.fitted,
+                calibrated=fitted.fitted and request.examples is None,
                 areas={label: area for label, area in areas.items() if area is not None},
             )
 

@@ -13,6 +13,7 @@ from rsrag.adapters.look import opened
 from rsrag.errors import SourceError, UsageError
 from rsrag.models.base import ImageEncoder, Picture, Vectors
 from rsrag.models.calibration import unit
+from rsrag.words import fold
 
 PRIOR = 4.0
 """How many pictures a class's words count for (Snell et al. 2017 give them none, zero-shot all)."""
@@ -84,27 +85,37 @@ def read_examples(folder: Path, context: Context, turns: int) -> Examples:
     return Examples(tuple(labels), tuple(counts), unit(np.stack(rows)), tuple(skipped))
 
 
-def blended(words: Vectors, examples: Examples, labels: Sequence[str]) -> Vectors:
-    """Class vectors from words and pictures: ``(PRIOR · words + k · prototype) / (PRIOR + k)``, unit length.
+def shown_rows(examples: Examples, labels: Sequence[str]) -> dict[int, int]:
+    """Which row of the prototypes belongs to which label, for labels that have pictures."""
+    rows = {fold(label): number for number, label in enumerate(examples.labels)}
+    return {number: rows[fold(label)] for number, label in enumerate(labels) if fold(label) in rows}
 
-    Words and pictures of CLIP-like models lie apart: both are centred over the classes first, so that what is blended
-    is how the classes differ. Classes without pictures keep their words.
+
+def blended(words: Vectors, examples: Examples, labels: Sequence[str]) -> Vectors:
+    """Class vectors from words and pictures: ``(PRIOR · words + k · prototype) / (PRIOR + k)``.
+
+    Words and pictures of CLIP-like models lie apart: over the classes that have pictures, both are centred and brought
+    to one spread, blended, and put back where the words lie. So the temperature still fits, and classes without
+    pictures keep their words and their chance.
 
     Args:
         words: float32 [C, dim], unit length.
-        examples: of some or all of the labels.
+        examples: of at least two of the labels.
         labels: the C classes.
+
+    Raises:
+        UsageError: pictures of fewer than two of the labels, from which nothing can be told apart.
     """
-    rows = {label.casefold(): number for number, label in enumerate(examples.labels)}
-    result = words - words.mean(axis=0) if len(words) > 1 else words.copy()
-    centre = examples.prototypes.mean(axis=0) if len(examples.prototypes) > 1 else 0.0
-    scale = np.linalg.norm(result, axis=1).mean()
-    for number, label in enumerate(labels):
-        row = rows.get(label.casefold())
-        if row is None:
-            continue
-        shown = examples.prototypes[row] - centre
-        shown = shown * (scale / max(float(np.linalg.norm(shown)), 1e-9))
-        count = examples.counts[row]
-        result[number] = (PRIOR * result[number] + count * shown) / (PRIOR + count)
-    return unit(result)
+    rows = shown_rows(examples, labels)
+    if len(rows) < 2:
+        raise UsageError(
+            f"examples of {len(rows)} of the labels", hint="folders named like the labels, two or more of them"
+        )
+    result = words.copy()
+    at, of = list(rows), list(rows.values())
+    middle = words[at].mean(axis=0)
+    named, shown = words[at] - middle, examples.prototypes[of] - examples.prototypes[of].mean(axis=0)
+    shown *= np.linalg.norm(named, axis=1).mean() / np.maximum(np.linalg.norm(shown, axis=1, keepdims=True), 1e-9)
+    count = np.array(examples.counts, dtype=np.float32)[of, None]
+    result[at] = middle + (PRIOR * named + count * shown) / (PRIOR + count)
+    return result

@@ -59,7 +59,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
         return tuple(line for line in lines if line and not line.startswith("#"))
     try:
         table = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"labels {path}: damaged JSON, {error}") from error
     values = list(table.values()) if isinstance(table, dict) else table
     if not isinstance(values, list):

@@ -16,7 +16,8 @@ from rsrag.adapters.look import View
 from rsrag.adapters.sweep import Step, steps, sweep
 from rsrag.export_layers import Layer, LayerWriter, LegendEntry
 from rsrag.models.base import Picture, Vectors
-from rsrag.models.calibration import softmax, unit
+from rsrag.models.calibration import softmax
+from rsrag.models.mini import MiniImageEncoder
 from rsrag.types import Window
 
 CORE = 1024
@@ -26,6 +27,9 @@ CELL = 32
 """Side of a cell in pixels: the stride of the coarsest feature map."""
 SPAN = 4
 """Cells a side whose mean is the vector of a place: about the size of picture that the encoder knows."""
+
+_MEAN = np.array([0.5, *[1.0] * (SPAN - 1), 0.5], dtype=np.float32) / SPAN
+"""Mean over ``SPAN`` cells about the middle of one; an even number of whole cells would lie half a cell aside."""
 
 Scores = npt.NDArray[np.float32]
 Cells = Callable[[Picture], Scores]
@@ -49,17 +53,17 @@ def dense_cells(context: Context, classes: Vectors) -> Cells:
         classes: float32 [C, dim] as the encoder's words, unit length.
     """
     encoder = context.profile.image
-    semantic = getattr(encoder, "semantic_words", None)
-    if semantic is not None and getattr(encoder, "name", "") == "mini-image":
+    if isinstance(encoder, MiniImageEncoder) and encoder.name == "mini-image":
         from rsrag.models.dense import DenseEncoder
 
         dense = DenseEncoder()
-        texts = unit(classes[:, :256])
+        # Whole pictures' vectors are half semantic, half instance: cells get the same scale, so one temperature fits.
+        width, alpha = int(encoder.config["semantic_dim"]), float(encoder.config["alpha"])
+        texts = np.asarray(classes[:, :width] * np.sqrt(alpha), dtype=np.float32)
 
         def from_maps(picture: Picture) -> Scores:
             cells = dense.maps(picture, ["semantic"])["semantic"]
-            kernel = np.full((SPAN, SPAN), 1 / SPAN**2, dtype=np.float32)
-            planes = [cv2.filter2D(plane, -1, kernel, borderType=cv2.BORDER_REFLECT) for plane in cells]
+            planes = [cv2.sepFilter2D(plane, -1, _MEAN, _MEAN, borderType=cv2.BORDER_REFLECT) for plane in cells]
             vectors = np.stack(planes).reshape(len(planes), -1)
             vectors /= np.maximum(np.linalg.norm(vectors, axis=0), 1e-9)
             return np.asarray((texts @ vectors).reshape(len(texts), *cells.shape[1:]), dtype=np.float32)
