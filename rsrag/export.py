@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -24,6 +22,7 @@ from rsrag import geo
 from rsrag._version import __version__
 from rsrag.collections import FACTS
 from rsrag.errors import MissingExtra, UsageError
+from rsrag.replacing import replacing
 from rsrag.types import BBox, Fact, Footprint, Hit, Place, Scene, Tile, TimeSpan
 
 if TYPE_CHECKING:
@@ -112,7 +111,7 @@ def export(
     if vectors and (subject != "tiles" or _WRITERS[ending] is not _Parquet):
         raise UsageError("vectors are written for tiles, to GeoParquet", hint="use --what tiles and a .parquet file")
     count = 0
-    with _replacing(path) as partial:
+    with replacing(path) as partial:
         writer = _WRITERS[ending](partial, subject, vectors=vectors, model=model)
         try:
             for batch in _batches(_features(catalog, subject, hits, vectors=vectors)):
@@ -121,20 +120,6 @@ def export(
         finally:
             writer.close()
     return count
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A path beside the target, which becomes the target when nothing went wrong."""
-    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        yield partial
-        partial.replace(path)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        for left in path.parent.glob(f"{partial.name}*"):
-            left.unlink(missing_ok=True)
 
 
 def _batches(features: Iterable[Feature]) -> Iterator[list[Feature]]:
@@ -247,17 +232,17 @@ def _span(span: TimeSpan | None) -> dict[str, datetime | None]:
     return {"start": span.start if span else None, "end": span.end if span else None}
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """JSON has no NaN: such numbers become null, at any depth."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    return value
+        return {key: finite(item) for key, item in value.items()}
+    return [finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _json(value: Any) -> str:
-    return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return json.dumps(finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 # --- formats --------------------------------------------------------------------------------------------------------

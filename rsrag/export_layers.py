@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import warnings
@@ -18,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rsrag.errors import UsageError
+from rsrag.replacing import replacing
 from rsrag.types import Window
 
 Affine = tuple[float, float, float, float, float, float]
@@ -124,23 +124,19 @@ class Layer:
         from rasterio.errors import RasterioError
         from rasterio.shutil import copy
 
-        partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
         try:
-            partial.touch()  # says in Python's words what GDAL says in errors of its own
-            with _quiet(), rasterio.Env():
-                with rasterio.open(self.path, "r+", driver="GTiff") as source:
-                    source.update_tags(**self._tags(), **(tags or {}))
-                resampling = "AVERAGE" if self.kind == "score" else "NEAREST"
-                predictor = "YES" if self.kind == "score" else "NO"
-                copy(
-                    str(self.path), str(partial), driver="COG", compress="deflate", predictor=predictor,
-                    overview_resampling=resampling,
-                )  # fmt: skip
-            partial.replace(path)
-        except (OSError, RasterioError) as error:
+            with replacing(path) as partial:
+                partial.touch()  # says in Python's words what GDAL says in errors of its own
+                with _quiet(), rasterio.Env():
+                    with rasterio.open(self.path, "r+", driver="GTiff") as source:
+                        source.update_tags(**self._tags(), **(tags or {}))
+                    score = self.kind == "score"
+                    copy(
+                        str(self.path), str(partial), driver="COG", compress="deflate",
+                        predictor="YES" if score else "NO", overview_resampling="AVERAGE" if score else "NEAREST",
+                    )  # fmt: skip
+        except RasterioError as error:
             raise UsageError(f"cannot write {path}: {error}") from error
-        finally:
-            partial.unlink(missing_ok=True)
 
     def _tags(self) -> dict[str, str]:
         return {f"CLASS_{entry.value}": entry.label for entry in self.legend}

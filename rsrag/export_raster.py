@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rsrag.errors import UsageError
+from rsrag.replacing import replacing
 
 
 def write_float_raster(
@@ -75,17 +75,14 @@ def _write(
         "compress": "deflate",
         "predictor": "yes",
     }
-    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        partial.touch()  # says in Python's words what GDAL says in errors of its own
-        with rasterio.Env(), rasterio.open(partial, "w", **profile) as target:
-            target.write(bands)
-            target.descriptions = tuple(text or None for text in descriptions)
-            if len(bands) == 3:
-                target.colorinterp = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
-            target.update_tags(**dict(tags or {}))
-        partial.replace(path)
-    except (OSError, RasterioError, CRSError) as error:
+        with replacing(path) as partial:
+            partial.touch()  # says in Python's words what GDAL says in errors of its own
+            with rasterio.Env(), rasterio.open(partial, "w", **profile) as target:
+                target.write(bands)
+                target.descriptions = tuple(text or None for text in descriptions)
+                if len(bands) == 3:
+                    target.colorinterp = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+                target.update_tags(**dict(tags or {}))
+    except (RasterioError, CRSError) as error:
         raise UsageError(f"cannot write {path}: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from rsrag._version import __version__
 from rsrag.adapters.base import TaskResult
 from rsrag.errors import UsageError
+from rsrag.replacing import replacing
 
 ENDINGS = (".geojson", ".gpkg", ".tif", ".png", ".html")
 
@@ -55,11 +55,5 @@ def write_png(result: TaskResult, path: Path) -> None:
 
     from rsrag.adapters.draw import draw
 
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(path) as partial:
         Image.fromarray(draw(result)).save(partial, "PNG")
-        partial.replace(path)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)

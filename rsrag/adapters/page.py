@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import io
-import os
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -13,9 +12,9 @@ from PIL import Image
 
 from rsrag.adapters.base import Region, TaskResult
 from rsrag.adapters.draw import draw
-from rsrag.errors import UsageError
 from rsrag.facts import label, position_text, split_name, value_text
 from rsrag.plain import clipped, without_controls
+from rsrag.replacing import replacing
 from rsrag.times import format_span
 from rsrag.types import Fact
 from rsrag.worldmap import data_uri
@@ -26,14 +25,8 @@ _MOST_REGIONS = 200
 
 def write_html(result: TaskResult, path: Path) -> None:
     """See :meth:`rsrag.adapters.base.TaskResult.to_html`."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(path) as partial:
         partial.write_text(render(result), encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def render(result: TaskResult) -> str:

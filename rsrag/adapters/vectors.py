@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,8 @@ from rsrag import geo
 from rsrag._version import __version__
 from rsrag.adapters.base import Region, TaskResult
 from rsrag.errors import UsageError
+from rsrag.export import finite
+from rsrag.replacing import replacing
 from rsrag.times import format_span
 from rsrag.types import Fact
 
@@ -41,8 +41,8 @@ def write_geojson(result: TaskResult, path: Path) -> int:
         "models": dict(result.provenance.models), "warnings": list(result.warnings),
     }  # fmt: skip
     collection = {"type": "FeatureCollection", "rsrag": about, "features": features}
-    with _replacing(path) as partial:
-        partial.write_text(json.dumps(_finite(collection), ensure_ascii=False, allow_nan=False), encoding="utf-8")
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(finite(collection), ensure_ascii=False, allow_nan=False), encoding="utf-8")
     return len(features)
 
 
@@ -56,7 +56,7 @@ def write_gpkg(result: TaskResult, path: Path) -> int:
     shapes = [_map_shape(result, region) for region, _ in rows]
     names = list(dict.fromkeys(name for _, properties in rows for name in properties))
     columns = [_column([properties.get(name) for _, properties in rows]) for name in names]
-    with _replacing(path) as partial:
+    with replacing(path) as partial:
         partial.unlink(missing_ok=True)
         try:
             pyogrio.raw.write(
@@ -128,26 +128,3 @@ def _check_located(result: TaskResult) -> None:
             f"{result.subject.name} has no position: there is no map to write",
             hint="write .png, .html or --json, whose boxes are in pixels; or locate the image with rsrag ask --image",
         )
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN: such numbers become null, at any depth."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A path beside the target, which becomes the target when nothing went wrong."""
-    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        yield partial
-        partial.replace(path)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        for left in path.parent.glob(f"{partial.name}*"):
-            left.unlink(missing_ok=True)

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from rsrag.adapters.base import TaskResult
 from rsrag.adapters.change.pair import Acquisition
-from rsrag.errors import UsageError
 from rsrag.ingest.readers.base import ReadOptions
 from rsrag.types import Position, TimeSpan
 
@@ -138,18 +137,10 @@ class ChangeResult(TaskResult):
         Raises:
             UsageError: the file cannot be written.
         """
-        import os
-
         from PIL import Image
 
         from rsrag.adapters.change.trend import multiples
+        from rsrag.replacing import replacing
 
-        target = Path(path)
-        partial = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
+        with replacing(Path(path)) as partial:
             Image.fromarray(multiples(self)).save(partial, "PNG")
-            partial.replace(target)
-        except OSError as error:
-            raise UsageError(f"cannot write {target}: {error}") from error
-        finally:
-            partial.unlink(missing_ok=True)
