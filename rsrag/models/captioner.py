@@ -16,8 +16,8 @@ import numpy.typing as npt
 from rsrag.errors import BadModelFile
 from rsrag.models.base import Vectors
 from rsrag.models.dense import SHIPPED as DENSE
+from rsrag.models.described import read_described
 from rsrag.models.towers import ort_session
-from rsrag.models.weights import file_digest
 
 SHIPPED = DENSE.parent / "caption"
 START, END, UNKNOWN = 0, 1, 2
@@ -61,25 +61,15 @@ class Captioner:
 
     def __init__(self, directory: Path = SHIPPED) -> None:
         self._directory = directory
+        config = read_described(directory, ["start.onnx", "step.onnx", "words.json"], "caption decoder")
         try:
-            config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-            digests = dict(config["sha256"])
-            wrong = [
-                name
-                for name in ("start.onnx", "step.onnx", "words.json")
-                if file_digest(directory / name) != digests[name]
-            ]
             self.words: list[str] = json.loads((directory / "words.json").read_text(encoding="utf-8"))
             self.encoder = str(config["encoder"])
             self.layers, self.width = int(config["layers"]), int(config["width"])
             self.told = int(config["told"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BadModelFile(f"no caption decoder in {directory}: {error}") from error
-        if wrong:
-            raise BadModelFile(
-                f"{directory / wrong[0]} is not the file its config describes", hint="install rsrag again"
-            )
-        self.fingerprint = f"mini-caption:{digests['step.onnx'][:16]}"
+        self.fingerprint = f"mini-caption:{config['sha256']['step.onnx'][:16]}"
 
     @cached_property
     def _graphs(self) -> tuple[Any, Any]:

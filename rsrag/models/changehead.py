@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +15,8 @@ from rsrag.errors import BadModelFile
 from rsrag.models.base import Picture
 from rsrag.models.dense import SHIPPED as DENSE
 from rsrag.models.dense import DenseEncoder
+from rsrag.models.described import check_encoder, read_described
 from rsrag.models.towers import ort_session
-from rsrag.models.weights import file_digest
 
 SHIPPED = DENSE.parent / "change"
 ZOOM = 2
@@ -99,21 +98,13 @@ class ChangeHead:
 
     def __init__(self, directory: Path = SHIPPED, encoder: DenseEncoder | None = None) -> None:
         self._graph = directory / "head.onnx"
+        config = read_described(directory, ["head.onnx"], "change network")
         try:
-            config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-            same = file_digest(self._graph) == config["sha256"]["head.onnx"]
             self.threshold = float(config["threshold"])
-            trained_on = str(config["encoder"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (KeyError, ValueError, TypeError) as error:
             raise BadModelFile(f"no change network in {directory}: {error}") from error
-        if not same:
-            raise BadModelFile(f"{self._graph} is not the file its config describes", hint="install rsrag again")
         self.encoder = encoder or DenseEncoder()
-        if trained_on != self.encoder.fingerprint:
-            raise BadModelFile(
-                f"{self._graph.name} was trained on {trained_on}, not on {self.encoder.fingerprint}",
-                hint="python -m rsrag.train.change makes one for this encoder",
-            )
+        check_encoder(directory, config, self.encoder.fingerprint, "rsrag.train.change")
         self.fingerprint = f"mini-change:{config['sha256']['head.onnx'][:16]}"
 
     @cached_property

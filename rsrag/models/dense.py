@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,10 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rsrag.errors import BadModelFile
 from rsrag.models.base import Picture
+from rsrag.models.described import read_described
 from rsrag.models.towers import ort_session
-from rsrag.models.weights import file_digest
 
 Maps = dict[str, npt.NDArray[np.float32]]
 SHIPPED = Path(__file__).parent / "weights" / "mini" / "dense"
@@ -37,13 +35,7 @@ class DenseEncoder:
 
     def __init__(self, directory: Path = SHIPPED) -> None:
         self._graph = directory / "encoder.onnx"
-        try:
-            self._config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-            same = file_digest(self._graph) == self._config["sha256"]["encoder.onnx"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BadModelFile(f"no feature maps in {directory}: {error}") from error
-        if not same:
-            raise BadModelFile(f"{self._graph} is not the file its config describes", hint="install rsrag again")
+        self._config = read_described(directory, ["encoder.onnx"], "feature maps")
         self.strides: dict[str, int] = {name: int(step) for name, step in self._config["strides"].items()}
         self.fingerprint = f"mini-dense:{self._config['sha256']['encoder.onnx'][:16]}"
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,9 +15,9 @@ from rsrag.models.base import Picture
 from rsrag.models.boxes import Boxes, as_boxes, clipped, suppressed, voted
 from rsrag.models.dense import SHIPPED as DENSE
 from rsrag.models.dense import DenseEncoder
+from rsrag.models.described import check_encoder, read_described
 from rsrag.models.groundviews import CELL, LEVELS, views
 from rsrag.models.towers import ort_session
-from rsrag.models.weights import file_digest
 
 SHIPPED = DENSE.parent / "ground"
 GRAPH, CONFIG = "head.onnx", "config.json"
@@ -97,22 +95,14 @@ class ObjectDetector:
 
     def __init__(self, directory: Path = SHIPPED, encoder: DenseEncoder | None = None) -> None:
         self._graph = directory / GRAPH
+        config = read_described(directory, [GRAPH], "object detector")
         try:
-            config: Mapping[str, Any] = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
-            same = file_digest(self._graph) == config["sha256"][GRAPH]
             self.classes: tuple[str, ...] = tuple(str(name) for name in config["classes"])
             self.thresholds: tuple[float, ...] = tuple(float(config["thresholds"][name]) for name in self.classes)
-            trained_on = str(config["encoder"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (KeyError, ValueError, TypeError) as error:
             raise BadModelFile(f"no object detector in {directory}: {error}") from error
-        if not same:
-            raise BadModelFile(f"{self._graph} is not the file its config describes", hint="install rsrag again")
         self.encoder = encoder or DenseEncoder()
-        if trained_on != self.encoder.fingerprint:
-            raise BadModelFile(
-                f"{GRAPH} of {directory.name} was trained on {trained_on}, not on {self.encoder.fingerprint}",
-                hint="python -m rsrag.train.detector makes one for this encoder",
-            )
+        check_encoder(directory, config, self.encoder.fingerprint, "rsrag.train.detector")
         self.fingerprint = f"mini-ground:{config['sha256'][GRAPH][:16]}"
 
     @cached_property
