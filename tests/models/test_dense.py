@@ -1,0 +1,90 @@
+"""Feature maps are the tower's own, at any size; a file that is not the one described is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from rsrag.config import Settings
+from rsrag.errors import BadModelFile
+from rsrag.models.dense import SHIPPED, DenseEncoder
+from rsrag.models.described import check_encoder, read_described
+from rsrag.models.mini import MiniImageEncoder
+from rsrag.models.registry import load_profile
+
+
+@pytest.fixture(scope="module")
+def dense() -> DenseEncoder:
+    return DenseEncoder()
+
+
+def picture(height: int, width: int) -> np.ndarray:
+    rough = np.random.default_rng(5).integers(30, 220, (height, width, 3)).astype(np.float32)
+    return np.clip(cv2.GaussianBlur(rough, (0, 0), 3) * 2 - 120, 0, 255).astype(np.uint8)
+
+
+def test_the_mean_of_the_cells_is_the_towers_vector(dense: DenseEncoder) -> None:
+    encoder = load_profile(Settings()).image
+    assert isinstance(encoder, MiniImageEncoder) and encoder.input_size == 112
+    # 128 px would be other pixels: the edge that fills 112 up to 128 belongs to the maps, so the tower gets it too.
+    own = cv2.copyMakeBorder(picture(112, 112), 0, 16, 0, 16, cv2.BORDER_REPLICATE)
+    cells = dense.maps(own, ["semantic"])["semantic"]
+    assert cells.shape == (256, 4, 4)
+    mean = cells.mean(axis=(1, 2))
+    vector = encoder.encode_images([own])[0][:256]
+    cosine = float(mean @ vector / np.linalg.norm(mean) / np.linalg.norm(vector))
+    assert cosine > 0.9  # the tower sees 128 px brought to 112
+    other = encoder.encode_images([picture(112, 112)[::-1] // 3])[0][:256]
+    assert cosine > float(mean @ other / np.linalg.norm(mean) / np.linalg.norm(other))
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (65, 130), (33, 200), (16, 16)])
+def test_maps_cover_pictures_of_any_size(dense: DenseEncoder, height: int, width: int) -> None:
+    found = dense.maps(picture(height, width))
+    for name, channels in (("fine", 128), ("middle", 256), ("coarse", 512), ("semantic", 256)):
+        step = dense.strides[name]
+        assert found[name].shape == (channels, -(-height // step), -(-width // step)), name
+        assert np.isfinite(found[name]).all()
+
+
+def test_a_change_far_away_changes_nothing_here(dense: DenseEncoder) -> None:
+    first = picture(64, 640)
+    second = first.copy()
+    second[:, 600:] = 0
+    ours, theirs = (dense.maps(one, ["fine"])["fine"][:, :, :30] for one in (first, second))
+    assert np.abs(ours - theirs).max() < 1e-4
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadModelFile, match="no feature maps"):
+        DenseEncoder(tmp_path)
+    shutil.copytree(SHIPPED, tmp_path / "dense")
+    with (tmp_path / "dense" / "encoder.onnx").open("ab") as file:
+        file.write(b"!")
+    with pytest.raises(BadModelFile, match="not the file its config describes"):
+        DenseEncoder(tmp_path / "dense")
+
+
+@pytest.mark.parametrize("config", ["{", "[]", "{}", '{"sha256": {}}', '{"sha256": 3}'])
+def test_a_config_without_digests_is_damaged(tmp_path: Path, config: str) -> None:
+    (tmp_path / "head.onnx").write_bytes(b"x")
+    (tmp_path / "config.json").write_text(config)
+    with pytest.raises(BadModelFile, match="no head in"):
+        read_described(tmp_path, ["head.onnx"], "head")
+
+
+def test_a_part_of_another_encoder_is_refused() -> None:
+    check_encoder(SHIPPED, {"encoder": "a"}, "a", "rsrag.train.change")
+    with pytest.raises(BadModelFile, match="trained on b, not on a"):
+        check_encoder(SHIPPED, {"encoder": "b"}, "a", "rsrag.train.change")
+
+
+def test_the_maps_come_from_the_shipped_tower() -> None:
+    config = json.loads((SHIPPED / "config.json").read_text())
+    tower = json.loads((SHIPPED.parent / "image" / "config.json").read_text())
+    assert config["from_sha256"] == tower["sha256"]["encoder.onnx"]

@@ -1,0 +1,34 @@
+"""The trunk is taken out of an exported graph, whatever the run; other graphs are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx")
+
+from rsrag.errors import BadModelFile  # noqa: E402
+from rsrag.models.dense import SHIPPED, DenseEncoder  # noqa: E402
+from rsrag.train.dense import main, make  # noqa: E402
+
+ENCODER = SHIPPED.parent / "image" / "encoder.onnx"
+
+
+def test_the_shipped_maps_can_be_made_again(tmp_path: Path) -> None:
+    table = make(ENCODER, tmp_path)
+    assert table["sha256"]["encoder.onnx"]
+    picture = np.random.default_rng(0).integers(0, 255, (96, 64, 3)).astype(np.uint8)
+    ours, shipped = DenseEncoder(tmp_path).maps(picture), DenseEncoder().maps(picture)
+    for name, values in shipped.items():
+        assert np.allclose(ours[name], values, atol=1e-4), name
+
+
+def test_another_graph_is_refused(tmp_path: Path) -> None:
+    node = onnx.helper.make_node("Relu", ["x"], ["y"])
+    value = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in ("x", "y")]
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph([node], "g", value[:1], value[1:])), tmp_path / "g.onnx")
+    with pytest.raises(BadModelFile, match="not that of a mini tower"):
+        make(tmp_path / "g.onnx", tmp_path / "out")
+    assert main(["one"]) == 2
