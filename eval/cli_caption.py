@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from rsrag.cli.session import session
+from rsrag.cli.tasks import bare_context
 from rsrag.eval.cli_encoders import AsJson, Data, ProfileName, ReportDir, finish
 
 
@@ -36,18 +38,20 @@ def caption(
 ) -> None:
     """Measure captions with BLEU, ROUGE-L and CIDEr, with retrieval and without."""
     state = session(ctx, as_json=as_json, profile=profile)
-    from rsrag.adapters.base import Context
-    from rsrag.cli.progress import progress_for
-    from rsrag.config import resolve
     from rsrag.eval import caption as suite
     from rsrag.eval.report import write_report
-    from rsrag.models.registry import load_profile
+    from rsrag.progress import Silent
 
-    settings = resolve(None, state.settings).settings
-    context = Context(load_profile(settings), settings)
-    with progress_for(state.err) as progress:
+    with bare_context(state) as context:
+        quiet = replace(context, progress=Silent())
         result, grid = suite.run(
-            data, context, captions=captions, split=split, archive_split=archive_split, limit=limit, progress=progress
+            data,
+            quiet,
+            captions=captions,
+            split=split,
+            archive_split=archive_split,
+            limit=limit,
+            progress=context.progress,
         )
     if report is not None:
         write_report(result, report, {"Pictures and what was said": grid})

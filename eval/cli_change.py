@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from rsrag.cli.session import session
+from rsrag.cli.tasks import bare_context
 from rsrag.eval.cli_encoders import AsJson, ProfileName, ReportDir, finish
 
 
@@ -42,24 +44,20 @@ def change(
 ) -> None:
     """Measure masks, counts, places and yes-or-no answers on labelled pairs, beside plain CVA with Otsu's line."""
     state = session(ctx, as_json=as_json, profile=profile)
-    from rsrag.adapters.base import Context
-    from rsrag.cli.progress import progress_for
-    from rsrag.config import resolve
     from rsrag.eval import change as suite
     from rsrag.eval.report import write_report
-    from rsrag.models.registry import load_profile
+    from rsrag.progress import Silent
 
-    settings = resolve(None, state.settings).settings
-    context = Context(load_profile(settings), settings)
-    with progress_for(state.err) as progress:
+    with bare_context(state) as context:
+        quiet = replace(context, progress=Silent())
         result = suite.run(
             pairs,
-            context,
+            quiet,
             methods=tuple(method or suite.METHODS),
             captions=captions,
             invariance=invariance,
             cross_validate=cross_validate,
-            progress=progress,
+            progress=context.progress,
         )
     if report is not None:
         write_report(result, report)

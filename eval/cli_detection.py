@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from rsrag.cli.session import session
+from rsrag.cli.tasks import bare_context
 from rsrag.eval.cli_encoders import AsJson, ProfileName
 
 
@@ -39,15 +40,9 @@ def detection(
 ) -> None:
     """Measure average precision, counts and answers to referring expressions; overlap is measured in pixels."""
     state = session(ctx, as_json=as_json, profile=profile)
-    from rsrag.adapters.base import Context
-    from rsrag.cli.progress import progress_for
-    from rsrag.config import resolve
     from rsrag.eval import detection as suite
-    from rsrag.models.registry import load_profile
 
-    settings = resolve(None, state.settings).settings
-    with progress_for(state.err) as progress:
-        context = Context(load_profile(settings), settings, None, progress)
+    with bare_context(state) as context:
         result = suite.run(
             data,
             coco,

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from rsrag._version import __version__
 
 if TYPE_CHECKING:
-    from rsrag.engine import Chat, Engine, open
+    from rsrag.chat import Chat
+    from rsrag.engine import Engine, open
     from rsrag.errors import RsragError, RsragWarning
     from rsrag.ingest.pipeline import IngestOptions, IngestSummary
     from rsrag.types import (
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
-    "rsrag.engine": ("Chat", "Engine", "open"),
+    "rsrag.chat": ("Chat",),
+    "rsrag.engine": ("Engine", "open"),
     "rsrag.errors": ("RsragError", "RsragWarning"),
     "rsrag.ingest.pipeline": ("IngestOptions", "IngestSummary"),
     "rsrag.types": (

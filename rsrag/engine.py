@@ -14,12 +14,14 @@ from rsrag.config import Resolved, Settings
 from rsrag.types import Answer, Filters, Hit, Position, Query, QueryImage, TimeSpan
 
 if TYPE_CHECKING:
+    from rsrag.adapters.base import Context
     from rsrag.adapters.caption import Caption
     from rsrag.adapters.change import ChangeResult
     from rsrag.adapters.classify import Classification
     from rsrag.adapters.ground import Grounding
     from rsrag.adapters.segment import Segmentation
     from rsrag.catalog import Catalog
+    from rsrag.chat import Chat
     from rsrag.indexes.base import VectorIndex
     from rsrag.ingest.pipeline import IngestOptions, IngestSummary
     from rsrag.ingest.readers.base import ReadOptions
@@ -264,6 +266,8 @@ class Engine:
 
     def chat(self) -> Chat:
         """A dialogue that remembers the image, the place and what was said."""
+        from rsrag.chat import Chat
+
         return Chat(self)
 
     def change(
@@ -295,17 +299,15 @@ class Engine:
             SourceError: an image cannot be used.
             UsageError: images that cannot be compared, or no two dates of the place.
         """
-        from rsrag.adapters.base import Context
         from rsrag.adapters.change import Change, ChangeRequest
         from rsrag.ingest.readers.base import ReadOptions
-        from rsrag.progress import Silent
         from rsrag.times import parse_time
 
         dates = tuple(parse_time(date) if isinstance(date, str) else date for date in between)
         request = ChangeRequest(
             images, where, dates, tuple(questions), method, threshold, min_area_m2, options=options or ReadOptions()
         )
-        return Change().run(request, Context(self.profile, self.settings, self, progress or Silent()))
+        return Change().run(request, self._context(progress))
 
     def caption(
         self,
@@ -335,14 +337,12 @@ class Engine:
             SourceError: the image or the examples cannot be used.
             ModelError: a model cannot be loaded.
         """
-        from rsrag.adapters.base import Context
         from rsrag.adapters.caption import CAPTION, CaptionRequest
-        from rsrag.progress import Silent
 
         pictures = Path(examples) if examples is not None else None
         told = Path(captions) if captions is not None else None
         request = CaptionRequest(image, style, pictures, told, split, seed)
-        return CAPTION.run(request, Context(self.profile, self.settings, self, progress or Silent()))
+        return CAPTION.run(request, self._context(progress))
 
     def classify(
         self,
@@ -372,13 +372,11 @@ class Engine:
             SourceError: the image cannot be used.
             UsageError: labels that cannot be used.
         """
-        from rsrag.adapters.base import Context
         from rsrag.adapters.classify import CLASSIFY, ClassifyRequest
-        from rsrag.progress import Silent
 
         folder = Path(examples) if examples is not None else None
         request = ClassifyRequest(image, labels, everywhere, turns, unknown, folder, knowledge)
-        return CLASSIFY.run(request, Context(self.profile, self.settings, self, progress or Silent()))
+        return CLASSIFY.run(request, self._context(progress))
 
     def ground(
         self,
@@ -409,12 +407,10 @@ class Engine:
             SourceError: the image cannot be used.
             ModelError: a model cannot be loaded.
         """
-        from rsrag.adapters.base import Context
         from rsrag.adapters.ground import GROUND, GroundRequest
-        from rsrag.progress import Silent
 
-        context = Context(self.profile, self.settings, self, progress or Silent())
-        return GROUND.run(GroundRequest(image, text, box, labels, method, least, model), context)
+        request = GroundRequest(image, text, box, labels, method, least, model)
+        return GROUND.run(request, self._context(progress))
 
     def segment(
         self,
@@ -444,12 +440,17 @@ class Engine:
             UsageError: no words, an unknown method, or a number out of range.
             SourceError: the image cannot be used.
         """
-        from rsrag.adapters.base import Context
         from rsrag.adapters.segment import SEGMENT, SegmentRequest
-        from rsrag.progress import Silent
 
         request = SegmentRequest(image, text, threshold, method, index, simplify, smallest)
-        return SEGMENT.run(request, Context(self.profile, self.settings, self, progress or Silent()))
+        return SEGMENT.run(request, self._context(progress))
+
+    def _context(self, progress: Progress | None) -> Context:
+        """What a task works with: this archive and its models."""
+        from rsrag.adapters.base import Context
+        from rsrag.progress import Silent
+
+        return Context(self.profile, self.settings, self, progress or Silent())
 
     def picture(self, image: Any) -> QueryImage:
         """The query image behind any accepted input, through the same guard as ingest."""
@@ -505,56 +506,6 @@ class Engine:
         return Query(text or None, picture, where, filters or Filters(), limit or self.settings.limit)
 
 
-class Chat:
-    """A dialogue: later questions see the image, place and turns before them."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._image: QueryImage | None = None
-        self._where: str | Position | None = None
-        self.turns: list[tuple[str, Answer]] = []
-
-    def ask(
-        self,
-        question: str,
-        *,
-        image: Any = None,
-        where: str | Position | None = None,
-        filters: Filters | None = None,
-        on_text: Callable[[str], None] | None = None,
-    ) -> Answer:
-        """Like :meth:`Engine.ask`; an image or place stays until another one is given."""
-        if image is not None:
-            self._image, self._where = self._engine.picture(image), None
-        if where is not None:
-            self._where = where
-        place = self._where or (None if self._image is not None else self._last_place(question))
-        history = [(q, a.text) for q, a in self.turns[-4:]]
-        result = self._engine.ask(
-            question, image=self._image, where=place, filters=filters, history=history, on_text=on_text
-        )
-        if result.abstained and place is not None and self._where is None:
-            # The question was not about the place of the last answer after all.
-            result = self._engine.ask(question, filters=filters, history=history, on_text=on_text)
-        self.turns.append((question, result))
-        return result
-
-    def _last_place(self, question: str) -> str | None:
-        """The place of the last answer, for a question that names nothing itself."""
-        from rsrag.questions import understand
-
-        if not self.turns or understand(question).names or self.turns[-1][1].abstained:
-            return None
-        last = self.turns[-1][1]
-        cited = {n for s in last.sentences for n in s.citations}
-        return next((e.hit.place.name for e in last.evidence if e.number in cited and e.hit.place is not None), None)
-
-    def reset(self) -> None:
-        """Forget image, place and turns."""
-        self._image, self._where = None, None
-        self.turns.clear()
-
-
 def open(path: str | Path, *, create: bool = False, **settings: Any) -> Engine:
     """Open a workspace.
 
@@ -573,4 +524,4 @@ def open(path: str | Path, *, create: bool = False, **settings: Any) -> Engine:
     return Engine(workspaces.locate_workspace(directory, settings))
 
 
-__all__ = ["Chat", "Engine", "open"]
+__all__ = ["Engine", "open"]

@@ -31,7 +31,7 @@ from rsrag.errors import ExitCode, RsragError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from rsrag.engine import Chat
+    from rsrag.chat import Chat
     from rsrag.types import Hit, Position
 
 _KINDS = ("all", "tile", "passage")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from rsrag.cli.options import AsJson
+from rsrag.cli.options import AsJson, Bands
 from rsrag.cli.session import session
 from rsrag.cli.tasks import Out, check_outputs, finish, task_context
 from rsrag.errors import UsageError
@@ -71,9 +71,7 @@ def change(
     as_given: Annotated[
         bool, typer.Option("--as-given", help="Keep the order of the images, whatever their dates say.")
     ] = False,
-    bands: Annotated[
-        str | None, typer.Option(metavar="ROLE=N,…", help="Which band is what, such as red=4,green=3,blue=2,nir=8.")
-    ] = None,
+    bands: Bands = None,
     crs: Annotated[str | None, typer.Option(metavar="CRS", help="CRS, where a file does not say.")] = None,
     out: Out = None,
     as_json: AsJson = False,

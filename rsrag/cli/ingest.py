@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rsrag.cli.options import AsJson
+from rsrag.cli.options import AsJson, Bands
 from rsrag.cli.session import Session, session
 from rsrag.errors import ExitCode, UsageError
 
@@ -38,9 +38,7 @@ def ingest(
     collection: Annotated[
         str | None, typer.Option(metavar="NAME", help="Collection the scenes join. Default: from the source.")
     ] = None,
-    bands: Annotated[
-        str | None, typer.Option(metavar="ROLE=N,…", help="Which band is what, such as red=4,green=3,blue=2,nir=8.")
-    ] = None,
+    bands: Bands = None,
     sensor: Annotated[str | None, typer.Option(metavar="NAME", help="Sensor, where the source does not say.")] = None,
     when: Annotated[
         str | None, typer.Option("--datetime", metavar="DATE|START/END", help="Date, where the source does not say.")

@@ -45,6 +45,9 @@ Facts = Annotated[
     list[str] | None,
     typer.Option("--fact", metavar="CONDITION", help='Condition on a measured fact, such as "ndvi_mean>0.5". Repeat.'),
 ]
+Bands = Annotated[
+    str | None, typer.Option(metavar="ROLE=N,…", help="Which band is what, such as red=4,green=3,blue=2,nir=8.")
+]
 Limit = Annotated[int | None, typer.Option("--limit", "--k", "-k", min=1, max=1000, metavar="N", help="Most results.")]
 Fusion = Annotated[str | None, typer.Option(metavar="rrf|alpha", help="How the channels become one ranking.")]
 Alpha = Annotated[

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from rsrag.cli.options import AsJson
+from rsrag.cli.options import AsJson, Bands
 from rsrag.cli.session import session
 from rsrag.cli.tasks import ImageFile, Out, check_outputs, finish, task_context
 from rsrag.errors import ExitCode
@@ -33,9 +33,7 @@ def segment(
     smallest: Annotated[
         float | None, typer.Option(metavar="M2", help="Least area of an outline in m². Default: a few pixels.")
     ] = None,
-    bands: Annotated[
-        str | None, typer.Option(metavar="ROLE=N,…", help="Which band is what, such as red=4,green=3,blue=2,nir=8.")
-    ] = None,
+    bands: Bands = None,
     out: Out = None,
     as_json: AsJson = False,
 ) -> None:

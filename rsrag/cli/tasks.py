@@ -44,18 +44,28 @@ def task_context(state: Session, *, archive: bool = False) -> Iterator[Context]:
         if archive or state.workspace is not None:
             raise
         path = None
+    if path is None:
+        with bare_context(state) as context:
+            yield context
+        return
     with progress_for(state.err) as progress:
-        if path is None:
-            from rsrag.config import resolve
-            from rsrag.models.registry import load_profile
-
-            settings = resolve(None, state.settings).settings
-            yield Context(load_profile(settings), settings, None, progress)
-            return
         from rsrag.engine import open as open_engine
 
         with open_engine(path, **state.settings) as engine:
             yield Context(engine.profile, engine.settings, engine, progress)
+
+
+@contextmanager
+def bare_context(state: Session) -> Iterator[Context]:
+    """The models that were asked for, and no archive."""
+    from rsrag.adapters.base import Context
+    from rsrag.cli.progress import progress_for
+    from rsrag.config import resolve
+    from rsrag.models.registry import load_profile
+
+    settings = resolve(None, state.settings).settings
+    with progress_for(state.err) as progress:
+        yield Context(load_profile(settings), settings, None, progress)
 
 
 def check_outputs(out: Sequence[Path] | None) -> None:
