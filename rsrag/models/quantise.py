@@ -15,6 +15,10 @@ from rsrag.errors import MissingExtra
 _PRODUCTS = ("MatMul", "Gemm")
 
 
+_SMALL = 64
+"""Weights of so few numbers are kept as they are."""
+
+
 def int8(graph: Path, out: Path, batches: Iterable[npt.NDArray[Any]]) -> None:
     """Static quantisation: int8 weights by channel, uint8 activations whose ranges come from pictures.
 
@@ -88,6 +92,28 @@ def strip(path: Path) -> None:
         holder.doc_string = ""
     onnx.checker.check_model(graph)
     onnx.save(graph, str(path))
+
+
+def halve(graph: Any) -> None:
+    """Keep float32 weights of more than 64 numbers as float16 and cast them back when a graph (``GraphProto``) runs.
+
+    The file is half as large; everything is computed in float32.
+    """
+    import numpy as np
+    from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+    kept, casts = [], []
+    for item in graph.initializer:
+        array = numpy_helper.to_array(item)
+        if array.dtype == np.float32 and array.size > _SMALL:
+            kept.append(numpy_helper.from_array(array.astype(np.float16), f"{item.name}.half"))
+            casts.append(helper.make_node("Cast", [f"{item.name}.half"], [item.name], to=TensorProto.FLOAT))
+        else:
+            kept.append(TensorProto.FromString(item.SerializeToString()))
+    nodes = [*casts, *(NodeProto.FromString(node.SerializeToString()) for node in graph.node)]
+    del graph.initializer[:], graph.node[:]
+    graph.initializer.extend(kept)
+    graph.node.extend(nodes)
 
 
 def _need_onnx() -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from rsrag.errors import BadModelFile
+from rsrag.models.quantise import halve
 
 GRAPH, CONFIG = "encoder.onnx", "config.json"
 STRIDES = {"fine": 8, "middle": 16, "coarse": 32, "semantic": 32}
@@ -79,24 +80,14 @@ def make(encoder: Path, out_dir: Path) -> dict[str, Any]:
     graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(head), "semantic.weight"))
     graph.initializer.append(numpy_helper.from_array(numpy_helper.to_array(bias), "semantic.bias"))
     graph.node.append(helper.make_node("Conv", ["coarse", "semantic.weight", "semantic.bias"], ["semantic"]))
-    casts, halves = [], []
-    for item in graph.initializer:
-        array = numpy_helper.to_array(item)
-        if array.dtype == np.float32 and array.size > 64:
-            halves.append(numpy_helper.from_array(array.astype(np.float16), f"{item.name}.half"))
-            casts.append(helper.make_node("Cast", [f"{item.name}.half"], [item.name], to=TensorProto.FLOAT))
-        else:
-            halves.append(item)
-    kept = [onnx.TensorProto.FromString(item.SerializeToString()) for item in halves]
-    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in (*casts, *graph.node)]
+    halve(graph)
     open_sides = ["batch", 3, "height", "width"]
     outputs = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", f"{name}_size", f"{name}_h", f"{name}_w"])
         for name in STRIDES
     ]
-    made = helper.make_graph(
-        nodes, "features", [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, open_sides)], outputs, kept
-    )
+    pixels = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, open_sides)
+    made = helper.make_graph(graph.node, "features", [pixels], outputs, graph.initializer)
     done = helper.make_model(made, opset_imports=model.opset_import, ir_version=model.ir_version)
     onnx.checker.check_model(done)
     out_dir.mkdir(parents=True, exist_ok=True)

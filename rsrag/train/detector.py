@@ -30,6 +30,7 @@ from rsrag.models.boxes import as_boxes
 from rsrag.models.dense import DenseEncoder
 from rsrag.models.groundhead import CONFIG, GRAPH, Detections, decode
 from rsrag.models.groundviews import ALIGN, CELL, LEVELS
+from rsrag.models.quantise import halve
 from rsrag.train import detector_cache as caching
 from rsrag.train.detector_cache import Labelled
 from rsrag.train.detector_cells import Cells
@@ -169,7 +170,6 @@ def best_thresholds(rows: Rows, found: dict[str, Detections], names: Sequence[st
 def export(head: Head, projection: dict[str, Any], folder: Path) -> None:
     """Write the network with its projection as ONNX, weights stored in float16."""
     import onnx
-    from onnx import TensorProto, helper, numpy_helper
 
     whole = Whole(head, projection).eval()
     side = 2 * ALIGN
@@ -185,19 +185,7 @@ def export(head: Head, projection: dict[str, Any], folder: Path) -> None:
         opset_version=17, dynamo=False,
     )  # fmt: skip
     model = onnx.load(str(file))
-    kept, casts = [], []
-    for item in model.graph.initializer:
-        array = numpy_helper.to_array(item)
-        if array.dtype == np.float32 and array.size > 64:
-            kept.append(numpy_helper.from_array(array.astype(np.float16), f"{item.name}.half"))
-            casts.append(helper.make_node("Cast", [f"{item.name}.half"], [item.name], to=TensorProto.FLOAT))
-        else:
-            kept.append(item)
-    kept = [TensorProto.FromString(item.SerializeToString()) for item in kept]
-    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in (*casts, *model.graph.node)]
-    del model.graph.initializer[:], model.graph.node[:]
-    model.graph.initializer.extend(kept)
-    model.graph.node.extend(nodes)
+    halve(model.graph)
     onnx.checker.check_model(model)
     onnx.save(model, str(file))
 

@@ -89,6 +89,14 @@ def test_vectors_are_kept_until_a_picture_changes(context: Context, stock: Path,
     assert not np.array_equal(read_examples(stock, None, context.profile.image).vectors, first.vectors)
 
 
+@pytest.mark.parametrize("left", [0, 7, 300])
+def test_damaged_vectors_are_made_again(context: Context, stock: Path, tmp_path: Path, left: int) -> None:
+    first = read_examples(stock, None, context.profile.image)
+    (kept,) = (tmp_path / "cache" / "rsrag" / "captions").glob("*.npz")
+    kept.write_bytes(kept.read_bytes()[:left])
+    assert np.array_equal(read_examples(stock, None, context.profile.image).vectors, first.vectors)
+
+
 def test_a_damaged_example_is_left_out_and_named(context: Context, stock: Path) -> None:
     (stock / "1.png").write_bytes(b"no picture")
     examples = read_examples(stock, None, context.profile.image)

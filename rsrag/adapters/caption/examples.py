@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -139,11 +141,9 @@ def encoded(
     """Vectors of the usable pictures, float32 [M, dim]; which of the N names were; and why others were not."""
     stamp = _stamp(data, names, encoder)
     cache = cache_home() / "captions" / f"{stamp}.npz"
-    try:
-        with np.load(cache, allow_pickle=False) as kept:
-            return kept["vectors"].astype(np.float32), kept["usable"].tolist(), [str(s) for s in kept["skipped"]]
-    except (OSError, ValueError, KeyError):
-        pass
+    # No such file, or a damaged one: encoded again.
+    with suppress(OSError, ValueError, KeyError, EOFError, BadZipFile), np.load(cache, allow_pickle=False) as kept:
+        return kept["vectors"].astype(np.float32), kept["usable"].tolist(), [str(s) for s in kept["skipped"]]
     bar = progress or Silent()
     bar.start("encoding captioned pictures", len(names))
     parts, usable, skipped = [np.zeros((0, encoder.dim), dtype=np.float32)], [], []
