@@ -14,6 +14,8 @@ from dates import built, ground, relit, write
 from rsrag.adapters.base import Context
 from rsrag.adapters.change import Change, ChangeRequest, thresholds
 from rsrag.adapters.change.compare import cleaned
+from rsrag.adapters.change.ground import UNKNOWN
+from rsrag.adapters.change.outline import majority
 from rsrag.adapters.change.statistics import ir_mad, radiometry
 from rsrag.config import Settings
 from rsrag.errors import ReaderError, UsageError
@@ -166,3 +168,16 @@ def test_a_place_needs_an_archive() -> None:
     request = ChangeRequest(where=(3.0, 45.0), between=(parse_time("2009"), parse_time("2020")))
     with pytest.raises(UsageError, match="there is none"):
         Change().run(request, Context(load_profile(settings), settings))
+
+
+def test_the_majority_of_nine_wins_and_ties_stay() -> None:
+    kinds = np.zeros((7, 9), dtype=np.uint8)
+    kinds[3, 4] = 2  # one odd pixel
+    kinds[:, 7:] = 3
+    kinds[0, 0] = UNKNOWN
+    found = majority(kinds, 4)
+    assert found[3, 4] == 0 and found[0, 0] == UNKNOWN
+    assert (found[:, 7:] == 3).all() and (found[1:, :7] == 0).all()
+    stripes = np.tile(np.array([0, 1, 2], np.uint8), (6, 2))  # three of nine each: nobody has five
+    assert np.array_equal(majority(stripes, 3)[:, 1:-1], stripes[:, 1:-1])
+    assert set(np.unique(majority(stripes, 3))) <= {0, 1, 2}

@@ -142,7 +142,8 @@ def encoded(
     stamp = _stamp(data, names, encoder)
     cache = cache_home() / "captions" / f"{stamp}.npz"
     # No such file, or a damaged one: encoded again.
-    with suppress(OSError, ValueError, KeyError, EOFError, BadZipFile), np.load(cache, allow_pickle=False) as kept:
+    broken = (OSError, ValueError, KeyError, EOFError, BadZipFile)
+    with suppress(*broken), cache.open("rb") as file, np.load(file, allow_pickle=False) as kept:
         return kept["vectors"].astype(np.float32), kept["usable"].tolist(), [str(s) for s in kept["skipped"]]
     bar = progress or Silent()
     bar.start("encoding captioned pictures", len(names))

@@ -71,7 +71,7 @@ def kinds(pair: Pair, mask: Layer, encoder: DenseEncoder | None, progress: Progr
                 )
                 both = np.where(changed, one * _KINDS + two, ground.UNKNOWN).astype(np.uint8)
                 if by_rules:
-                    both = np.where(changed, _settled(both), ground.UNKNOWN)
+                    both = majority(both, _KINDS**2)
             else:
                 one = two = both = np.full(changed.shape, ground.UNKNOWN, dtype=np.uint8)
             for writer, values in zip(writers, (one, two, both), strict=True):
@@ -93,26 +93,31 @@ def _between(first: Colour, second: Colour) -> Colour:
     return ((first[0] + second[0]) // 2, (first[1] + second[1]) // 2, (first[2] + second[2]) // 2)
 
 
-def _settled(both: ground.Kinds) -> ground.Kinds:
-    """Transitions without single odd pixels: the majority of nine where one kind has it."""
-    filled = cv2.medianBlur(both, 3)
-    return np.where(filled == ground.UNKNOWN, both, filled)
+def majority(kinds: ground.Kinds, count: int) -> ground.Kinds:
+    """Kinds without single odd pixels: the one of at least five of nine, else the pixel's own; unknown pixels stay so.
+
+    Args:
+        kinds: numbers below ``count``, or UNKNOWN: uint8 [h, w].
+        count: how many kinds there are.
+    """
+    found = kinds.copy()
+    for kind in range(count):
+        most = cv2.boxFilter((kinds == kind).astype(np.uint8), cv2.CV_16U, (3, 3), normalize=False) >= 5
+        found[most] = kind
+    found[kinds == ground.UNKNOWN] = ground.UNKNOWN
+    return found
 
 
 def _tell(pair: Pair, window: Window, by_rules: bool, encoder: DenseEncoder | None) -> list[ground.Kinds]:
     one, two = pair.read(window)
     if by_rules:
         values = pair.values(one, two)
-        return [_smooth_kinds(indices.classes(v, pair.roles)) for v in values]
+        return [majority(indices.classes(v, pair.roles), _KINDS) for v in values]
     assert encoder is not None
     return [
         ground.kinds_of(encoder, source.stretch.apply(pixels))
         for source, pixels in ((pair.before, one), (pair.after, two))
     ]
-
-
-def _smooth_kinds(kinds: ground.Kinds) -> ground.Kinds:
-    return np.asarray(cv2.medianBlur(kinds, 3), dtype=np.uint8)
 
 
 # --- outlines and what they turned from and into ---
