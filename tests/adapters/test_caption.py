@@ -115,6 +115,8 @@ def test_details_are_measured(context: Context, tmp_path: Path) -> None:
     assert values["share of vegetation"] == pytest.approx(0.5) and values["share of water"] == pytest.approx(0.5)
     assert "50%" in sentences[0].text
     result = CAPTION.run(CaptionRequest(file, style="detailed"), context)
+    assert any(warning.startswith("pixels of 10 m") for warning in result.warnings)
+    assert not any("pixels of" in warning for warning in CAPTION.run(CaptionRequest(SEA), context).warnings)
     assert len(result.parts) == 9 and any(fact.name.startswith("looks like") for fact in result.facts)
     result.to_html(tmp_path / "page.html")
     assert result.sentences[0].text[:20] in (tmp_path / "page.html").read_text(encoding="utf-8")

@@ -26,6 +26,8 @@ from rsrag.models.captioner import Captioner
 from rsrag.prompts.builder import render, within_budget
 from rsrag.types import Evidence, Fact, Hit, Provenance, QueryImage, Sentence, Window
 
+COARSE_M = 3.0
+"""Metres a pixel beyond which a caption comes with a warning: it was seen to fail on such scenes."""
 STYLES = ("short", "detailed", "knowledge")
 _LONGEST = 512
 _PARTS = 3
@@ -107,6 +109,11 @@ class CaptionTask:
         fuser = Fuser(captioner, examples, text)
         models = dict(context.fingerprints()) | ({"caption": captioner.fingerprint} if captioner else {})
         with opened(request.image, context) as view:
+            gsd = view.subject.gsd_m
+            if gsd is not None and gsd > COARSE_M:
+                warnings.append(
+                    f"pixels of {gsd:.3g} m: sentences were learned on finer pictures and can be plainly wrong"
+                )
             picture = view.picture(longest=_LONGEST)
             said = fuser.sentence(encoder.encode_images([picture])[0], seed=request.seed)
             evidence = neighbours(said, examples)
