@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rsrag.adapters.base import Context
+from rsrag.adapters.cells import CellEncoder, spread
 from rsrag.errors import UsageError
 from rsrag.models.base import Picture, Vectors
 from rsrag.models.calibration import bank_vectors
@@ -39,8 +40,8 @@ TEMPERATURE = 0.05
 """Of the softmax over text and background."""
 _ALIKE = 0.75
 """A background prompt at least this like the text (cosine of their vectors) means the same: it does not compete."""
-_SPAN = 2
-"""Cells a side whose mean is the vector of a place."""
+_AROUND = np.asarray(np.array([[0.5, 1, 0.5], [1, 1, 1], [0.5, 1, 0.5]]) / 7, dtype=np.float32)
+"""Weights of the cells whose mean is the vector of a place."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,16 +68,9 @@ class HeatMapper:
     """
 
     def __init__(self, context: Context, zooms: Sequence[float] = ZOOMS) -> None:
-        encoder = context.profile.image
-        self._encoder = encoder
+        self._cells = CellEncoder(context)
         self._zooms = tuple(zooms)
-        self._dense = None
-        if getattr(encoder, "name", "") == "mini-image" and hasattr(encoder, "semantic_words"):
-            from rsrag.models.dense import DenseEncoder
-
-            self._dense = DenseEncoder()
-        self.words = encoder.semantic_words if self._dense is not None else encoder.encode_words  # type: ignore[attr-defined]
-        self.fingerprint = self._dense.fingerprint if self._dense is not None else encoder.fingerprint
+        self.fingerprint = self._cells.fingerprint
 
     def query(
         self, text: str | Sequence[str], *, background: Sequence[str] = BACKGROUND, templates: Sequence[str] = TEMPLATES
@@ -94,7 +88,7 @@ class HeatMapper:
         names = [name for name in ([text] if isinstance(text, str) else text) if name.strip()]
         if not names:
             raise UsageError("no words to look for", hint='name what to find, such as "water"')
-        vectors = bank_vectors(self.words, [names, *([name] for name in background)], templates)
+        vectors = bank_vectors(self._cells.words, [names, *([name] for name in background)], templates)
         others = vectors[1:]
         return HeatQuery(names[0], vectors[0], others[others @ vectors[0] < _ALIKE])
 
@@ -112,43 +106,13 @@ class HeatMapper:
         height, width = picture.shape[:2]
         total = np.zeros((len(queries), height, width), dtype=np.float32)
         for zoom in self._zooms:
-            cells, side = self._cells(picture, zoom)
+            how = cv2.INTER_AREA if zoom < 1 else cv2.INTER_CUBIC
+            size = max(1, round(width * zoom)), max(1, round(height * zoom))
+            seen = picture if zoom == 1 else np.asarray(cv2.resize(picture, size, interpolation=how), dtype=np.uint8)
+            cells, side = self._cells.grid(seen, _AROUND)
             for row, query in enumerate(queries):
-                total[row] += _spread(_share(cells, query), side, height, width)
+                total[row] += spread(_share(cells, query), side / zoom, height, width)
         return total / np.float32(len(self._zooms))
-
-    def _cells(self, picture: Picture, zoom: float) -> tuple[npt.NDArray[np.float32], float]:
-        """Unit vectors of cells, float32 [dim, rows, cols], and the side of a cell in pixels of the picture."""
-        height, width = picture.shape[:2]
-        how = cv2.INTER_AREA if zoom < 1 else cv2.INTER_CUBIC
-        size = max(1, round(width * zoom)), max(1, round(height * zoom))
-        seen = picture if zoom == 1 else np.asarray(cv2.resize(picture, size, interpolation=how), dtype=np.uint8)
-        if self._dense is not None:
-            cells, side = self._dense.maps(seen, ["semantic"])["semantic"], self._dense.strides["semantic"]
-            kernel = np.full((_SPAN + 1, _SPAN + 1), 1.0, dtype=np.float32)
-            kernel[[0, 0, -1, -1], [0, -1, 0, -1]] = 0.5
-            kernel /= kernel.sum()
-            cells = np.stack([cv2.filter2D(c, -1, kernel, borderType=cv2.BORDER_REPLICATE) for c in cells])
-        else:
-            cells, side = self._tiles(seen)
-        return cells / np.maximum(np.linalg.norm(cells, axis=0, keepdims=True), np.float32(1e-9)), side / zoom
-
-    def _tiles(self, picture: Picture) -> tuple[npt.NDArray[np.float32], int]:
-        """Vectors of tiles that overlap by half, for an encoder without maps."""
-        tile = min(self._encoder.input_size or 112, 224)
-        step = tile // 2
-        height, width = picture.shape[:2]
-        rows, cols = -(-height // step), -(-width // step)
-        pad = (tile - step) // 2
-        below, right = rows * step - height + tile, cols * step - width + tile
-        wide = cv2.copyMakeBorder(picture, pad, below, pad, right, cv2.BORDER_REPLICATE)
-        tiles = [
-            np.ascontiguousarray(wide[r * step : r * step + tile, c * step : c * step + tile])
-            for r in range(rows)
-            for c in range(cols)
-        ]
-        vectors = np.concatenate([self._encoder.encode_images(tiles[i : i + 64]) for i in range(0, len(tiles), 64)])
-        return np.ascontiguousarray(vectors.T).reshape(-1, rows, cols), step
 
 
 def _share(cells: npt.NDArray[np.float32], query: HeatQuery) -> Heat:
@@ -157,13 +121,3 @@ def _share(cells: npt.NDArray[np.float32], query: HeatQuery) -> Heat:
     scores = np.tensordot(vectors, cells, axes=1) / TEMPERATURE
     odds = np.exp(scores - scores.max(axis=0, keepdims=True))
     return np.asarray(odds[0] / odds.sum(axis=0), dtype=np.float32)
-
-
-def _spread(values: Heat, side: float, height: int, width: int) -> Heat:
-    """Cells to pixels, interpolated between the centres of cells."""
-    rows, cols = values.shape
-    y = np.clip((np.arange(height, dtype=np.float32) + 0.5) / side - 0.5, 0, rows - 1)
-    x = np.clip((np.arange(width, dtype=np.float32) + 0.5) / side - 0.5, 0, cols - 1)
-    grid_x, grid_y = np.meshgrid(x, y)
-    found = cv2.remap(values, grid_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(found, dtype=np.float32)

@@ -10,30 +10,29 @@ import numpy as np
 import numpy.typing as npt
 
 from rsrag.adapters import measure
-from rsrag.adapters.base import Context, Subject
+from rsrag.adapters.base import Context
+from rsrag.adapters.cells import CellEncoder, spread
 from rsrag.adapters.draw import palette
 from rsrag.adapters.look import View
 from rsrag.adapters.sweep import Step, steps, sweep
 from rsrag.export_layers import Layer, LayerWriter, LegendEntry
 from rsrag.models.base import Picture, Vectors
 from rsrag.models.calibration import softmax
-from rsrag.models.mini import MiniImageEncoder
-from rsrag.types import Window
 
 CORE = 1024
 UNKNOWN = 254
 """Value of pixels whose best class is less likely than asked for."""
-CELL = 32
-"""Side of a cell in pixels: the stride of the coarsest feature map."""
 SPAN = 4
 """Cells a side whose mean is the vector of a place: about the size of picture that the encoder knows."""
-
-_MEAN = np.array([0.5, *[1.0] * (SPAN - 1), 0.5], dtype=np.float32) / SPAN
+MARGIN = 128
+"""Pixels around a window that its cells look at."""
+_LINE = np.array([0.5, *[1.0] * (SPAN - 1), 0.5], dtype=np.float32) / SPAN
+_MEAN = np.outer(_LINE, _LINE).astype(np.float32)
 """Mean over ``SPAN`` cells about the middle of one; an even number of whole cells would lie half a cell aside."""
 
 Scores = npt.NDArray[np.float32]
-Cells = Callable[[Picture], Scores]
-"""A picture [H, W, 3] to cosines with the classes of every cell, float32 [C, ceil(H / 32), ceil(W / 32)]."""
+Cells = Callable[[Picture], tuple[Scores, int]]
+"""A picture [H, W, 3] to cosines of classes with every cell, float32 [C, rows, cols], and a cell's side in pixels."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,46 +45,20 @@ class Map:
 
 
 def dense_cells(context: Context, classes: Vectors) -> Cells:
-    """Cells of the ``mini`` tower from its feature maps, of other encoders from tiles cut around each cell.
+    """Cosines of classes with cells, on the scale of whole pictures, so that one temperature fits both.
 
     Args:
         context: with the encoder.
-        classes: float32 [C, dim] as the encoder's words, unit length.
+        classes: float32 [C, dim] as the encoder's words.
     """
-    encoder = context.profile.image
-    if isinstance(encoder, MiniImageEncoder) and encoder.name == "mini-image":
-        from rsrag.models.dense import DenseEncoder
+    encoder = CellEncoder(context)
 
-        dense = DenseEncoder()
-        # Whole pictures' vectors are half semantic, half instance: cells get the same scale, so one temperature fits.
-        width, alpha = int(encoder.config["semantic_dim"]), float(encoder.config["alpha"])
-        texts = np.asarray(classes[:, :width] * np.sqrt(alpha), dtype=np.float32)
+    def cosines(picture: Picture) -> tuple[Scores, int]:
+        vectors, side = encoder.grid(picture, _MEAN, cv2.BORDER_REFLECT)
+        texts = classes[:, : len(vectors)] * np.float32(encoder.scale)
+        return np.asarray(np.tensordot(texts, vectors, axes=1), dtype=np.float32), side
 
-        def from_maps(picture: Picture) -> Scores:
-            cells = dense.maps(picture, ["semantic"])["semantic"]
-            planes = [cv2.sepFilter2D(plane, -1, _MEAN, _MEAN, borderType=cv2.BORDER_REFLECT) for plane in cells]
-            vectors = np.stack(planes).reshape(len(planes), -1)
-            vectors /= np.maximum(np.linalg.norm(vectors, axis=0), 1e-9)
-            return np.asarray((texts @ vectors).reshape(len(texts), *cells.shape[1:]), dtype=np.float32)
-
-        return from_maps
-
-    side = encoder.input_size or CELL * SPAN * 2
-
-    def from_tiles(picture: Picture) -> Scores:
-        height, width = picture.shape[:2]
-        rows, cols = -(-height // CELL), -(-width // CELL)
-        pad = side // 2
-        wide = cv2.copyMakeBorder(picture, pad, pad + CELL, pad, pad + CELL, cv2.BORDER_REFLECT_101)
-        tiles = [
-            np.ascontiguousarray(wide[r * CELL + CELL // 2 :, c * CELL + CELL // 2 :][:side, :side])
-            for r in range(rows)
-            for c in range(cols)
-        ]
-        vectors = np.concatenate([encoder.encode_images(tiles[i : i + 128]) for i in range(0, len(tiles), 128)])
-        return np.asarray((vectors @ classes.T).T.reshape(len(classes), rows, cols), dtype=np.float32)
-
-    return from_tiles
+    return cosines
 
 
 def legend(labels: Sequence[str], *, unknown: bool) -> tuple[LegendEntry, ...]:
@@ -118,12 +91,12 @@ def classify_everywhere(
         LayerWriter("classes", "class", *size, *place, legend=entries) as classes,
         LayerWriter("probability", "score", *size, *place) as sure,
     ):
-        for step in sweep(*size, core=CORE, margin=CELL * SPAN):
+        for step in sweep(*size, core=CORE, margin=MARGIN):
             number, likely = _window(view, step, cells, temperature)
             number[(likely < unknown) & np.isfinite(likely)] = UNKNOWN
-            found = np.array([np.count_nonzero(number == n) for n in (*range(len(labels)), UNKNOWN)], dtype=np.int64)
+            found = np.bincount(number.ravel(), minlength=256)[[*range(len(labels)), UNKNOWN]]
             counts += found
-            areas += found * (_pixel_area(subject, step.core) or np.nan)
+            areas += found * (measure.pixel_area_m2(subject, step.core) or np.nan)
             classes.write(step.core, number)
             sure.write(step.core, likely)
             context.progress.advance()
@@ -136,19 +109,15 @@ def _window(view: View, step: Step, cells: Cells, temperature: float) -> tuple[n
     pixels = view.source.read(step.outer)
     picture = view.source.stretch.apply(pixels)
     height, width = picture.shape[:2]
-    likely = softmax(cells(picture), temperature, axis=0).astype(np.float32)
-    grid = likely.shape[1] * CELL, likely.shape[2] * CELL
+    cosines, side = cells(picture)
+    likely = softmax(cosines, temperature, axis=0).astype(np.float32)
     rows, cols = step.inner
     best = np.zeros((step.core.height, step.core.width), dtype=np.float32)
     number = np.zeros(best.shape, dtype=np.uint8)
     for row, plane in enumerate(likely):  # one class at a time: memory does not grow with the labels
-        wide = cv2.resize(plane, grid[::-1], interpolation=cv2.INTER_LINEAR)[:height, :width][rows, cols]
+        wide = spread(plane, side, height, width)[rows, cols]
         better = wide > best
         number[better], best[better] = row, wide[better]
     nothing = ~pixels.mask[rows, cols]
     number[nothing], best[nothing] = 255, np.nan
     return number, best
-
-
-def _pixel_area(subject: Subject, window: Window) -> float | None:
-    return measure.pixel_area_m2(subject, window)

@@ -1,0 +1,81 @@
+"""Vectors of places all over a picture: from the ``mini`` tower's maps, or overlapping tiles of another encoder."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from rsrag.adapters.base import Context
+from rsrag.models.base import Picture
+from rsrag.models.dense import DenseEncoder
+from rsrag.models.mini import MiniImageEncoder
+
+Grid = npt.NDArray[np.float32]
+_TILE = 224
+"""Longest side of a tile; encoders without a size of their own get half of it."""
+
+
+class CellEncoder:
+    """The image encoder of a context at every place of a picture.
+
+    Attributes:
+        fingerprint: of what gives the vectors.
+        words: texts to unit vectors in the space of the cells, float32 [N, dim].
+        scale: factor that brings a cell's cosine with words to that of a whole picture with the same content.
+    """
+
+    def __init__(self, context: Context) -> None:
+        encoder = context.profile.image
+        self._encoder = encoder
+        self._dense: DenseEncoder | None = None
+        if isinstance(encoder, MiniImageEncoder) and encoder.name == "mini-image":
+            self._dense = DenseEncoder()
+            self.fingerprint, self.words = self._dense.fingerprint, encoder.semantic_words
+            # Whole pictures' vectors are in part semantic, in part instance; cells are semantic alone.
+            self.scale = float(encoder.config["alpha"]) ** 0.5
+        else:
+            self.fingerprint, self.words, self.scale = encoder.fingerprint, encoder.encode_words, 1.0
+
+    def grid(self, picture: Picture, kernel: Grid, border: int = cv2.BORDER_REPLICATE) -> tuple[Grid, int]:
+        """Unit vectors of cells, float32 [dim, rows, cols], and the side of a cell in pixels.
+
+        Args:
+            picture: uint8 RGB [H, W, 3].
+            kernel: weights of the cells around each, float32 [k, k], k odd; tiles see their surroundings anyway and are
+                taken as they are.
+            border: how OpenCV goes on beyond the edge.
+        """
+        if self._dense is not None:
+            cells, side = self._dense.maps(picture, ["semantic"])["semantic"], self._dense.strides["semantic"]
+            cells = np.stack([cv2.filter2D(plane, -1, kernel, borderType=border) for plane in cells])
+        else:
+            cells, side = self._tiles(picture)
+        lengths = np.linalg.norm(cells, axis=0, keepdims=True)
+        return cells / np.maximum(lengths, np.float32(1e-9)), side
+
+    def _tiles(self, picture: Picture) -> tuple[Grid, int]:
+        """Vectors of tiles that overlap by half."""
+        tile = min(self._encoder.input_size or _TILE // 2, _TILE)
+        step = tile // 2
+        height, width = picture.shape[:2]
+        rows, cols = -(-height // step), -(-width // step)
+        pad = (tile - step) // 2
+        below, right = rows * step - height + tile, cols * step - width + tile
+        wide = cv2.copyMakeBorder(picture, pad, below, pad, right, cv2.BORDER_REPLICATE)
+        places = [(r * step, c * step) for r in range(rows) for c in range(cols)]
+        parts = []
+        for start in range(0, len(places), 64):
+            tiles = [np.ascontiguousarray(wide[y : y + tile, x : x + tile]) for y, x in places[start : start + 64]]
+            parts.append(self._encoder.encode_images(tiles))
+        return np.ascontiguousarray(np.concatenate(parts).T).reshape(-1, rows, cols), step
+
+
+def spread(values: Grid, side: float, height: int, width: int) -> Grid:
+    """Values of cells [rows, cols] at every pixel, float32 [height, width], interpolated between the cells' centres."""
+    rows, cols = values.shape
+    y = np.clip((np.arange(height, dtype=np.float32) + 0.5) / side - 0.5, 0, rows - 1)
+    x = np.clip((np.arange(width, dtype=np.float32) + 0.5) / side - 0.5, 0, cols - 1)
+    grid_x, grid_y = np.meshgrid(x, y)
+    found = cv2.remap(values, grid_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(found, dtype=np.float32)
