@@ -6,19 +6,16 @@ page's content security policy allows embedded pictures and styles only.
 
 from __future__ import annotations
 
-import html
 import io
-import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rsrag import geo
-from rsrag.errors import UsageError
 from rsrag.facts import distance_text, groups, label, position_text, value_text
-from rsrag.plain import clipped, without_controls
+from rsrag.htmlpage import escaped, page
+from rsrag.plain import clipped
+from rsrag.replacing import replacing
 from rsrag.times import format_span
 from rsrag.types import Answer, BBox, Evidence, Fact, Footprint, Hit, Location, QueryImage
 from rsrag.worldmap import WORLD, Frame, Map, Mark, data_uri, frame_around
@@ -30,7 +27,6 @@ if TYPE_CHECKING:
 Thumbnails = Callable[[str], bytes | None]
 Overview = Sequence[tuple[Footprint, bytes]]
 
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _IMAGE_SIDE = 720
 _MAX_PICTURES = 160
 _LONG = 420
@@ -102,27 +98,17 @@ def write_report(
         UsageError: the file cannot be written.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(path) as partial:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(render(answer, image=image, thumbnails=thumbnails, overview=overview), encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
 
 
 def render(answer: Answer, *, image: QueryImage | None = None, thumbnails: Thumbnails, overview: Overview = ()) -> str:
     """The page as text; arguments as for :func:`write_report`."""
     pictures = {e.hit.id: p for e in answer.evidence if e.hit.kind == "tile" and (p := thumbnails(e.hit.id))}
     cited = {n for sentence in answer.sentences for n in sentence.citations}
-    style = files("rsrag").joinpath("report.css").read_text(encoding="utf-8")
     title = answer.question or "What does this image show?"
     body = [
-        '<header class="top"><span class="brand">rsrag</span>',
-        f"<span>answer with evidence</span></header><main><h1>{_text(title)}</h1>",
         f'<section class="hero{"" if image is None else " with-image"}">',
         _query_image(image),
         _answer(answer),
@@ -130,21 +116,8 @@ def render(answer: Answer, *, image: QueryImage | None = None, thumbnails: Thumb
         _maps(answer, pictures, overview, cited),
         _evidence(answer.evidence, pictures, cited),
         _provenance(answer),
-        "</main>",
     ]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="referrer" content="no-referrer"><meta name="color-scheme" content="light dark">'
-        f"<title>{_text(clipped(title, 80))} · rsrag</title><style>{style}</style></head>"
-        f"<body>{''.join(body)}</body></html>\n"
-    )
-
-
-def _text(value: object) -> str:
-    """Untrusted text for element content and quoted attributes."""
-    return html.escape(" ".join(without_controls(str(value)).split()), quote=True)
+    return page("answer with evidence", title, title, body)
 
 
 # --- question and answer --------------------------------------------------------------------------------------------
@@ -165,19 +138,19 @@ def _query_image(image: QueryImage | None) -> str:
     about = " · ".join(f for f in facts if f)
     return (
         f'<figure class="query"><img alt="The image asked about" src="{data_uri(buffer.getvalue())}">'
-        f"<figcaption><b>{_text(image.name)}</b> {_text(about)}</figcaption></figure>"
+        f"<figcaption><b>{escaped(image.name)}</b> {escaped(about)}</figcaption></figure>"
     )
 
 
 def _answer(answer: Answer) -> str:
     parts = ['<div class="answer">']
     if answer.abstained:
-        parts.append(f'<p class="abstained"><b>No answer.</b> {_text(answer.text)}</p>')
+        parts.append(f'<p class="abstained"><b>No answer.</b> {escaped(answer.text)}</p>')
     else:
         parts.append('<p class="says">')
         for sentence in answer.sentences:
             links = "".join(f'<a class="cite" href="#e{n}">{n}</a>' for n in sentence.citations)
-            head, _, last = _text(sentence.text).rpartition(" ")
+            head, _, last = escaped(sentence.text).rpartition(" ")
             if sentence.supported:
                 parts.append(f'{head} <span class="keep">{last}{links}</span> ')
             else:
@@ -191,14 +164,14 @@ def _answer(answer: Answer) -> str:
         meter = f'<span class="meter"><span style="width:{percent}%"></span></span> {percent} %'
         rows.append(("Confidence", meter))
     parts.append(_definitions(rows, "summary"))
-    parts += [f'<p class="warning">{_text(warning)}</p>' for warning in answer.warnings]
+    parts += [f'<p class="warning">{escaped(warning)}</p>' for warning in answer.warnings]
     parts.append("</div>")
     return "".join(parts)
 
 
 def _location(location: Location) -> str:
     error = distance_text(location.error_km)
-    text = f"<b>{_text(position_text(location.lon, location.lat))}</b> ± {error}<br>"
+    text = f"<b>{escaped(position_text(location.lon, location.lat))}</b> ± {error}<br>"
     text += f"<small>{_METHODS[location.method]}"
     if location.method in ("geometry", "agreement"):
         text += f", confidence {location.confidence:.2f}"
@@ -209,7 +182,7 @@ def _definitions(rows: Sequence[tuple[str, str]], kind: str) -> str:
     """A list of names and values; values are HTML already."""
     if not rows:
         return ""
-    cells = "".join(f"<dt>{_text(name)}</dt><dd>{value}</dd>" for name, value in rows)
+    cells = "".join(f"<dt>{escaped(name)}</dt><dd>{value}</dd>" for name, value in rows)
     return f'<dl class="{kind}">{cells}</dl>'
 
 
@@ -295,7 +268,7 @@ def _card(evidence: Evidence, picture: bytes | None, cited: bool) -> str:
     ]
     return (
         f'<article class="card{" cited" if cited else ""}" id="e{evidence.number}">{image}<div>'
-        f'<h3><span class="n">{evidence.number}</span>{_text(clipped(hit.title, 120))}</h3>'
+        f'<h3><span class="n">{evidence.number}</span>{escaped(clipped(hit.title, 120))}</h3>'
         f"{_definitions(_about(hit), 'about')}{passage}{_facts(facts)}{_scores(hit)}</div></article>"
     )
 
@@ -332,13 +305,13 @@ def _about(hit: Hit) -> list[tuple[str, str]]:
         document = Path(hit.document.source).name if hit.document else ""
         rows.append(("Source", " · ".join(x for x in (document, works) if x)))
         rows.append(("Licence", hit.document.licence if hit.document else None))
-    return [(name, _text(value)) for name, value in rows if value]
+    return [(name, escaped(value)) for name, value in rows if value]
 
 
 def _long_text(text: str) -> str:
     if len(text) <= _LONG:
-        return f"<p>{_text(text)}</p>"
-    return f"<details class='long'><summary>{_text(clipped(text, _LONG))}</summary><p>{_text(text)}</p></details>"
+        return f"<p>{escaped(text)}</p>"
+    return f"<details class='long'><summary>{escaped(clipped(text, _LONG))}</summary><p>{escaped(text)}</p></details>"
 
 
 def _facts(facts: Sequence[Fact]) -> str:
@@ -352,14 +325,14 @@ def _fact_list(facts: Sequence[Fact]) -> str:
     rows = []
     for quantity, members in groups(facts).items():
         values = ", ".join(f"{statistic} {value_text(fact)}".strip() for statistic, fact in members)
-        rows.append((label(quantity), _text(values)))
+        rows.append((label(quantity), escaped(values)))
     return _definitions(rows, "facts")
 
 
 def _scores(hit: Hit) -> str:
     scores = {"score": hit.score, **hit.scores}
     chips = "".join(
-        f"<span>{_text(name)} <b>{value:{'.0f' if abs(value) >= 100 else '.3g'}}</b></span>"
+        f"<span>{escaped(name)} <b>{value:{'.0f' if abs(value) >= 100 else '.3g'}}</b></span>"
         for name, value in scores.items()
     )
     return f'<p class="scores">{chips}</p>'
@@ -370,11 +343,11 @@ def _scores(hit: Hit) -> str:
 
 def _provenance(answer: Answer) -> str:
     made = answer.provenance
-    rows = [("rsrag", _text(made.version)), ("Prompt", _text(made.prompt))]
-    rows += [(role, f"<code>{_text(name)}</code>") for role, name in made.models.items()]
+    rows = [("rsrag", escaped(made.version)), ("Prompt", escaped(made.prompt))]
+    rows += [(role, f"<code>{escaped(name)}</code>") for role, name in made.models.items()]
     total = sum(made.seconds.values()) or 1.0
     bars = "".join(
-        f'<tr><th>{_text(stage)}</th><td class="bar"><span style="width:{100 * value / total:.1f}%"></span></td>'
+        f'<tr><th>{escaped(stage)}</th><td class="bar"><span style="width:{100 * value / total:.1f}%"></span></td>'
         f"<td>{1000 * value:,.0f} ms</td></tr>"
         for stage, value in made.seconds.items()
     )

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import html
 import io
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 
 from PIL import Image
@@ -13,13 +11,13 @@ from PIL import Image
 from rsrag.adapters.base import Region, TaskResult
 from rsrag.adapters.draw import draw
 from rsrag.facts import label, position_text, split_name, value_text
-from rsrag.plain import clipped, without_controls
+from rsrag.htmlpage import escaped, page
+from rsrag.plain import clipped
 from rsrag.replacing import replacing
 from rsrag.times import format_span
 from rsrag.types import Fact
 from rsrag.worldmap import data_uri
 
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _MOST_REGIONS = 200
 
 
@@ -32,46 +30,30 @@ def write_html(result: TaskResult, path: Path) -> None:
 def render(result: TaskResult) -> str:
     """The page as text. Everything from image, archive and models is escaped."""
     subject = result.subject
-    style = files("rsrag").joinpath("report.css").read_text(encoding="utf-8")
     about = [f"{subject.width} × {subject.height} px", format_span(subject.time) if subject.time else "date unknown"]
     about.append(subject.crs or "without coordinates")
     says = "".join(
-        f"{_text(s.text)}" + "".join(f'<a class="cite" href="#e{n}">{n}</a>' for n in s.citations) + " "
+        f"{escaped(s.text)}" + "".join(f'<a class="cite" href="#e{n}">{n}</a>' for n in s.citations) + " "
         for s in result.sentences
     )
     buffer = io.BytesIO()
     Image.fromarray(draw(result)).save(buffer, "PNG")
     body = [
-        '<header class="top"><span class="brand">rsrag</span>',
-        f"<span>{_text(result.task)}</span></header><main><h1>{_text(subject.name)}</h1>",
         f'<section class="hero"><div class="answer"><p class="says">{says}</p>',
-        *(f'<p class="warning">{_text(warning)}</p>' for warning in result.warnings),
+        *(f'<p class="warning">{escaped(warning)}</p>' for warning in result.warnings),
         "</div></section>",
         f'<figure class="query"><img alt="The result over the image" src="{data_uri(buffer.getvalue())}">',
-        f"<figcaption>{_text(' · '.join(about))}</figcaption></figure>",
+        f"<figcaption>{escaped(' · '.join(about))}</figcaption></figure>",
         _facts(result.facts),
         _regions(result.regions),
         _evidence(result),
         _provenance(result),
-        "</main>",
     ]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="referrer" content="no-referrer"><meta name="color-scheme" content="light dark">'
-        f"<title>{_text(result.task)}: {_text(clipped(subject.name, 80))} · rsrag</title><style>{style}</style></head>"
-        f"<body>{''.join(body)}</body></html>\n"
-    )
-
-
-def _text(value: object) -> str:
-    """Untrusted text for element content and quoted attributes."""
-    return html.escape(" ".join(without_controls(str(value)).split()), quote=True)
+    return page(result.task, subject.name, f"{result.task}: {subject.name}", body)
 
 
 def _facts(facts: Sequence[Fact]) -> str:
-    rows = "".join(f"<tr><td>{_text(_name(f))}</td><td>{_text(value_text(f))}</td></tr>" for f in facts)
+    rows = "".join(f"<tr><td>{escaped(_name(f))}</td><td>{escaped(value_text(f))}</td></tr>" for f in facts)
     return f"<section><h2>Numbers</h2><table>{rows}</table></section>" if rows else ""
 
 
@@ -87,7 +69,7 @@ def _regions(regions: Sequence[Region]) -> str:
         box = ", ".join(f"{v:.0f}" for v in region.box)
         values = "; ".join(f"{_name(f)} {value_text(f)}" for f in region.facts)
         cells = (number, region.label, f"{region.score:.2f}", box, where, values)
-        rows.append("<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in cells) + "</tr>")
+        rows.append("<tr>" + "".join(f"<td>{escaped(cell)}</td>" for cell in cells) + "</tr>")
     if not rows:
         return ""
     more = f"<p>{len(regions) - _MOST_REGIONS} more are in the GeoJSON.</p>" if len(regions) > _MOST_REGIONS else ""
@@ -97,7 +79,7 @@ def _regions(regions: Sequence[Region]) -> str:
 
 def _evidence(result: TaskResult) -> str:
     rows = [
-        f'<li id="e{e.number}"><b>[{e.number}] {_text(e.hit.title)}</b> {_text(clipped(e.text, 420))}</li>'
+        f'<li id="e{e.number}"><b>[{e.number}] {escaped(e.hit.title)}</b> {escaped(clipped(e.text, 420))}</li>'
         for e in result.evidence
     ]
     return f"<section><h2>Evidence</h2><ul>{''.join(rows)}</ul></section>" if rows else ""
@@ -108,5 +90,5 @@ def _provenance(result: TaskResult) -> str:
     models = "; ".join(f"{role} {name}" for role, name in made.models.items())
     seconds = "; ".join(f"{stage} {value:.1f} s" for stage, value in made.seconds.items())
     rows = [("models", models), ("time", seconds), ("rsrag", made.version)]
-    cells = "".join(f"<tr><td>{name}</td><td>{_text(value)}</td></tr>" for name, value in rows if value)
+    cells = "".join(f"<tr><td>{name}</td><td>{escaped(value)}</td></tr>" for name, value in rows if value)
     return f'<section class="provenance"><h2>Provenance</h2><table>{cells}</table></section>'
