@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -156,3 +156,13 @@ class Captioner:
             for row in np.flatnonzero(~ended):
                 paths[row].append(self.words[int(word[row]) - SPECIAL])
         return [Draft(tuple(p), float(s / n)) for p, s, n in zip(paths, scores, lengths, strict=True) if p]
+
+
+@cache
+def shipped() -> Captioner:
+    """The one that ships, read once a process.
+
+    Raises:
+        BadModelFile: as when it is made.
+    """
+    return Captioner()

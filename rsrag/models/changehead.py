@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from rsrag.errors import BadModelFile
 from rsrag.models.base import Picture
 from rsrag.models.dense import SHIPPED as DENSE
 from rsrag.models.dense import DenseEncoder
+from rsrag.models.dense import shipped as shipped_maps
 from rsrag.models.described import check_encoder, read_described
 from rsrag.models.towers import ort_session
 
@@ -103,7 +104,7 @@ class ChangeHead:
             self.threshold = float(config["threshold"])
         except (KeyError, ValueError, TypeError) as error:
             raise BadModelFile(f"no change network in {directory}: {error}") from error
-        self.encoder = encoder or DenseEncoder()
+        self.encoder = encoder or shipped_maps()
         check_encoder(directory, config, self.encoder.fingerprint, "rsrag.train.change")
         self.fingerprint = f"mini-change:{config['sha256']['head.onnx'][:16]}"
 
@@ -126,3 +127,13 @@ class ChangeHead:
         full = (found.shape[3] * CELL, found.shape[2] * CELL)
         smooth = cv2.resize(found[0, 0], full, interpolation=cv2.INTER_LINEAR)
         return np.asarray(np.clip(smooth[:height, :width], 0, 1), dtype=np.float32)
+
+
+@cache
+def shipped() -> ChangeHead:
+    """The one that ships, read once a process.
+
+    Raises:
+        BadModelFile: as when it is made.
+    """
+    return ChangeHead()

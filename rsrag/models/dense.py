@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -63,3 +63,13 @@ class DenseEncoder:
             name: np.asarray(values[0, :, : sizes[name][0], : sizes[name][1]], dtype=np.float32)
             for name, values in zip(names, found, strict=True)
         }
+
+
+@cache
+def shipped() -> DenseEncoder:
+    """The one that ships, read once a process.
+
+    Raises:
+        BadModelFile: as when it is made.
+    """
+    return DenseEncoder()

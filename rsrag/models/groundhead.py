@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from rsrag.models.base import Picture
 from rsrag.models.boxes import Boxes, as_boxes, clipped, suppressed, voted
 from rsrag.models.dense import SHIPPED as DENSE
 from rsrag.models.dense import DenseEncoder
+from rsrag.models.dense import shipped as shipped_maps
 from rsrag.models.described import check_encoder, read_described
 from rsrag.models.groundviews import CELL, LEVELS, views
 from rsrag.models.towers import ort_session
@@ -101,7 +102,7 @@ class ObjectDetector:
             self.thresholds: tuple[float, ...] = tuple(float(config["thresholds"][name]) for name in self.classes)
         except (KeyError, ValueError, TypeError) as error:
             raise BadModelFile(f"no object detector in {directory}: {error}") from error
-        self.encoder = encoder or DenseEncoder()
+        self.encoder = encoder or shipped_maps()
         check_encoder(directory, config, self.encoder.fingerprint, "rsrag.train.detector")
         self.fingerprint = f"mini-ground:{config['sha256'][GRAPH][:16]}"
 
@@ -121,3 +122,13 @@ class ObjectDetector:
         scores, sides = self._session.run(None, {level.name: maps[level.name][None] for level in LEVELS})
         rows, cols = -(-height // CELL), -(-width // CELL)
         return decode(scores[0, :, :rows, :cols], sides[0, :, :rows, :cols], width, height, least)
+
+
+@cache
+def shipped() -> ObjectDetector:
+    """The one that ships, read once a process.
+
+    Raises:
+        BadModelFile: as when it is made.
+    """
+    return ObjectDetector()

@@ -22,7 +22,7 @@ from rsrag.errors import BadModelFile, ReaderError, UsageError
 from rsrag.facts import fact_sentences
 from rsrag.models import registry
 from rsrag.models.base import ImageEncoder, Picture, Prompt, TextEncoder
-from rsrag.models.captioner import Captioner
+from rsrag.models.captioner import Captioner, shipped
 from rsrag.prompts.builder import render, within_budget
 from rsrag.types import Evidence, Fact, Hit, Provenance, QueryImage, Sentence, Window
 
@@ -160,7 +160,7 @@ def decoder(encoder: ImageEncoder, warnings: list[str], *, needed: bool) -> Capt
     Raises:
         BadModelFile: it is damaged, or of another encoder and needed.
     """
-    captioner = Captioner()
+    captioner = shipped()
     if captioner.encoder == encoder.fingerprint:
         return captioner
     message = f"the caption decoder was trained on {captioner.encoder}, not on {encoder.fingerprint}"

@@ -24,8 +24,10 @@ from rsrag.adapters.change.statistics import sample
 from rsrag.adapters.sweep import steps, sweep
 from rsrag.errors import BadModelFile, UsageError
 from rsrag.export_layers import Layer, LayerWriter
+from rsrag.models import changehead
 from rsrag.models.changehead import ChangeHead
 from rsrag.models.dense import DenseEncoder
+from rsrag.models.dense import shipped as shipped_maps
 from rsrag.types import Fact, Provenance, Window
 
 CORE = 512
@@ -130,21 +132,21 @@ def _chosen(
     colour = ground.natural(pair.before) and ground.natural(pair.after)
     if request.method == "auto" and colour and (gsd is None or gsd <= FINE_M):
         try:
-            head = ChangeHead()
+            head = changehead.shipped()
             return "combined", head, head.encoder
         except BadModelFile as error:
             warnings.append(f"IR-MAD instead of the trained network: {error.message}")
     if method == "combined":
         if len(pair.before.stretch.channels) != 3:
             raise UsageError("the trained network compares colour pictures", hint="take another --method")
-        head = ChangeHead()
+        head = changehead.shipped()
         return method, head, head.encoder
-    return method, None, DenseEncoder() if method == "features" else None
+    return method, None, shipped_maps() if method == "features" else None
 
 
 def _encoder(pair: Pair) -> DenseEncoder | None:
     natural = ground.natural(pair.before) and ground.natural(pair.after)
-    return DenseEncoder() if natural and not indices.tells_classes(pair.roles) else None
+    return shipped_maps() if natural and not indices.tells_classes(pair.roles) else None
 
 
 def _models(
@@ -152,7 +154,7 @@ def _models(
 ) -> Mapping[str, str]:
     models: dict[str, str] = {"detector": head.fingerprint if head is not None else method}
     if encoder is not None or (kinds and not indices.tells_classes(pair.roles)):
-        models["encoder"] = (encoder or DenseEncoder()).fingerprint
+        models["encoder"] = (encoder or shipped_maps()).fingerprint
     return models
 
 

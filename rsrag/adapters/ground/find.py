@@ -20,6 +20,7 @@ from rsrag.adapters.look import View
 from rsrag.adapters.sweep import steps, sweep
 from rsrag.errors import BadModelFile
 from rsrag.export_layers import Layer, LayerWriter
+from rsrag.models import groundhead
 from rsrag.models.base import Picture
 from rsrag.models.boxes import as_boxes, suppressed
 from rsrag.models.groundhead import EMPTY, SAME, Detections, ObjectDetector
@@ -113,7 +114,7 @@ class Finder:
         return self._warm(phrase)
 
     def _detected(self, known: Known, phrase: str) -> Found:
-        self._detector = self._detector or ObjectDetector()
+        self._detector = self._detector or groundhead.shipped()
         detector = self._detector
         self.models["detector"] = detector.fingerprint
         if self._all is None:

@@ -20,8 +20,8 @@ from rsrag.adapters.ground.words import class_of
 from rsrag.adapters.look import View
 from rsrag.adapters.segment.refine import Scores
 from rsrag.errors import BadModelFile
+from rsrag.models import groundhead
 from rsrag.models.base import Picture
-from rsrag.models.groundhead import ObjectDetector
 from rsrag.types import Window
 
 LAX = 0.6
@@ -62,7 +62,7 @@ def things_named(text: str, view: View, context: Context) -> Things | None:
     if known is None:
         return None
     try:
-        detector = ObjectDetector()
+        detector = groundhead.shipped()
     except BadModelFile:
         return None
     every = everywhere(view, detector.detect, context, finest=FINEST)
