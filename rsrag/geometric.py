@@ -1,9 +1,12 @@
 """Geometric verification: does this picture show the same ground as that tile, and where exactly does it lie?
 
 Local features (SIFT, Lowe 2004; root-normalised, Arandjelović & Zisserman 2012) on contrast-equalised grey are matched
-mutually with a ratio test, and a similarity transform is fitted robustly. Nadir imagery of the same ground differs by
-rotation, scale and shift; a full homography has four more freedoms that only noise can use. With enough inliers the
-similarity is refined to an affine map, which carries the query's outline onto the map.
+mutually. Every pair of features, having a place, a size and a direction each, proposes a similarity transform, and the
+other pairs vote on it (as in Philbin et al. 2007): among hundreds of wrong pairs five right ones are found, where
+drawing pairs at random would hardly draw two of them. Nadir imagery of the same ground differs by rotation, scale and
+shift; a full homography has four more freedoms that only noise can use. The edges of both pictures, which took no part
+in this, then say whether the ground is the same (:mod:`rsrag.edges`). With enough inliers the similarity is refined to
+an affine map, which carries the query's outline onto the map.
 """
 
 from __future__ import annotations
@@ -19,46 +22,61 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from rsrag import geo
+from rsrag import edges, geo
 from rsrag.errors import BadFootprint
 from rsrag.models.base import Picture
 from rsrag.types import Footprint, Scene, Tile, Window
 
 _MAX_SIDE = 384
 _FEATURES = 1200
-_RATIO = 0.92
+_RATIO = 0.98
 _REPROJECTION_PX = 4.0
+_TURN_RAD = 0.35
+_SCALE_LOG = 0.4
+_VOTE_PX, _VOTE_SLOPE = 4.0, 0.03
+_SEEDS, _ROUNDS = 5, 3
+_LEAST = 4
+_REFINED = 20
 _CACHE = 4096
 
-MIN_INLIERS = 8
-"""Chance can be ruled out: of 2,466 pairs of pictures of different ground none shared more than 7
+MIN_EVIDENCE = 12.0
+"""Evidence that rules out chance: of 2,466 pairs of pictures of different ground none had more than 11
 (``eval/benchmarks/chance_matches.py``)."""
-WEAK_INLIERS = 4
-"""Too few alone, but worth counting where several tiles agree on the same outline."""
-MIN_TOGETHER = 10
-"""Inliers that several tiles must bring together when none has enough by itself."""
+MIN_TOGETHER = 15.0
+"""Evidence that tiles of several scenes must bring together when none has enough by itself."""
 _TURN_DEGREES = 12.0
 ERROR_RESIDUALS = 3.0
 """Stated error of a located centre, in root mean square residuals of its match; the place-recognition suite reports how
 often the true centre lies within it."""
 
 
-def is_verified(own: int, total: int) -> bool:
-    """Whether chance can be ruled out, by a tile's own inliers or with those of tiles that agree with it."""
-    return own >= MIN_INLIERS or total >= MIN_TOGETHER
+def is_verified(own: float, total: float) -> bool:
+    """Whether chance can be ruled out, by a tile's own evidence or with that of tiles that agree with it."""
+    return own >= MIN_EVIDENCE or total >= MIN_TOGETHER
 
 
-def confidence(inliers: float) -> float:
-    """Inliers to a figure in 0 to 1, one half at the acceptance threshold."""
-    return 1 / (1 + math.exp(-(inliers - MIN_INLIERS + 0.5) / 1.5))
+def confidence(evidence: float) -> float:
+    """Evidence to a figure in 0 to 1, one half just below the acceptance threshold."""
+    return 1 / (1 + math.exp(-(evidence - MIN_EVIDENCE + 0.5) / 1.5))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Features:
-    """Local features of a picture: ``points`` float32 [N, 2] in its own pixels, ``descriptors`` float32 [N, 128]."""
+    """Local features of a picture.
+
+    Attributes:
+        points: float32 [N, 2], in pixels of the picture.
+        frames: complex64 [N], size of a feature in such pixels and direction as one number.
+        descriptors: float16 [N, 128], unit length.
+        grey: uint8 [H, W], the picture at the size that was worked on, at most 384 pixels wide and high.
+        width: of the picture, in pixels.
+        height: of the picture, in pixels.
+    """
 
     points: npt.NDArray[np.float32]
-    descriptors: npt.NDArray[np.float32]
+    frames: npt.NDArray[np.complex64]
+    descriptors: npt.NDArray[np.float16]
+    grey: npt.NDArray[np.uint8]
     width: int
     height: int
 
@@ -69,15 +87,22 @@ class Match:
 
     Attributes:
         inliers: feature pairs that agree with the transform.
+        agreement: of the edges, in standard deviations (:func:`rsrag.edges.agreement`).
         matrix: affine float64 [2, 3] from query pixels to tile pixels.
         residual_px: root mean square distance of the inliers, in tile pixels.
         scale: tile pixels per query pixel.
     """
 
     inliers: int
+    agreement: float
     matrix: npt.NDArray[np.float64]
     residual_px: float
     scale: float
+
+    @property
+    def evidence(self) -> float:
+        """Inliers and agreement of the edges together: what :data:`MIN_EVIDENCE` is measured in."""
+        return self.inliers + self.agreement
 
 
 def extract(picture: Picture) -> Features:
@@ -87,50 +112,118 @@ def extract(picture: Picture) -> Features:
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     if shrink < 1:
         grey = cv2.resize(grey, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-    grey = cv2.createCLAHE(clipLimit=4.0, tileGridSize=(4, 4)).apply(grey)
+    equalised = cv2.createCLAHE(clipLimit=4.0, tileGridSize=(4, 4)).apply(grey)
     engine: Any = cv2  # its stubs lack SIFT
     sift = engine.SIFT_create(nfeatures=_FEATURES, contrastThreshold=0.01, edgeThreshold=20)
-    keypoints, descriptors = sift.detectAndCompute(grey, None)
+    keypoints, descriptors = sift.detectAndCompute(equalised, None)
     if descriptors is None:
-        return Features(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32), width, height)
-    points = np.array([k.pt for k in keypoints], dtype=np.float32) / np.float32(shrink)
+        descriptors = np.zeros((0, 128), np.float32)
+    points = np.array([k.pt for k in keypoints], dtype=np.float32).reshape(-1, 2) / np.float32(shrink)
+    sizes = np.array([k.size for k in keypoints], dtype=np.float32) / np.float32(shrink)
+    turns = np.radians(np.array([k.angle for k in keypoints], dtype=np.float32))
     rooted = np.sqrt(descriptors / np.maximum(descriptors.sum(axis=1, keepdims=True), 1e-7))
-    return Features(points, rooted.astype(np.float32), width, height)
+    frames = (sizes * np.exp(1j * turns)).astype(np.complex64)
+    return Features(points, frames, rooted.astype(np.float16), np.asarray(grey, np.uint8), width, height)
 
 
 def match(query: Features, tile: Features) -> Match | None:
     """The best similarity between two sets of features, or None without one."""
-    if len(query.points) < 4 or len(tile.points) < 4:
+    if len(query.points) < _LEAST or len(tile.points) < _LEAST:
         return None
-    similarity = query.descriptors @ tile.descriptors.T
-    best = similarity.argmax(axis=1)
-    mutual = similarity.argmax(axis=0)[best] == np.arange(len(best))
-    top = similarity[np.arange(len(best)), best]
-    second = np.partition(similarity, -2, axis=1)[:, -2]
-    # Root descriptors are unit vectors: squared distance = 2 - 2·cosine.
-    distinct = (2 - 2 * top) < _RATIO**2 * np.maximum(2 - 2 * second, 1e-9)
-    chosen = np.flatnonzero(mutual & distinct)
-    if len(chosen) < 4:
+    first, second = _pairs(query.descriptors.astype(np.float32), tile.descriptors.astype(np.float32))
+    if len(first) < _LEAST:
         return None
-    source, target = query.points[chosen], tile.points[best[chosen]]
-    cv2.setRNGSeed(0)
-    matrix, mask = cv2.estimateAffinePartial2D(
-        source, target, method=cv2.RANSAC, ransacReprojThreshold=_REPROJECTION_PX, maxIters=3000, confidence=0.999
-    )
-    if matrix is None:
+    source, target = query.points[first], tile.points[second]
+    found = _vote(source, target, tile.frames[second] / query.frames[first])
+    if found is None:
         return None
-    inside = mask.ravel().astype(bool)
-    inliers = _distinct_points(source[inside], target[inside])
+    matrix, inside, inliers = found
     scale = math.hypot(matrix[0, 0], matrix[0, 1])
-    if inliers < 4 or not 0.1 < scale < 10:
+    if inliers < _LEAST or not 0.1 < scale < 10:
         return None
-    if inliers >= 20:
+    if inliers >= _REFINED:
         refined, _ = cv2.estimateAffine2D(source[inside], target[inside], method=cv2.LMEDS)
         if refined is not None and 0.8 < abs(np.linalg.det(refined[:, :2])) / scale**2 < 1.25:
             matrix = refined
     projected = source[inside] @ matrix[:, :2].T + matrix[:, 2]
     residual = float(np.sqrt(np.mean(np.sum((projected - target[inside]) ** 2, axis=1))))
-    return Match(inliers, np.asarray(matrix, dtype=np.float64), residual, scale)
+    agreement = edges.agreement(query.grey, tile.grey, _between_greys(query, tile, matrix))
+    return Match(inliers, agreement, np.asarray(matrix, dtype=np.float64), residual, scale)
+
+
+def _pairs(
+    query: npt.NDArray[np.float32], tile: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Rows of descriptors that are each other's nearest, the second nearest not quite as near."""
+    similarity = query @ tile.T
+    best = similarity.argmax(axis=1)
+    rows = np.flatnonzero(similarity.argmax(axis=0)[best] == np.arange(len(best)))
+    mutual = similarity[rows]
+    top, second = mutual[np.arange(len(rows)), best[rows]], np.partition(mutual, -2, axis=1)[:, -2]
+    # Root descriptors are unit vectors: squared distance = 2 - 2·cosine.
+    rows = rows[(2 - 2 * top) < _RATIO**2 * np.maximum(2 - 2 * second, 1e-9)]
+    return rows, best[rows]
+
+
+def _vote(
+    source: npt.NDArray[np.float32], target: npt.NDArray[np.float32], change: npt.NDArray[np.complex64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], int] | None:
+    """The similarity that most pairs of features agree with.
+
+    Args:
+        source: float32 [N, 2].
+        target: float32 [N, 2].
+        change: complex64 [N], how each pair scales and turns.
+
+    Returns:
+        The affine matrix float64 [2, 3], which pairs lie on it (bool [N]), and at how many distinct spots; None without
+        two that agree.
+    """
+    a, b = source @ np.array([1, 1j], np.complex64), target @ np.array([1, 1j], np.complex64)
+    logs = np.log(change)
+    # what each pair (rows) says of where the others (columns) must lie
+    off = np.abs(b[:, None] + change[:, None] * (a[None, :] - a[:, None]) - b[None, :])
+    reach = np.maximum(
+        1.5 * _VOTE_PX, _VOTE_PX + _VOTE_SLOPE * np.abs(change)[:, None] * np.abs(a[None, :] - a[:, None])
+    )
+    votes = (off < reach) & _alike(logs[:, None], logs[None, :])
+    best: tuple[npt.NDArray[np.complex128], npt.NDArray[np.bool_], int] | None = None
+    for seed in np.argsort(-votes.sum(axis=1), kind="stable")[:_SEEDS]:
+        inside, fit = votes[seed], None
+        for _ in range(_ROUNDS):
+            if inside.sum() < 2:
+                break
+            system = np.stack([a[inside], np.ones(int(inside.sum()))], axis=1).astype(np.complex128)
+            fit = np.linalg.lstsq(system, b[inside], rcond=None)[0]
+            if abs(fit[0]) < 1e-6:
+                fit = None
+                break
+            inside = (np.abs(fit[0] * a + fit[1] - b) < _REPROJECTION_PX) & _alike(logs, np.log(fit[0]))
+        if fit is None or not inside.any():
+            continue
+        spots = _distinct_points(source[inside], target[inside])
+        if best is None or spots > best[2]:
+            best = fit, inside, spots
+    if best is None:
+        return None
+    (turn, shift), inside, spots = best
+    matrix = np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
+    return matrix, inside, spots
+
+
+def _alike(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Whether logarithms of changes are near each other, in scale and turn."""
+    apart = first - second
+    turned = np.abs((apart.imag + np.pi) % (2 * np.pi) - np.pi)
+    return np.asarray((np.abs(apart.real) < _SCALE_LOG) & (turned < _TURN_RAD))
+
+
+def _between_greys(query: Features, tile: Features, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The map between the pictures as one between their working copies."""
+    smaller, larger = tile.grey.shape[1] / tile.width, query.width / query.grey.shape[1]
+    scaled = np.asarray(matrix, dtype=np.float64) * smaller
+    scaled[:, :2] *= larger
+    return scaled
 
 
 def _distinct_points(source: npt.NDArray[np.float32], target: npt.NDArray[np.float32]) -> int:
@@ -205,8 +298,8 @@ def picture_size(encoded: bytes) -> tuple[int, int]:
     return (0, 0) if image is None else (int(image.shape[1]), int(image.shape[0]))
 
 
-def consensus(outlines: Sequence[Footprint], inliers: Sequence[int], scenes: Sequence[str]) -> list[int]:
-    """Inliers behind each outline, those of tiles of other scenes that put the query in the same spot included.
+def consensus(outlines: Sequence[Footprint], evidence: Sequence[float], scenes: Sequence[str]) -> list[float]:
+    """Evidence behind each outline, those of tiles of other scenes that put the query in the same spot included.
 
     Two outlines agree when their centres lie within a quarter of their size, their sizes within a quarter of each other
     and their top edges within 12 degrees: wrong matches scatter, right ones on tiles of other dates do not. A scene
@@ -215,14 +308,14 @@ def consensus(outlines: Sequence[Footprint], inliers: Sequence[int], scenes: Seq
     centres = [geo.centre(o) for o in outlines]
     sizes = np.array([math.sqrt(geo.area_km2(o)) for o in outlines])
     angles = np.array([_bearing(o) for o in outlines])
-    totals = []
+    totals: list[float] = []
     for centre, size, angle in zip(centres, sizes, angles, strict=True):
         near = geo.distances_km(centre, centres) <= 0.25 * size
         alike = (sizes <= 1.25 * size) & (sizes >= 0.8 * size)
         turned = np.abs((angles - angle + 180) % 360 - 180) <= _TURN_DEGREES
-        best: dict[str, int] = {}
+        best: dict[str, float] = {}
         for i in map(int, np.flatnonzero(near & alike & turned)):
-            best[scenes[i]] = max(best.get(scenes[i], 0), inliers[i])
+            best[scenes[i]] = max(best.get(scenes[i], 0.0), evidence[i])
         totals.append(sum(best.values()))
     return totals
 

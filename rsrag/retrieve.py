@@ -193,7 +193,7 @@ class Retriever:
     def _verify(self, picture: Picture, tiles: Sequence[Hit]) -> list[Hit]:
         """Tiles re-ranked by geometry: verified ones first, by how alike tile and query outline are.
 
-        A tile is verified when the inliers of all tiles that put the picture in the same spot rule out chance. Its
+        A tile is verified when the evidence of all tiles that put the picture in the same spot rule out chance. Its
         score is ``0.5 + 0.5·confidence·IoU``; that of the others ``0.25·cosine + 0.25·confidence``.
         """
         encoded: dict[str, bytes] = {}
@@ -204,31 +204,31 @@ class Retriever:
             fresh = {i: data for i in chosen if (data := self._catalog.thumbnail(i))}
             encoded |= fresh
             matches |= self._verifier.verify(query, list(fresh.items()))
-            if sum(m.inliers >= geometric.MIN_INLIERS for m in matches.values()) >= _ENOUGH_VERIFIED:
+            if sum(m.evidence >= geometric.MIN_EVIDENCE for m in matches.values()) >= _ENOUGH_VERIFIED:
                 break
         size = (picture.shape[1], picture.shape[0])
         outlines = {}
         for hit in tiles:
             found = matches.get(hit.id)
-            if found and found.inliers >= geometric.WEAK_INLIERS and hit.tile and hit.scene:
+            if found and hit.tile and hit.scene:
                 shown = geometric.picture_size(encoded[hit.id])
                 outline = geometric.outline(found, size, hit.tile, hit.scene, shown)
                 if outline is not None:
                     outlines[hit.id] = outline
         scenes = {h.id: h.tile.scene_id for h in tiles if h.tile is not None}
         totals = geometric.consensus(
-            list(outlines.values()), [matches[i].inliers for i in outlines], [scenes[i] for i in outlines]
+            list(outlines.values()), [matches[i].evidence for i in outlines], [scenes[i] for i in outlines]
         )
         support = dict(zip(outlines, totals, strict=True))
         ranked = []
         for hit in tiles:
-            found, outline, total = matches.get(hit.id), outlines.get(hit.id), support.get(hit.id, 0)
+            found, outline, total = matches.get(hit.id), outlines.get(hit.id), support.get(hit.id, 0.0)
             score, scores = 0.25 * max(hit.score, 0.0), dict(hit.scores)
             if found is not None:
-                score += 0.25 * geometric.confidence(max(total, found.inliers))
-                scores |= {"inliers": float(found.inliers), "support": float(total)}
-            if found and outline and hit.footprint and geometric.is_verified(found.inliers, total):
-                sure = geometric.confidence(max(total, found.inliers))
+                score += 0.25 * geometric.confidence(max(total, found.evidence))
+                scores |= {"inliers": float(found.inliers), "agreement": found.agreement, "support": total}
+            if found and outline and hit.footprint and geometric.is_verified(found.evidence, total):
+                sure = geometric.confidence(max(total, found.evidence))
                 pixel_km = locate.size_km(hit.footprint) / max(geometric.picture_size(encoded[hit.id]))
                 scores |= {"geometry": sure, "error_km": geometric.ERROR_RESIDUALS * found.residual_px * pixel_km}
                 score = 0.5 + 0.5 * sure * geo.iou(outline, hit.footprint)
@@ -366,7 +366,7 @@ def _has_facts(tile: Tile, filters: Filters) -> bool:
 
 
 def _best_location(tiles: Sequence[Hit]) -> Location | None:
-    """Verified geometry when there is any, by the match with the most inliers; else agreement among the best tiles."""
+    """Verified geometry when there is any, by the match with the most evidence; else agreement among the best tiles."""
     verified = [h for h in tiles if h.match is not None]
     if not verified:
         return locate.by_agreement(tiles)

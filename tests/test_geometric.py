@@ -40,7 +40,7 @@ def test_altered_view_is_found_where_it_is(angle: float, zoom: float) -> None:
     query = np.clip(query.astype(np.float32) * [0.8, 1.1, 1.0] + 12, 0, 255).astype(np.uint8)
     match = geometric.match(geometric.extract(query), geometric.extract(tile))
     assert match is not None
-    assert match.inliers >= geometric.MIN_INLIERS
+    assert match.evidence >= geometric.MIN_EVIDENCE and match.agreement > 6
     assert match.scale == pytest.approx(1 / zoom, rel=0.03)
     centre = match.matrix @ np.array([90.0, 90.0, 1.0])
     assert centre == pytest.approx([190 - 72, 210 - 72], abs=3)
@@ -49,7 +49,7 @@ def test_altered_view_is_found_where_it_is(angle: float, zoom: float) -> None:
 def test_other_ground_is_not_verified() -> None:
     tiles = [geometric.extract(ground(seed)[:256, :256]) for seed in range(10, 16)]
     found = [geometric.match(a, b) for i, a in enumerate(tiles) for b in tiles[i + 1 :]]
-    assert max((m.inliers for m in found if m), default=0) < geometric.MIN_INLIERS
+    assert max((m.evidence for m in found if m), default=0) < geometric.MIN_EVIDENCE
 
 
 def test_featureless_pictures_match_nothing() -> None:
@@ -72,7 +72,7 @@ def test_outline_puts_the_query_on_the_map() -> None:
 
 
 def test_unlocated_scene_gives_no_outline() -> None:
-    match = geometric.Match(20, np.eye(2, 3), 1.0, 1.0)
+    match = geometric.Match(20, 9.0, np.eye(2, 3), 1.0, 1.0)
     tile = Tile("t", "s", Window(0, 0, 10, 10), 1.0, "d", 0)
     assert geometric.outline(match, (10, 10), tile, Scene("s", "s", "d", "c", 10, 10, ()), (10, 10)) is None
 
@@ -87,16 +87,16 @@ def test_consensus_counts_scenes_that_agree_once_each() -> None:
     assert geometric.consensus([here[0], turned], [5, 5], ["2009", "2012"]) == [5, 5]
 
 
-def test_a_few_inliers_need_company() -> None:
-    assert geometric.is_verified(geometric.MIN_INLIERS, geometric.MIN_INLIERS)
+def test_a_little_evidence_needs_company() -> None:
+    assert geometric.is_verified(geometric.MIN_EVIDENCE, geometric.MIN_EVIDENCE)
     assert geometric.is_verified(5, geometric.MIN_TOGETHER)
     assert not geometric.is_verified(5, 5)
-    assert not geometric.is_verified(4, 8)
+    assert not geometric.is_verified(4, geometric.MIN_TOGETHER - 1)
 
 
 @given(st.integers(0, 200), st.integers(0, 200))
 @settings(max_examples=50)
-def test_confidence_grows_with_inliers(a: int, b: int) -> None:
+def test_confidence_grows_with_evidence(a: int, b: int) -> None:
     first, second = geometric.confidence(min(a, b)), geometric.confidence(max(a, b))
     assert 0 <= first <= second <= 1
 

@@ -1,7 +1,7 @@
 """What chance reaches: ``python eval/benchmarks/chance_matches.py SCENE... [--archive WORKSPACE]``.
 
-Two constants of locating images rest on these figures: the inliers that pictures of *different* ground share
-(``rsrag.geometric.MIN_INLIERS``), and the cosine of a picture to its best tile when it shows the archive's ground and
+Two constants of locating images rest on these figures: the evidence that pictures of *different* ground reach
+(``rsrag.geometric.MIN_EVIDENCE``), and the cosine of a picture to its best tile when it shows the archive's ground and
 when it shows other ground (``rsrag.locate.LIKENESS``). Windows of the scenes are compared with all that do not touch
 them; the archive for the cosines is the Blue Marble of ``rsrag demo``.
 """
@@ -22,20 +22,25 @@ from rsrag.eval.place_recognition import PlaceQuery, make_queries
 from rsrag.types import BBox, QueryImage
 
 
-def chance(queries: list[PlaceQuery]) -> dict[str, float]:
-    """Inliers of pairs whose true outlines do not touch."""
+def chance(queries: list[PlaceQuery]) -> dict[str, Any]:
+    """Inliers, agreement of edges and both together, of pairs whose true outlines do not touch."""
     features = [geometric.extract(q.picture) for q in queries]
-    counts = []
-    for i, first in enumerate(queries):
-        for j, second in enumerate(queries[:i]):
-            if not geo.intersects(first.truth, second.truth):
-                found = geometric.match(features[i], features[j])
-                counts.append(found.inliers if found else 0)
+    found = [
+        geometric.match(features[i], features[j])
+        for i, first in enumerate(queries)
+        for j, second in enumerate(queries[:i])
+        if not geo.intersects(first.truth, second.truth)
+    ]
+    points = [50, 90, 99, 99.9, 100]
+    figures = {
+        "inliers": [float(m.inliers) if m else 0.0 for m in found],
+        "agreement": [m.agreement if m else 0.0 for m in found],
+        "evidence": [m.evidence if m else 0.0 for m in found],
+    }
     return {
-        "pairs": len(counts),
-        "most": max(counts),
-        "p99": float(np.percentile(counts, 99)),
-        "at the threshold": sum(c >= geometric.MIN_INLIERS for c in counts),
+        "pairs": len(found),
+        **{f"{name}, 50 90 99 99.9 100 %": np.percentile(v, points).round(1).tolist() for name, v in figures.items()},
+        "at the threshold": sum(value >= geometric.MIN_EVIDENCE for value in figures["evidence"]),
     }
 
 
