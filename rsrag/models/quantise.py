@@ -116,6 +116,18 @@ def halve(graph: Any) -> None:
     graph.node.extend(nodes)
 
 
+def weights(graph: Any) -> dict[str, Any]:
+    """Weights of a graph (``GraphProto``) by name, as NumPy arrays; those that :func:`halve` kept are float32 again."""
+    import numpy as np
+    from onnx import numpy_helper
+
+    found = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Cast" and node.input[0] in found:
+            found[node.output[0]] = found[node.input[0]].astype(np.float32)
+    return found
+
+
 def _need_onnx() -> None:
     try:
         import onnx  # noqa: F401

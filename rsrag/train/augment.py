@@ -257,6 +257,20 @@ def mild_view(picture: Picture, size: int, rng: np.random.Generator) -> Picture:
     return view(picture, size, MILD, rng)
 
 
+def mixed_view(picture: Picture, size: int, rng: np.random.Generator) -> Picture:
+    """:func:`mild_view` or :func:`training_view`, one as likely as the other.
+
+    Args:
+        picture: uint8 [H, W, 3] RGB.
+        size: side of the result in px.
+        rng: source of all choices.
+
+    Returns:
+        uint8 [size, size, 3].
+    """
+    return (mild_view if rng.random() < 0.5 else training_view)(picture, size, rng)
+
+
 def wild_view(picture: Picture, size: int, rng: np.random.Generator) -> Picture:
     """A view that only the shape of things relates to the picture: repainted, then altered at full strength.
 

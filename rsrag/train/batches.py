@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from rsrag.train.augment import mild_view, training_view, wild_view
+from rsrag.train.augment import mild_view, mixed_view, training_view, wild_view
 from rsrag.train.data import Collection
 
 Pixels = npt.NDArray[np.uint8]
 Numbers = npt.NDArray[np.int64]
 _AHEAD = 4
+_VIEWS = {"full": training_view, "mild": mild_view, "mixed": mixed_view}
 
 
 @dataclass
@@ -64,7 +65,7 @@ class _Epoch:
     def make(self, members: Numbers, step: int, part: slice) -> Batch:
         """The rows ``part`` of the batch of ``members``."""
         data, size = self.data, self.size
-        usual = mild_view if data.augment == "mild" else training_view
+        usual = _VIEWS[data.augment]
         chosen = list(enumerate(np.sort(members)))[part]
         views = np.empty((self.views, len(chosen), size, size, 3), dtype=np.uint8)
         paired: list[list[tuple[int, int, int]]] = [[], []]

@@ -142,6 +142,8 @@ class OptimConfig:
         smoothing: label smoothing of that loss.
         shared_classes: a picture is also told apart among the classes of other sets, where one has a name in common
             with its own (a baseball field of one set is the baseball diamond of another).
+        mix: share of labelled views that are blended with another picture of their set, or get a piece of it, and then
+            serve the class loss only, as both classes by their shares (mixup, CutMix).
         wild: share of second views recoloured beyond recognition of a class: they serve the instance loss only.
         accumulate: parts in which a batch is worked through; the losses still see all of it (cached gradients).
         checkpointing: recompute activations in the backward pass instead of keeping them (open_clip).
@@ -165,6 +167,7 @@ class OptimConfig:
     class_weight: float = 0.0
     smoothing: float = 0.1
     shared_classes: bool = False
+    mix: float = 0.0
     wild: float = 0.0
     accumulate: int = 1
     checkpointing: bool = False
@@ -179,6 +182,8 @@ class OptimConfig:
             raise ConfigError("optim needs epochs >= 1, batch >= 2 and sizes that begin at share 0")
         if self.accumulate < 1 or self.save_steps < 1:
             raise ConfigError("optim needs accumulate >= 1 and save_steps >= 1")
+        if not 0 <= self.mix <= 1 or (self.mix and not self.class_weight):
+            raise ConfigError("optim.mix is a share from 0 to 1 and needs a class_weight")
         if self.views not in (1, 2):
             raise ConfigError(f"optim.views must be 1 or 2, not {self.views}")
         if self.views == 1 and self.instance_weight:

@@ -165,7 +165,7 @@ class Collection:
         problems: what was left out, and why.
         tier: how the pictures are kept.
         near: int64 [train + held], group of near copies, -1 for none; see :func:`near_groups`.
-        augment: ``"full"`` or ``"mild"``.
+        augment: ``"full"``, ``"mild"`` or ``"mixed"``.
         hard: places hard negatives, if asked for.
     """
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from rsrag.errors import BadModelFile
-from rsrag.models.quantise import halve
+from rsrag.models.quantise import halve, weights
 
 GRAPH, CONFIG = "encoder.onnx", "config.json"
 STRIDES = {"fine": 8, "middle": 16, "coarse": 32, "semantic": 32}
@@ -30,14 +30,14 @@ def stages(graph: Any) -> tuple[str, list[str], Any, Any]:
         BadModelFile: the graph is not that of a mini tower.
     """
     ends: dict[str, str] = {}
-    found: dict[str, Any] = {item.name: item for item in graph.initializer}
+    found = weights(graph)
     makers = {output: node for node in graph.node for output in node.output}
     users: dict[str, list[Any]] = {}
     for node in graph.node:
         for name in node.input:
             users.setdefault(name, []).append(node)
     for node in graph.node:
-        if node.op_type == "Conv" and ".conv_transition." in node.input[1]:
+        if node.op_type == "Conv" and node.input[1].startswith("trunk.") and ".conv_transition." in node.input[1]:
             stage = node.input[1].split("stages.")[1].split(".")[0]
             gates = [n for n in users[node.output[0]] if n.op_type == "Mul"]
             if gates:
@@ -76,9 +76,9 @@ def make(encoder: Path, out_dir: Path) -> dict[str, Any]:
     for node in graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
-    head = numpy_helper.to_array(weight)[:, :, None, None]
+    head = weight[:, :, None, None]
     graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(head), "semantic.weight"))
-    graph.initializer.append(numpy_helper.from_array(numpy_helper.to_array(bias), "semantic.bias"))
+    graph.initializer.append(numpy_helper.from_array(bias, "semantic.bias"))
     graph.node.append(helper.make_node("Conv", ["coarse", "semantic.weight", "semantic.bias"], ["semantic"]))
     halve(graph)
     open_sides = ["batch", 3, "height", "width"]

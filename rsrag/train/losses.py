@@ -78,7 +78,13 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
 
 
 def prompt_classes(
-    images: Tensor, prompts: Tensor, labels: Tensor, sets: Tensor, scale: Tensor | float, smoothing: float
+    images: Tensor,
+    prompts: Tensor,
+    labels: Tensor,
+    sets: Tensor,
+    scale: Tensor | float,
+    smoothing: float,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Cross-entropy over the classes of a picture's own set, each given by the mean vector of some of its prompts.
 
@@ -91,20 +97,22 @@ def prompt_classes(
         sets: int64 [C], number of the set that a class belongs to.
         scale: inverse temperature.
         smoothing: share of the target spread over the classes of the set.
+        weights: float32 [N], how much every row counts (the shares of a mixed picture); all alike when None.
 
     Returns:
         float32 scalar, nats; times the number of devices it is this device's part.
     """
-    total = len(everyone(labels))
+    weights = torch.ones_like(labels, dtype=torch.float32) if weights is None else weights
+    total = float(everyone(weights).sum())
     classes = functional.normalize(prompts.float().mean(dim=1), dim=1)
     others = sets[labels][:, None] != sets[None, :]
     logits = (scale * images.float() @ classes.T).masked_fill(others, float("-inf"))
     logs = functional.log_softmax(logits, dim=1)
     hit = -logs.gather(1, labels[:, None]).squeeze(1)
     spread = -logs.masked_fill(others, 0.0).sum(dim=1) / (~others).sum(dim=1)
-    return _mean((1 - smoothing) * hit + smoothing * spread, total)
+    return _mean(weights * ((1 - smoothing) * hit + smoothing * spread), total)
 
 
-def _mean(rows: Tensor, total: int) -> Tensor:
+def _mean(rows: Tensor, total: float) -> Tensor:
     """This device's part of a mean over ``total`` rows of all devices, times their number; 0 when there are none."""
-    return rows.sum() * (devices() / max(1, total))
+    return rows.sum() * (devices() / total) if total else rows.sum()

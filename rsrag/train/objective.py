@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from rsrag.train.batches import Batch
+from rsrag.train.blend import Blend, blend
 from rsrag.train.config import OptimConfig
 from rsrag.train.data import Texts
 from rsrag.train.losses import multi_positive_nce, nt_xent, prompt_classes, sigmoid_pairs
@@ -27,12 +28,14 @@ class Pairs:
         texts: where their texts are among all of the batch.
         groups: int64 [M], equal for equal texts.
         labels: int64 [M], class number, -1 for none.
+        mixed: which of them show two pictures, of what classes and shares; None when none may.
     """
 
     rows: Tensor
     texts: slice
     groups: Tensor
     labels: Tensor
+    mixed: Blend | None = None
 
 
 @dataclass
@@ -78,7 +81,11 @@ class Objective:
             rows, texts, labels = (torch.from_numpy(part[view]) for part in (batch.rows, batch.texts, batch.labels))
             groups = self.groups[texts.to(self.device)]
             where = slice(start, start + len(texts))
-            pairs.append(Pairs((rows + view * count).to(self.device), where, groups, labels.to(self.device)))
+            mixed = None
+            if self.config.mix:
+                sets = torch.where(labels < 0, -1, self.sets.cpu()[labels])
+                mixed = blend(pixels, rows + view * count, labels, sets, self.config.mix, rng)
+            pairs.append(Pairs((rows + view * count).to(self.device), where, groups, labels.to(self.device), mixed))
             chosen.append(texts)
             start = where.stop
         prompts = None
@@ -94,13 +101,13 @@ class Objective:
         text, classes = features.semantic.new_zeros(()), features.semantic.new_zeros(())
         for pairs in inputs.pairs:
             vectors, words = features.semantic[pairs.rows], features.words[pairs.texts]
-            text = text + self._text_loss(vectors, words, pairs.groups, features) / len(inputs.pairs)
+            pure = slice(None) if pairs.mixed is None else ~pairs.mixed.chosen.to(self.device)
+            text = text + self._text_loss(vectors[pure], words[pure], pairs.groups[pure], features) / len(inputs.pairs)
             if inputs.prompts is not None:
-                known = pairs.labels >= 0
                 prompts = features.words[inputs.prompts].view(len(self.sets), PROMPTS, -1)
-                rows, numbers = self._as_classes(pairs.labels[known])
-                own = vectors[known][rows]
-                loss = prompt_classes(own, prompts, numbers, self.sets, features.scale, config.smoothing)
+                rows, numbers, weights = self._as_classes(pairs)
+                own = vectors[rows]
+                loss = prompt_classes(own, prompts, numbers, self.sets, features.scale, config.smoothing, weights)
                 classes = classes + loss / len(inputs.pairs)
         result, total = {"text": text}, text
         if inputs.prompts is not None:
@@ -113,10 +120,20 @@ class Objective:
             total = total + config.instance_weight * result["instance"]
         return {**result, "loss": total}
 
-    def _as_classes(self, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows and classes int64 [K]: every picture with its class, then with those of that name in other sets."""
-        rows, columns = torch.nonzero(self.alike[labels], as_tuple=True)
-        return rows, columns
+    def _as_classes(self, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows and classes int64 [K], weights float32 [K]: every picture with its class and those of that name in other
+        sets, a mixed one by its shares."""
+        known = torch.nonzero(pairs.labels >= 0)[:, 0]
+        rows, classes = torch.nonzero(self.alike[pairs.labels[known]], as_tuple=True)
+        rows = known[rows]
+        if pairs.mixed is None:
+            return rows, classes, torch.ones_like(rows, dtype=torch.float32)
+        own, other = pairs.mixed.share.to(self.device), pairs.mixed.others.to(self.device)
+        also, second = torch.nonzero(self.alike[other[known]], as_tuple=True)
+        also = known[also]
+        weights = torch.cat([own[rows], 1 - own[also]])
+        counted = weights > 0
+        return torch.cat([rows, also])[counted], torch.cat([classes, second])[counted], weights[counted]
 
     def _text_loss(self, images: Tensor, words: Tensor, groups: Tensor, features: Features) -> Tensor:
         if self.config.loss == "siglip":

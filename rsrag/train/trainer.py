@@ -12,17 +12,20 @@ import torch
 from torch import Tensor, nn
 
 from rsrag.errors import ModelError
-from rsrag.train import cached, checkpoint, restore, tuning
+from rsrag.train import cached, checkpoint, restore, thaw, tuning
+from rsrag.train.augment import training_view
 from rsrag.train.batches import Batch, epoch_batches, steps_per_epoch
 from rsrag.train.config import TrainConfig
 from rsrag.train.data import Collection
 from rsrag.train.objective import Objective
 from rsrag.train.parallel import Parallel
-from rsrag.train.probe import held_out_metrics
+from rsrag.train.probe import held_out_metrics, to_tensor
 from rsrag.train.schedule import learning_rate, optimiser
 from rsrag.train.towers import build_tower
 
 _log = logging.getLogger("rsrag.train")
+_SETTLING = 512
+"""Pictures that an exported tower sees before it is trained again."""
 _BAD_STEPS = 10
 """Steps without a finite gradient, one after the other, that end a run."""
 
@@ -43,6 +46,7 @@ class Trainer:
         tuning.apply(self.tower, config.tuning)
         self.tower.set_checkpointing(config.optim.checkpointing)
         self.tower.to(parallel.device)
+        self._settle()
         self.frozen = checkpoint.frozen_digest(self.tower)
         rows = self._prepare_texts()
         self.objective = Objective(config.optim, data.texts, rows, parallel.device)
@@ -53,6 +57,16 @@ class Trainer:
         self.epoch = self.within = self.step = self.skipped = 0
         self.sums: dict[str, float] = {}
         self._bad = 0
+
+    def _settle(self) -> None:
+        """Show a tower that was exported before some of the pictures, so that its batch norms have statistics."""
+        if not getattr(self.tower, "unsettled", False):
+            return
+        size, items = self.config.optim.size_at(0.0), self.data.train
+        rng = np.random.default_rng(self.config.seed)
+        chosen = rng.choice(len(items), min(_SETTLING, len(items)), replace=False)
+        pixels = np.stack([training_view(items[row].pixels, size, rng) for row in chosen])
+        thaw.settle(self.tower, to_tensor(pixels, str(self.parallel.device)))
 
     def _prepare_texts(self) -> Tensor:
         """Rows of all sentences; finished vectors when their side does not change."""

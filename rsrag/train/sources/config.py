@@ -113,8 +113,8 @@ class DataConfig:
         workers: threads that read, decode and augment.
         memory_mb: MiB that pictures may take; beyond it they are kept as encoded bytes, beyond that read when needed.
         hard: share of the pictures of an epoch placed in the batch of a picture whose captions are most like theirs.
-        augment: ``"full"`` (any angle, strong colours: for training from nothing) or ``"mild"`` (quarter turns without
-            resampling, slight colours: for tuning large models).
+        augment: ``"full"`` (any angle, strong colours: for training from nothing), ``"mild"`` (quarter turns without
+            resampling, slight colours: for tuning what knows much already) or ``"mixed"`` (either, view by view).
     """
 
     sources: list[SourceConfig] = field(default_factory=list)
@@ -129,5 +129,5 @@ class DataConfig:
     def __post_init__(self) -> None:
         if self.memory_mb < 0 or self.workers < 1 or not 0 <= self.hard < 1 or not 0 <= self.holdout < 1:
             raise ConfigError("data needs memory_mb >= 0, workers >= 1, 0 <= hard < 1 and 0 <= holdout < 1")
-        if self.augment not in ("full", "mild"):
-            raise ConfigError(f"data.augment must be 'full' or 'mild', not {self.augment!r}")
+        if self.augment not in ("full", "mild", "mixed"):
+            raise ConfigError(f"data.augment must be 'full', 'mild' or 'mixed', not {self.augment!r}")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rsrag.errors import ConfigError
+from rsrag.train import thaw
 from rsrag.train.config import ModelConfig
 from rsrag.train.textmodel import load_text
 from rsrag.train.tower import ImageTower, TextHead
@@ -22,7 +23,13 @@ START_LOG_SCALE = math.log(1 / 0.07)
 
 
 class MiniTower(Tower):
-    """A timm network with a semantic and an instance head; frozen static text vectors with a residual head."""
+    """A timm network with a semantic and an instance head; frozen static text vectors with a residual head.
+
+    Attributes:
+        unsettled: the weights come from an export; its batch norms wait for statistics (:mod:`rsrag.train.thaw`).
+    """
+
+    unsettled = False
 
     def __init__(self, config: ModelConfig, *, with_bias: bool = False) -> None:
         super().__init__()
@@ -37,7 +44,10 @@ class MiniTower(Tower):
         self.to(memory_format=torch.channels_last)
 
     def _start_from(self, run_dir: Path) -> None:
-        """Take the averaged weights of another run of the same architecture."""
+        """Take the averaged weights of another run of the same architecture, or those of an exported tower."""
+        if thaw.is_export(run_dir):
+            thaw.thaw(self, run_dir)
+            return
         from rsrag.train.restore import load_tower
 
         _, other = load_tower(run_dir)

@@ -1,0 +1,134 @@
+"""Two exported towers as one graph: ``python -m rsrag.train.join BASE WORDS OUT [--size S] [--share X] [--turns T]``.
+
+Both must have been trained against the same text head (the second one with ``tuning.lock = "text"``, from the first).
+Semantic vectors are the mean of both towers', over some turns of the picture; the instance vector is the base's. Two
+networks that err differently are better together than each (Hansen & Salamon 1990). Weights are stored in float16.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from rsrag.errors import BadModelFile
+from rsrag.models.quantise import halve, strip
+from rsrag.replacing import replacing
+from rsrag.train.export import CONFIG_NAME, HEAD_NAME, ONNX_NAME, digest
+
+PREFIX = "words."
+SEMANTIC, INSTANCE, PIXELS = "semantic", "instance", "pixels"
+
+
+def join(base: Path, words: Path, out_dir: Path, *, size: int, share: float, turns: int = 1) -> dict[str, Any]:
+    """Write ``encoder.onnx``, ``text_head.safetensors`` and ``config.json`` of two towers.
+
+    Args:
+        base: folder of an export, whose weights keep their names and whose instance vector is kept.
+        words: folder of another one of the same text head.
+        out_dir: where the files go.
+        size: input size of both, in px.
+        share: of the second tower in the semantic vector, 0 to 1.
+        turns: 1, or 2 for the second tower to see the picture turned by a right angle as well.
+
+    Returns:
+        The content of ``config.json``.
+
+    Raises:
+        BadModelFile: the text heads differ, or a graph is not an export.
+    """
+    import onnx
+    from onnx import TensorProto, compose, helper
+
+    table = json.loads((base / CONFIG_NAME).read_text(encoding="utf-8"))
+    if (base / HEAD_NAME).read_bytes() != (words / HEAD_NAME).read_bytes():
+        raise BadModelFile(
+            f"{base} and {words} have other text heads", hint='train the second with tuning.lock = "text"'
+        )
+    first, second = (onnx.load(str(folder / ONNX_NAME)) for folder in (base, words))
+    graph, ends = first.graph, []
+    _rename(graph, SEMANTIC, "base.semantic")
+    ends.append(("base.semantic", 1 - share))
+    for turn in range(turns):
+        copy = compose.add_prefix_graph(second.graph, f"{PREFIX}{turn}." if turn else PREFIX)
+        prefix = f"{PREFIX}{turn}." if turn else PREFIX
+        if turn:  # the weights of all turns are those of the first
+            own = {item.name: PREFIX + item.name.removeprefix(prefix) for item in copy.initializer}
+            for node in copy.node:
+                node.input[:] = [own.get(name, name) for name in node.input]
+            del copy.initializer[:]
+            graph.node.append(helper.make_node("Transpose", [PIXELS], [prefix + PIXELS], perm=[0, 1, 3, 2]))
+        else:
+            _rename(copy, prefix + PIXELS, PIXELS)
+        graph.node.extend(copy.node)
+        graph.initializer.extend(copy.initializer)
+        ends.append((prefix + SEMANTIC, share / turns))
+    _mean(graph, ends)
+    del graph.input[:], graph.output[:], graph.value_info[:]
+    graph.input.append(helper.make_tensor_value_info(PIXELS, TensorProto.FLOAT, ["batch", 3, size, size]))
+    for name, width in ((SEMANTIC, table["semantic_dim"]), (INSTANCE, table["instance_dim"])):
+        graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", width]))
+    halve(graph)
+    onnx.checker.check_model(first)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    with replacing(out_dir / ONNX_NAME) as path:
+        onnx.save(first, str(path))
+        strip(path)
+    with replacing(out_dir / HEAD_NAME) as path:
+        path.write_bytes((base / HEAD_NAME).read_bytes())
+    table |= {
+        "version": json.loads((words / CONFIG_NAME).read_text(encoding="utf-8"))["version"],
+        "input_size": size,
+        "joined": {
+            "base": digest(base / ONNX_NAME),
+            "words": digest(words / ONNX_NAME),
+            "share": share,
+            "turns": turns,
+        },
+        "sha256": {name: digest(out_dir / name) for name in (ONNX_NAME, HEAD_NAME)},
+    }
+    with replacing(out_dir / CONFIG_NAME) as path:
+        path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    return table
+
+
+def _rename(graph: Any, old: str, new: str) -> None:
+    """Another name for a tensor."""
+    for node in graph.node:
+        node.input[:] = [new if name == old else name for name in node.input]
+        node.output[:] = [new if name == old else name for name in node.output]
+
+
+def _mean(graph: Any, ends: list[tuple[str, float]]) -> None:
+    """Nodes for the weighted mean of unit vectors, of unit length, named :data:`SEMANTIC`."""
+    import numpy as np
+    from onnx import helper, numpy_helper
+
+    parts = []
+    for number, (name, weight) in enumerate(ends):
+        graph.initializer.append(numpy_helper.from_array(np.float32(weight), f"join.weight.{number}"))
+        graph.node.append(helper.make_node("Mul", [name, f"join.weight.{number}"], [f"join.part.{number}"]))
+        parts.append(f"join.part.{number}")
+    graph.node.append(helper.make_node("Sum", parts, ["join.sum"]))
+    graph.node.append(helper.make_node("LpNormalization", ["join.sum"], [SEMANTIC], axis=1, p=2))
+
+
+def main(arguments: list[str]) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m rsrag.train.join", description=__doc__.split("\n\n")[0])
+    parser.add_argument("base", type=Path)
+    parser.add_argument("words", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--size", type=int, default=112)
+    parser.add_argument("--share", type=float, default=0.5)
+    parser.add_argument("--turns", type=int, choices=(1, 2), default=1)
+    given = parser.parse_args(arguments)
+    made = join(given.base, given.words, given.out, size=given.size, share=given.share, turns=given.turns)
+    print(json.dumps(made, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
