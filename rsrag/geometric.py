@@ -45,8 +45,8 @@ MIN_EVIDENCE = 12.0
 MIN_TOGETHER = 15.0
 """Evidence that tiles of several scenes must bring together when none has enough by itself."""
 _TURN_DEGREES = 12.0
-ERROR_RESIDUALS = 3.0
-"""Stated error of a located centre, in root mean square residuals of its match; the place-recognition suite reports how
+ERROR_DEVIATIONS = 3.0
+"""Stated error of a located centre in units of :attr:`Match.deviation_px`; the place-recognition suite reports how
 often the true centre lies within it."""
 
 
@@ -89,14 +89,15 @@ class Match:
         inliers: feature pairs that agree with the transform.
         agreement: of the edges, in standard deviations (:func:`rsrag.edges.agreement`).
         matrix: affine float64 [2, 3] from query pixels to tile pixels.
-        residual_px: root mean square distance of the inliers, in tile pixels.
+        deviation_px: standard deviation of where the query's centre falls, in tile pixels: from the residuals of the
+            inliers, their number, and how far from the centre they lie.
         scale: tile pixels per query pixel.
     """
 
     inliers: int
     agreement: float
     matrix: npt.NDArray[np.float64]
-    residual_px: float
+    deviation_px: float
     scale: float
 
     @property
@@ -146,9 +147,9 @@ def match(query: Features, tile: Features) -> Match | None:
         if refined is not None and 0.8 < abs(np.linalg.det(refined[:, :2])) / scale**2 < 1.25:
             matrix = refined
     projected = source[inside] @ matrix[:, :2].T + matrix[:, 2]
-    residual = float(np.sqrt(np.mean(np.sum((projected - target[inside]) ** 2, axis=1))))
+    deviation = _deviation(source[inside], projected - target[inside], (query.width / 2, query.height / 2))
     agreement = edges.agreement(query.grey, tile.grey, _between_greys(query, tile, matrix))
-    return Match(inliers, agreement, np.asarray(matrix, dtype=np.float64), residual, scale)
+    return Match(inliers, agreement, np.asarray(matrix, dtype=np.float64), deviation, scale)
 
 
 def _pairs(
@@ -216,6 +217,19 @@ def _alike(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[np.
     apart = first - second
     turned = np.abs((apart.imag + np.pi) % (2 * np.pi) - np.pi)
     return np.asarray((np.abs(apart.real) < _SCALE_LOG) & (turned < _TURN_RAD))
+
+
+def _deviation(
+    points: npt.NDArray[np.float32], residuals: npt.NDArray[np.float64], centre: tuple[float, float]
+) -> float:
+    """Of a point predicted by a similarity that was fitted by least squares: residuals beyond its four freedoms, and a
+    lever from the middle of the inliers to the point."""
+    count = len(points)
+    middle = points.mean(axis=0)
+    spread = max(float(((points - middle) ** 2).sum()), 1e-9)
+    lever = float(((np.asarray(centre) - middle) ** 2).sum()) / spread
+    variance = float((residuals**2).sum()) / max(count - 2, 1)
+    return math.sqrt(variance * (1 + 1 / count + lever))
 
 
 def _between_greys(query: Features, tile: Features, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -230,7 +230,7 @@ class Retriever:
             if found and outline and hit.footprint and geometric.is_verified(found.evidence, total):
                 sure = geometric.confidence(max(total, found.evidence))
                 pixel_km = locate.size_km(hit.footprint) / max(geometric.picture_size(encoded[hit.id]))
-                scores |= {"geometry": sure, "error_km": geometric.ERROR_RESIDUALS * found.residual_px * pixel_km}
+                scores |= {"geometry": sure, "error_km": geometric.ERROR_DEVIATIONS * found.deviation_px * pixel_km}
                 score = 0.5 + 0.5 * sure * geo.iou(outline, hit.footprint)
             else:
                 outline = None

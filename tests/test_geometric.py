@@ -105,3 +105,12 @@ def test_damaged_thumbnails_are_left_out() -> None:
     assert (
         geometric.Verifier().verify(geometric.extract(ground(3)[:64, :64].copy()), [("broken", b"not a picture")]) == {}
     )
+
+
+def test_a_centre_far_from_few_features_is_less_certain() -> None:
+    rng = np.random.default_rng(4)
+    points = rng.uniform(0, 40, (6, 2)).astype(np.float32)
+    residuals = rng.normal(0, 1, (6, 2))
+    near, far = (geometric._deviation(points, residuals, at) for at in ((20.0, 20.0), (200.0, 200.0)))
+    many = geometric._deviation(np.tile(points, (20, 1)), np.tile(residuals, (20, 1)), (20.0, 20.0))
+    assert many < near < far / 3

@@ -35,13 +35,17 @@ def palette(count: int) -> tuple[Colour, ...]:
 
 
 def draw(result: TaskResult) -> Picture:
-    """The result over its picture: the first layer as colours, regions as outlines, a legend below."""
+    """The result over its picture: the first layer as colours, regions as outlines, a legend below.
+
+    A map of classes has its borders and its legend already: its regions are not drawn again.
+    """
     base, zoom = _canvas(result)
     colours = _colours(result)
     for layer in result.layers[:1]:
         base = _over(base, layer)
     image = Image.fromarray(base)
-    for region in result.regions:
+    mapped = bool(result.layers) and result.layers[0].kind == "class"
+    for region in () if mapped else result.regions:
         _outline(image, region, zoom, colours.get(region.label, (255, 210, 64)), named=len(result.regions) <= 60)
     return _with_legend(image, colours)
 

@@ -95,7 +95,14 @@ def test_a_map_keeps_grid_and_areas(tmp_path: Path, context: Context) -> None:
     assert counted["share of open water"] == pytest.approx(0.5, abs=0.06)
     result.to_png(tmp_path / "map.png")
     result.to_html(tmp_path / "map.html")
-    assert result.to_gpkg(tmp_path / "map.gpkg") == 1 and "<script" not in (tmp_path / "map.html").read_text()
+    largest = {region.label: region for region in reversed(result.regions)}
+    outlined = sum(fact.value for region in result.regions for fact in region.facts if fact.name == "area")
+    assert {"open water", "desert"} <= set(largest) and outlined == pytest.approx(total, rel=0.02)
+    assert largest["desert"].box[0] == pytest.approx(256, abs=24) and 0.3 < largest["desert"].score <= 1
+    assert (
+        result.to_gpkg(tmp_path / "map.gpkg") == len(result.regions)
+        and "<script" not in (tmp_path / "map.html").read_text()
+    )
 
 
 def test_examples_teach_a_class_that_words_do_not(tmp_path: Path, context: Context) -> None:

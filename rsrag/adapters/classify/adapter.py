@@ -123,6 +123,7 @@ class Classify:
                 sentences=_sentences(found, known, wall, areas, evidence),
                 evidence=evidence,
                 facts=_facts(labels, wall, areas),
+                regions=wall.regions if wall else (),
                 layers=wall.layers if wall else (),
                 picture=view.picture(),
                 provenance=Provenance(context.fingerprints(), "", __version__, seconds),

@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from rsrag.adapters import measure
-from rsrag.adapters.base import Context
+from rsrag.adapters.base import Context, Region
 from rsrag.adapters.cells import CellEncoder, spread
 from rsrag.adapters.draw import palette
 from rsrag.adapters.look import View
+from rsrag.adapters.outlines import outlined
 from rsrag.adapters.sweep import Step, steps, sweep
 from rsrag.export_layers import Layer, LayerWriter, LegendEntry
 from rsrag.models.base import Picture, Vectors
@@ -24,6 +25,8 @@ UNKNOWN = 254
 """Value of pixels whose best class is less likely than asked for."""
 SPAN = 4
 """Cells a side whose mean is the vector of a place: about the size of picture that the encoder knows."""
+SMALLEST = 16 * 16
+"""Pixels that a connected area must have to be outlined: a quarter of a cell, since nothing smaller is told apart."""
 MARGIN = 128
 """Pixels around a window that its cells look at."""
 _LINE = np.array([0.5, *[1.0] * (SPAN - 1), 0.5], dtype=np.float32) / SPAN
@@ -37,9 +40,13 @@ Cells = Callable[[Picture], tuple[Scores, int]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Map:
-    """Class map, probability map, and pixels and square metres (None without scale) of every class and of unknown."""
+    """Class map, probability map, and pixels and square metres (None without scale) of every class and of unknown.
+
+    ``regions`` are the connected areas of the classes of at least :data:`SMALLEST` pixels, the largest first.
+    """
 
     layers: tuple[Layer, ...]
+    regions: tuple[Region, ...]
     pixels: tuple[int, ...]
     square_metres: tuple[float | None, ...]
 
@@ -101,8 +108,12 @@ def classify_everywhere(
             sure.write(step.core, likely)
             context.progress.advance()
     context.progress.finish()
+    names = {entry.value: entry.label for entry in entries}
+    regions = outlined(
+        subject, classes.layer, range(len(labels)), names.__getitem__, sure.layer, smallest=float(SMALLEST)
+    )
     metres = tuple(None if np.isnan(area) else float(area) for area in areas)
-    return Map((classes.layer, sure.layer), tuple(int(n) for n in counts), metres)
+    return Map((classes.layer, sure.layer), regions, tuple(int(n) for n in counts), metres)
 
 
 def _window(view: View, step: Step, cells: Cells, temperature: float) -> tuple[npt.NDArray[np.uint8], Scores]:

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import shapely
 
 from rsrag._version import __version__
 from rsrag.adapters import measure
@@ -17,6 +16,7 @@ from rsrag.adapters.base import Context, Region, TaskResult
 from rsrag.adapters.heat import HeatMapper
 from rsrag.adapters.heatlayers import heat_layer
 from rsrag.adapters.look import View, opened
+from rsrag.adapters.outlines import outlined
 from rsrag.adapters.segment.priors import Prior, prior_for
 from rsrag.adapters.segment.refine import LEAST, Counts, Scores, middle_of, refined, scored
 from rsrag.adapters.segment.rivals import rivals
@@ -25,13 +25,14 @@ from rsrag.adapters.sweep import Step, steps, sweep
 from rsrag.errors import UsageError
 from rsrag.export_layers import Layer, LayerWriter
 from rsrag.ingest.readers.options import read_options
-from rsrag.types import Fact, Provenance, Sentence, Window
+from rsrag.types import Fact, Provenance, Sentence
 
 METHODS = ("auto", "detector", "refined", "heat")
 BAND = 0.1
 """The low and high area are those at thresholds so much above and below the one asked for."""
 CORE, MARGIN = 640, 64
-_MOST = 5000
+SPECK_PX = 12.0
+"""Square pixels below which an outline is a speck."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -228,35 +229,9 @@ def _write(
 
 def _regions(view: View, mask: Layer, score: Layer, text: str, request: SegmentRequest) -> tuple[Region, ...]:
     """Connected outlines by falling area, simplified, each with its mean score."""
-    subject = view.subject
-    side = measure.metres_per_pixel(subject) or 1.0
-    smallest = 12.0 if request.smallest is None else request.smallest / side**2
-    shapes = [shape for _, shape in mask.polygons([1]) if shape.area >= smallest]
-    shapes.sort(key=lambda shape: -shape.area)
-    simplify = 2 * side if request.simplify is None else request.simplify
-    found = []
-    for shape in shapes[:_MOST]:
-        sure = _mean_score(score, shape)
-        outline = measure.simplified(subject, shape, simplify)
-        facts = []
-        area = measure.area_m2(subject, shape)  # of the outline as found: the sum of the parts is the whole
-        if area is not None:
-            facts.append(Fact("area", area, "m2"))
-        found.append(measure.region(subject, text, sure, outline, facts=facts))
-    return tuple(found)
-
-
-def _mean_score(score: Layer, shape: Any) -> float:
-    """Mean score inside an outline, from a reduced copy of its box."""
-    left, top, right, bottom = (int(v) for v in shape.bounds)
-    window = Window(left, top, max(1, right - left), max(1, bottom - top))
-    values = score.read(window, longest=256)
-    rows, cols = values.shape
-    x = left + (np.arange(cols) + 0.5) * window.width / cols
-    y = top + (np.arange(rows) + 0.5) * window.height / rows
-    grid_x, grid_y = np.meshgrid(x, y)
-    inside = shapely.contains_xy(shape, grid_x, grid_y) & np.isfinite(values)
-    return float(np.clip(values[inside].mean(), 0, 1)) if inside.any() else 0.5
+    side = measure.metres_per_pixel(view.subject) or 1.0
+    smallest = SPECK_PX if request.smallest is None else request.smallest / side**2
+    return outlined(view.subject, mask, [1], lambda _: text, score, smallest=smallest, simplify=request.simplify)
 
 
 def _facts(areas: _Areas, share: float, given: float | None, band: tuple[float, float] | None) -> tuple[Fact, ...]:

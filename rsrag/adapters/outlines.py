@@ -1,0 +1,65 @@
+"""Connected areas of a layer as regions: by falling area, simplified, each with its mean score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import shapely
+
+from rsrag.adapters import measure
+from rsrag.adapters.base import Region, Subject
+from rsrag.export_layers import Layer
+from rsrag.types import Fact, Window
+
+MOST = 5000
+"""Outlines that are handed on; smaller ones beyond are left out."""
+_SEEN_PX = 256
+
+
+def outlined(
+    subject: Subject,
+    layer: Layer,
+    values: Sequence[int],
+    name: Callable[[int], str],
+    score: Layer,
+    *,
+    smallest: float,
+    simplify: float | None = None,
+) -> tuple[Region, ...]:
+    """Connected areas of equal value, the largest first.
+
+    Args:
+        subject: the image that both layers belong to.
+        layer: of a mask or of classes.
+        values: which of its values.
+        name: label of a value.
+        score: whose mean inside an outline is its score.
+        smallest: least area in pixels.
+        simplify: metres (pixels without a scale) that an outline may move; two pixels when None.
+    """
+    side = measure.metres_per_pixel(subject) or 1.0
+    moved = 2 * side if simplify is None else simplify
+    shapes = [(value, shape) for value, shape in layer.polygons(values) if shape.area >= smallest]
+    shapes.sort(key=lambda pair: -pair[1].area)
+    found = []
+    for value, shape in shapes[:MOST]:
+        area = measure.area_m2(subject, shape)  # of the outline as found: the sum of the parts is the whole
+        facts = [Fact("area", area, "m2")] if area is not None else []
+        outline = measure.simplified(subject, shape, moved)
+        found.append(measure.region(subject, name(value), mean_inside(score, shape), outline, facts=facts))
+    return tuple(found)
+
+
+def mean_inside(score: Layer, shape: Any) -> float:
+    """Mean score inside a pixel polygon, 0 to 1, from a reduced copy of its box; one half where nothing is known."""
+    left, top, right, bottom = (int(v) for v in shape.bounds)
+    window = Window(left, top, max(1, right - left), max(1, bottom - top))
+    values = score.read(window, longest=_SEEN_PX)
+    rows, cols = values.shape
+    x = left + (np.arange(cols) + 0.5) * window.width / cols
+    y = top + (np.arange(rows) + 0.5) * window.height / rows
+    grid_x, grid_y = np.meshgrid(x, y)
+    inside = shapely.contains_xy(shape, grid_x, grid_y) & np.isfinite(values)
+    return float(np.clip(values[inside].mean(), 0, 1)) if inside.any() else 0.5
