@@ -22,12 +22,11 @@ from rsrag.eval.metrics import Array, Ints
 from rsrag.eval.published import published
 from rsrag.eval.report import DetailedResult, write_report
 from rsrag.models.base import ImageEncoder, ModelRow, Vectors
+from rsrag.models.calibration import calibration
 from rsrag.progress import Progress
 from rsrag.train.prompts import TEMPLATES
 
 SUITE = "classification"
-TEMPERATURE = 0.01
-"""CLIP's: its scale of the cosines ends training at 100."""
 _THRESHOLDS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 _SHOWN = 8
 
@@ -82,7 +81,8 @@ def run(
     row: ModelRow,
     *,
     templates: Sequence[str] = TEMPLATES,
-    temperature: float = TEMPERATURE,
+    temperature: float | None = None,
+    turns: int = 1,
     unknown: float | None = None,
     dataset: str | None = None,
     allow_leaked: bool = False,
@@ -95,7 +95,9 @@ def run(
         images: pictures with labels, see :func:`rsrag.eval.images.read_folders`.
         row: the encoder.
         templates: sentences with ``{}`` where the class goes.
-        temperature: of the softmax that makes cosines confidences.
+        temperature: of the softmax that makes cosines confidences; the encoder's own when None, CLIP's where none was
+            fitted for it.
+        turns: 1, 2, 4 or 8 turns of a picture whose vectors are averaged.
         unknown: least confidence that a class is given for, in [0, 1].
         dataset: whose published figures to show beside ours.
         allow_leaked: measure also with pictures that were in training, and say so.
@@ -113,7 +115,8 @@ def run(
     leaks = leakage.check(images, row, allow_leaked=allow_leaked)
     encoder = start_encoder(row)
     names = [images.words[label] for label in classes]
-    scores = embed(encoder, images, progress) @ class_vectors(encoder, names, templates).T
+    temperature = calibration(encoder.fingerprint).temperature if temperature is None else temperature
+    scores = embed(encoder, images, progress, turns=turns) @ class_vectors(encoder, names, templates).T
     number = {label: i for i, label in enumerate(classes)}
     truth = np.array([number[item.label] for item in images.items], dtype=np.int64)
     folds = np.array([int(item.sha256[:8], 16) % 2 for item in images.items], dtype=np.int64)
@@ -127,6 +130,7 @@ def run(
         "pictures": len(images.items),
         "classes": len(classes),
         "templates": len(templates),
+        "turns": turns,
         "temperature": temperature,
         "temperature that fits": round(metrics.fit_temperature(scores, truth), 4),
         "figures": f"per cent; ECE over {metrics.BINS} equal bins; for ece_fitted each half of the pictures has the "

@@ -70,8 +70,10 @@ def classification(
         typer.Option(exists=True, dir_okay=False, metavar="FILE", help="Sentences with {}, one a line."),
     ] = None,
     temperature: Annotated[
-        float, typer.Option(min=1e-4, max=100, help="Of the softmax that makes cosines confidences.")
-    ] = 0.01,
+        float | None,
+        typer.Option(min=1e-4, max=100, help="Of the softmax that makes cosines confidences. Default: the encoder's."),
+    ] = None,
+    turns: Annotated[int, typer.Option(metavar="1|2|4|8", help="Turns of a picture that are averaged.")] = 1,
     unknown: Annotated[
         float | None, typer.Option(min=0, max=1, metavar="P", help="Least confidence that a class is given for.")
     ] = None,
@@ -97,6 +99,7 @@ def classification(
             row,
             templates=bank,
             temperature=temperature,
+            turns=turns,
             unknown=unknown,
             dataset=dataset,
             allow_leaked=allow_leaked,

@@ -14,6 +14,7 @@ from rsrag.config import Settings, resolve
 from rsrag.errors import BadModelFile, ConfigError, ModelError, UsageError
 from rsrag.models import registry, weights
 from rsrag.models.base import ImageEncoder, ModelRow, Vectors
+from rsrag.models.turns import vectors_of
 from rsrag.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -132,8 +133,14 @@ def _toml(path: Path) -> ModelRow:
     return replace(row, bands=tuple(row.bands), source=str(local) if local.exists() else row.source)
 
 
-def embed(encoder: ImageEncoder, images: ImageSet, progress: Progress | None = None) -> Vectors:
+def embed(encoder: ImageEncoder, images: ImageSet, progress: Progress | None = None, *, turns: int = 1) -> Vectors:
     """Encode every picture of a set, a batch at a time: float32 of shape [N, dim], unit length, in the set's order.
+
+    Args:
+        encoder: of pictures.
+        images: the set.
+        progress: told of every picture.
+        turns: 1, 2, 4 or 8 turns and mirror images of a picture whose vectors are averaged.
 
     Raises:
         ModelError: the encoder gave vectors of another shape, or not finite.
@@ -143,7 +150,8 @@ def embed(encoder: ImageEncoder, images: ImageSet, progress: Progress | None = N
     parts: list[Vectors] = [np.zeros((0, encoder.dim), dtype=np.float32)]
     progress.start("encoding", len(images.items), unit="pictures")
     for pictures in images.batches():
-        parts.append(_checked(encoder, encoder.encode_images(pictures), len(pictures), f"pictures of {images.name}"))
+        vectors = vectors_of(encoder, pictures, turns) if turns > 1 else encoder.encode_images(pictures)
+        parts.append(_checked(encoder, vectors, len(pictures), f"pictures of {images.name}"))
         progress.advance(len(pictures))
     progress.finish()
     return np.concatenate(parts)

@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from rsrag.adapters.classify.examples import vectors_of
 from rsrag.config import Settings
 from rsrag.eval import metrics
 from rsrag.models.base import ImageEncoder
 from rsrag.models.calibration import SHIPPED, bank_vectors, softmax
 from rsrag.models.registry import load_profile
+from rsrag.models.turns import vectors_of
 from rsrag.train.config import load_config
 from rsrag.train.data import Item, class_names, load, read_source
 from rsrag.train.prompts import TEMPLATES

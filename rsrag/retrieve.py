@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import cast
 
-import numpy as np
-
 from rsrag import geo, geometric, locate
 from rsrag.catalog import Catalog
 from rsrag.collections import IMAGE, PASSAGES, TEXT, TILES
@@ -23,6 +21,7 @@ from rsrag.errors import IndexFailure, UsageError
 from rsrag.fuse import Fused, Ranking, alpha_fusion, rrf
 from rsrag.indexes.base import IndexFilter, Scored, Vector, VectorIndex
 from rsrag.models.base import Picture, Profile
+from rsrag.models.turns import vectors_of
 from rsrag.nearness import by_overlap_and_rest, near_first, timely_first, wanted_time, weigh_location
 from rsrag.places import PlaceFinder
 from rsrag.rerank import diversify, rerank
@@ -119,9 +118,7 @@ class Retriever:
 
     def _encode_image(self, picture: Picture) -> Vector:
         """Mean vector of the picture in its four right-angled turns: nadir images have no upright."""
-        turned = [np.ascontiguousarray(np.rot90(picture, k)) for k in range(4)]
-        mean = self._profile.image.encode_images(turned).mean(axis=0)
-        return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12), dtype=np.float32)
+        return vectors_of(self._profile.image, [picture], 4)[0]
 
     def _encode_text(self, text: str) -> tuple[Vector | None, Vector | None]:
         words = self._profile.image.encode_words([text])[0]

@@ -15,13 +15,14 @@ from rasters import TEN_METRES, UTM31, write_tiff
 
 from rsrag.adapters.base import Context
 from rsrag.adapters.classify import CLASSIFY, ClassifyRequest
-from rsrag.adapters.classify.examples import blended, read_examples, turned, vectors_of
+from rsrag.adapters.classify.examples import blended, read_examples
 from rsrag.adapters.classify.labels import check_labels, read_labels, split_labels
 from rsrag.adapters.classify.wall import dense_cells
 from rsrag.config import Settings
 from rsrag.errors import UnsupportedSource, UsageError
 from rsrag.models.calibration import Calibration, bank_vectors, calibration, softmax
 from rsrag.models.registry import load_profile
+from rsrag.models.turns import turned, vectors_of
 
 LABELS = ("open water", "dense forest", "desert")
 

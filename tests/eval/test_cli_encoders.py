@@ -60,13 +60,14 @@ def test_classification_as_json_with_every_option(run: Run, tmp_path: Path) -> N
     data = write_zip(tmp_path / "set.zip", {f"val/{name}": p for name, p in classes().items()})
     ran = run(
         "classification", "--data", data, "--labels-file", labels / "labels.csv", "--split", "val",
-        "--templates", tmp_path / "templates.txt", "--temperature", "0.05", "--unknown", "0.4", "--encoder",
-        "mini-image", "--published", "eurosat", "--report", tmp_path / "report", "--json",
+        "--templates", tmp_path / "templates.txt", "--temperature", "0.05", "--unknown", "0.4", "--turns", "4",
+        "--encoder", "mini-image", "--published", "eurosat", "--report", tmp_path / "report", "--json",
     )  # fmt: skip
     assert ran.code == 0 and "report in" in ran.err
     assert ran.json["suite"] == "classification" and "coverage" in ran.json["metrics"]
     assert [row["class"] for row in ran.json["tables"]["Per class"]] == ["wood", "road", "open water"]
     assert ran.json["details"]["templates"] == 2 and ran.json["details"]["temperature"] == 0.05
+    assert ran.json["details"]["turns"] == 4
     assert ran.json["rows"]["GeoRSCLIP ViT-B/32 (zero-shot; published)"]["top1"] == 61.4
     assert json.loads((tmp_path / "report" / "report.json").read_text())["metrics"] == ran.json["metrics"]
 

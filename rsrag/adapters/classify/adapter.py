@@ -14,13 +14,14 @@ from rsrag._version import __version__
 from rsrag.adapters import measure
 from rsrag.adapters.base import Context, TaskResult
 from rsrag.adapters.classify import knowledge
-from rsrag.adapters.classify.examples import blended, read_examples, shown_rows, vectors_of
+from rsrag.adapters.classify.examples import blended, read_examples, shown_rows
 from rsrag.adapters.classify.labels import check_labels
 from rsrag.adapters.classify.wall import Map, classify_everywhere, dense_cells
 from rsrag.adapters.look import View, opened
 from rsrag.errors import UsageError
 from rsrag.models.base import Vectors
 from rsrag.models.calibration import Calibration, bank_vectors, calibration, softmax
+from rsrag.models.turns import vectors_of
 from rsrag.train.prompts import TEMPLATES
 from rsrag.types import Evidence, Fact, Provenance, Sentence
 

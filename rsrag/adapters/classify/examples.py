@@ -11,8 +11,9 @@ import numpy as np
 from rsrag.adapters.base import Context
 from rsrag.adapters.look import opened
 from rsrag.errors import SourceError, UsageError
-from rsrag.models.base import ImageEncoder, Picture, Vectors
+from rsrag.models.base import Vectors
 from rsrag.models.calibration import unit
+from rsrag.models.turns import vectors_of
 from rsrag.words import fold
 
 PRIOR = 4.0
@@ -36,25 +37,6 @@ class Examples:
     counts: tuple[int, ...]
     prototypes: Vectors
     skipped: tuple[str, ...] = ()
-
-
-def turned(picture: Picture, turns: int) -> list[Picture]:
-    """The picture in 1, 2, 4 or 8 turns and mirror images; from straight above, no direction is up.
-
-    Raises:
-        UsageError: another number.
-    """
-    if turns not in (1, 2, 4, 8):
-        raise UsageError(f"{turns} turns", hint="1, 2, 4 or 8")
-    flat = [np.ascontiguousarray(np.rot90(picture, k)) for k in range(min(turns, 4))]
-    return flat + [np.ascontiguousarray(p[:, ::-1]) for p in flat] if turns == 8 else flat
-
-
-def vectors_of(encoder: ImageEncoder, pictures: Sequence[Picture], turns: int) -> Vectors:
-    """Mean of the vectors of all turns of each picture, unit length, float32 [N, dim]."""
-    everything = [view for picture in pictures for view in turned(picture, turns)]
-    vectors = encoder.encode_images(everything)
-    return unit(vectors.reshape(len(pictures), turns, -1).mean(axis=1))
 
 
 def read_examples(folder: Path, context: Context, turns: int) -> Examples:

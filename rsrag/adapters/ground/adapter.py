@@ -14,7 +14,6 @@ import shapely
 from rsrag._version import __version__
 from rsrag.adapters import measure
 from rsrag.adapters.base import Context, PixelBox, Region, Subject, TaskResult
-from rsrag.adapters.classify.examples import vectors_of
 from rsrag.adapters.classify.labels import check_labels
 from rsrag.adapters.ground import spatial, words
 from rsrag.adapters.ground.find import Candidate, Finder, Found, turned_box
@@ -22,6 +21,7 @@ from rsrag.adapters.ground.models import open_model
 from rsrag.adapters.look import View, opened
 from rsrag.errors import UsageError
 from rsrag.models.calibration import bank_vectors, calibration, softmax
+from rsrag.models.turns import vectors_of
 from rsrag.train.prompts import TEMPLATES
 from rsrag.types import Fact, Provenance, Sentence, Window
 
