@@ -78,7 +78,8 @@ class CaptionNet(nn.Module):  # type: ignore[misc, unused-ignore]
         mapped = self.map_picture(picture * 8.0).unflatten(1, (-1, self.width))
         tokens = torch.cat([mapped, self.map_told(told * 8.0)[:, None]], dim=1).tanh()
         soft = self.drop(tokens)
-        _, state = self.recur(soft)
+        nothing = (soft[None, :, 0] * 0).repeat(self.layers, 1, 1)  # computed, so that an export leaves the batch free
+        _, state = self.recur(soft, nothing)
         return state, tokens.mean(dim=1)
 
     def step(self, word: Tensor, soft: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -256,8 +257,8 @@ def save(net: CaptionNet, words: list[str], folder: Path, about: dict[str, Any])
     """Write ``start.onnx``, ``step.onnx``, ``words.json`` and ``config.json``."""
     folder.mkdir(parents=True, exist_ok=True)
     net.eval()
-    picture = torch.zeros(1, net.map_picture.in_features)
-    told, state = torch.zeros(1, net.told), torch.zeros(net.layers, 2, net.width)
+    picture = torch.zeros(2, net.map_picture.in_features)
+    told, state = torch.zeros(2, net.told), torch.zeros(net.layers, 2, net.width)
     soft, word = torch.zeros(2, net.width), torch.zeros(2, dtype=torch.int64)
     graphs: dict[str, Any] = {
         "start.onnx": (_Start(net), (picture, told), ["picture", "told"], ["state", "soft"]),

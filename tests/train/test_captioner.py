@@ -55,6 +55,18 @@ def test_the_graphs_equal_the_network(told: Told, shipped: tuple[object, Caption
     assert np.allclose(odds[0, SPECIAL:], expected[SPECIAL:], atol=1e-4)
 
 
+def test_the_first_graph_takes_any_number_of_pictures(
+    shipped: tuple[object, Captioner, list[float]], told: Told, tmp_path: Path
+) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    save(shipped[0], ["a", "blue", "green", "sea", "forest", "here"], tmp_path, {})
+    graph = onnxruntime.InferenceSession(str(tmp_path / "start.onnx"), providers=["CPUExecutionProvider"])
+    pictures = told.vectors[0, :5]
+    many = graph.run(["soft"], {"picture": pictures, "told": told.told[:5]})[0]
+    one = [graph.run(["soft"], {"picture": p[None], "told": told.told[:1]})[0][0] for p in pictures]
+    assert many.shape[0] == 5 and np.allclose(many, one, atol=1e-5)
+
+
 def test_equal_seeds_train_equal_networks(told: Told) -> None:
     first, second = (train(told, epochs=2, width=16, batch=8, seed=5)[2] for _ in range(2))
     assert first == second
