@@ -1,7 +1,7 @@
 """Two exported towers as one graph: ``python -m rsrag.train.join BASE WORDS OUT [--size S] [--share X] [--turns T]``.
 
 Both must have been trained against the same text head (the second one with ``tuning.lock = "text"``, from the first).
-Semantic vectors are the mean of both towers', over some turns of the picture; the instance vector is the base's. Two
+Semantic vectors are the mean of both towers', the second one with a mirror image too if asked; the instance vector is the base's. Two
 networks that err differently are better together than each (Hansen & Salamon 1990). Weights are stored in float16.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,20 @@ from rsrag.train.export import CONFIG_NAME, HEAD_NAME, ONNX_NAME, digest
 
 PREFIX = "words."
 SEMANTIC, INSTANCE, PIXELS = "semantic", "instance", "pixels"
+BASE = "base.semantic"
 
 
 def join(base: Path, words: Path, out_dir: Path, *, size: int, share: float, turns: int = 1) -> dict[str, Any]:
     """Write ``encoder.onnx``, ``text_head.safetensors`` and ``config.json`` of two towers.
 
     Args:
-        base: folder of an export, whose weights keep their names and whose instance vector is kept.
+        base: folder of an export, whose weights keep their names and whose instance vector is kept. Of a joined one its
+            base is taken.
         words: folder of another one of the same text head.
         out_dir: where the files go.
         size: input size of both, in px.
         share: of the second tower in the semantic vector, 0 to 1.
-        turns: 1, or 2 for the second tower to see the picture turned by a right angle as well.
+        turns: 1, or 2 for the second tower to see the picture mirrored along its diagonal as well.
 
     Returns:
         The content of ``config.json``.
@@ -47,10 +50,10 @@ def join(base: Path, words: Path, out_dir: Path, *, size: int, share: float, tur
         raise BadModelFile(
             f"{base} and {words} have other text heads", hint='train the second with tuning.lock = "text"'
         )
-    first, second = (onnx.load(str(folder / ONNX_NAME)) for folder in (base, words))
+    first, second = _alone(base), _alone(words)
     graph, ends = first.graph, []
-    _rename(graph, SEMANTIC, "base.semantic")
-    ends.append(("base.semantic", 1 - share))
+    _rename(graph, SEMANTIC, BASE)
+    ends.append((BASE, 1 - share))
     for turn in range(turns):
         copy = compose.add_prefix_graph(second.graph, f"{PREFIX}{turn}." if turn else PREFIX)
         prefix = f"{PREFIX}{turn}." if turn else PREFIX
@@ -92,6 +95,21 @@ def join(base: Path, words: Path, out_dir: Path, *, size: int, share: float, tur
     with replacing(out_dir / CONFIG_NAME) as path:
         path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
     return table
+
+
+def _alone(folder: Path) -> Any:
+    """The graph of an export (``ModelProto``), or the base of a joined one."""
+    import onnx
+
+    model = onnx.load(str(folder / ONNX_NAME))
+    if all(BASE not in node.output for node in model.graph.node):
+        return model
+    with tempfile.TemporaryDirectory() as work:
+        cut = Path(work) / ONNX_NAME
+        onnx.utils.extract_model(str(folder / ONNX_NAME), str(cut), [PIXELS], [BASE, INSTANCE], check_model=False)
+        model = onnx.load(str(cut))
+    _rename(model.graph, BASE, SEMANTIC)
+    return model
 
 
 def _rename(graph: Any, old: str, new: str) -> None:

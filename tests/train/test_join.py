@@ -1,0 +1,92 @@
+"""Two towers in one graph."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("timm")
+pytest.importorskip("onnxscript")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+from rsrag.errors import BadModelFile  # noqa: E402
+from rsrag.train import export_encoder, train_encoder  # noqa: E402
+from rsrag.train.config import parse_config  # noqa: E402
+from rsrag.train.join import join, main  # noqa: E402
+
+PIXELS = np.random.default_rng(1).random((3, 3, 32, 32), dtype=np.float32)
+
+
+def vectors(folder: Path, pixels: np.ndarray = PIXELS) -> tuple[np.ndarray, np.ndarray]:
+    session = onnxruntime.InferenceSession(str(folder / "encoder.onnx"), providers=["CPUExecutionProvider"])
+    semantic, instance = session.run(["semantic", "instance"], {"pixels": pixels})
+    return semantic, instance
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A tower, and one trained on from it with the same text head."""
+    return tmp_path_factory.mktemp("towers") / "base", tmp_path_factory.mktemp("towers") / "words"
+
+
+@pytest.fixture
+def towers(exports: tuple[Path, Path], toy_data: Path, toy_table: dict[str, Any], tmp_path: Path) -> tuple[Path, Path]:
+    base, words = exports
+    if not words.is_dir():
+        first = train_encoder(parse_config(toy_table), run_dir=tmp_path / "first", data_dir=toy_data, export=False)
+        export_encoder(first.run_dir, base, size=32)
+        table = {**toy_table, "version": "7", "tuning": {"lock": "text"}}
+        table["model"] = {**toy_table["model"], "pretrained": str(base)}
+        table["optim"] = {**toy_table["optim"], "lr": 0.02, "epochs": 1}
+        second = train_encoder(parse_config(table), run_dir=tmp_path / "second", data_dir=toy_data, export=False)
+        export_encoder(second.run_dir, words, size=32)
+    return base, words
+
+
+def test_words_are_the_mean_and_places_the_base(towers: tuple[Path, Path], tmp_path: Path) -> None:
+    base, words = towers
+    table = join(base, words, tmp_path / "both", size=32, share=0.75)
+    semantic, instance = vectors(tmp_path / "both")
+    (first, place), (second, _) = vectors(base), vectors(words)
+    assert not np.allclose(first, second, atol=1e-2)
+    assert np.allclose(semantic, unit(0.25 * first + 0.75 * second), atol=3e-3)
+    assert np.allclose(instance, place, atol=3e-3)
+    assert table["version"] == "7" and table["joined"]["share"] == 0.75
+    assert json.loads((tmp_path / "both" / "config.json").read_text()) == table
+    sizes = [(folder / "encoder.onnx").stat().st_size for folder in (base, words, tmp_path / "both")]
+    assert sizes[2] < 0.6 * (sizes[0] + sizes[1])
+
+
+def test_two_turns(towers: tuple[Path, Path], tmp_path: Path) -> None:
+    base, words = towers
+    assert main([str(base), str(words), str(tmp_path / "both"), "--size", "32", "--turns", "2"]) == 0
+    mirrored = np.ascontiguousarray(PIXELS.transpose(0, 1, 3, 2))
+    seen = vectors(words)[0] + vectors(words, mirrored)[0]
+    assert np.allclose(vectors(tmp_path / "both")[0], unit(0.5 * vectors(base)[0] + 0.25 * seen), atol=3e-3)
+
+
+def test_a_joined_tower_can_be_the_base_of_another(towers: tuple[Path, Path], tmp_path: Path) -> None:
+    base, words = towers
+    join(base, words, tmp_path / "once", size=32, share=0.5)
+    join(tmp_path / "once", words, tmp_path / "twice", size=32, share=0.5)
+    for one, other in zip(vectors(tmp_path / "once"), vectors(tmp_path / "twice"), strict=True):
+        assert np.allclose(one, other, atol=1e-4)
+
+
+def test_other_text_heads_are_refused(towers: tuple[Path, Path], tmp_path: Path) -> None:
+    base, words = towers
+    (tmp_path / "other").mkdir()
+    for path in words.iterdir():
+        (tmp_path / "other" / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "other" / "text_head.safetensors").write_bytes(b"another")
+    with pytest.raises(BadModelFile, match="other text heads"):
+        join(base, tmp_path / "other", tmp_path / "out", size=32, share=0.5)
