@@ -188,7 +188,7 @@ def _vote(
         1.5 * _VOTE_PX, _VOTE_PX + _VOTE_SLOPE * np.abs(change)[:, None] * np.abs(a[None, :] - a[:, None])
     )
     votes = (off < reach) & _alike(logs[:, None], logs[None, :])
-    best: tuple[npt.NDArray[np.complex128], npt.NDArray[np.bool_], int] | None = None
+    best: tuple[npt.NDArray[Any], npt.NDArray[np.bool_], int] | None = None
     for seed in np.argsort(-votes.sum(axis=1), kind="stable")[:_SEEDS]:
         inside, fit = votes[seed], None
         for _ in range(_ROUNDS):
@@ -235,7 +235,7 @@ def _deviation(
 def _between_greys(query: Features, tile: Features, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """The map between the pictures as one between their working copies."""
     smaller, larger = tile.grey.shape[1] / tile.width, query.width / query.grey.shape[1]
-    scaled = np.asarray(matrix, dtype=np.float64) * smaller
+    scaled: npt.NDArray[np.float64] = np.asarray(matrix, dtype=np.float64) * smaller
     scaled[:, :2] *= larger
     return scaled
 

@@ -118,7 +118,8 @@ class Retriever:
 
     def _encode_image(self, picture: Picture) -> Vector:
         """Mean vector of the picture in its four right-angled turns: nadir images have no upright."""
-        return vectors_of(self._profile.image, [picture], 4)[0]
+        mean: Vector = vectors_of(self._profile.image, [picture], 4)[0]
+        return mean
 
     def _encode_text(self, text: str) -> tuple[Vector | None, Vector | None]:
         words = self._profile.image.encode_words([text])[0]

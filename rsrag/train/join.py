@@ -1,8 +1,9 @@
 """Two exported towers as one graph: ``python -m rsrag.train.join BASE WORDS OUT [--size S] [--share X] [--turns T]``.
 
 Both must have been trained against the same text head (the second one with ``tuning.lock = "text"``, from the first).
-Semantic vectors are the mean of both towers', the second one with a mirror image too if asked; the instance vector is the base's. Two
-networks that err differently are better together than each (Hansen & Salamon 1990). Weights are stored in float16.
+Semantic vectors are the mean of both towers', the second one with a mirror image too if asked; the instance vector is
+the base's. Two networks that err differently are better together than each (Hansen & Salamon 1990). Weights are stored
+in float16.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def join(base: Path, words: Path, out_dir: Path, *, size: int, share: float, tur
     import onnx
     from onnx import TensorProto, compose, helper
 
-    table = json.loads((base / CONFIG_NAME).read_text(encoding="utf-8"))
+    table: dict[str, Any] = json.loads((base / CONFIG_NAME).read_text(encoding="utf-8"))
     if (base / HEAD_NAME).read_bytes() != (words / HEAD_NAME).read_bytes():
         raise BadModelFile(
             f"{base} and {words} have other text heads", hint='train the second with tuning.lock = "text"'
