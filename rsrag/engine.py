@@ -422,6 +422,8 @@ class Engine:
         index: bool = True,
         simplify: float | None = None,
         smallest: float | None = None,
+        bands: str | None = None,
+        model: str | None = None,
         progress: Progress | None = None,
     ) -> Segmentation:
         """Outline what a text names: mask, score, polygons and areas.
@@ -434,6 +436,8 @@ class Engine:
             index: use NDWI for water and NDVI for plants where the bands allow.
             simplify: metres (pixels without a scale) that an outline may move; two pixels when None.
             smallest: least area of an outline in m2 (square pixels without a scale).
+            bands: which band is what, where the file does not say.
+            model: a large segmenter instead: a name of the registry, or the directory of a checkpoint.
             progress: told of windows.
 
         Raises:
@@ -442,7 +446,7 @@ class Engine:
         """
         from rsrag.adapters.segment import SEGMENT, SegmentRequest
 
-        request = SegmentRequest(image, text, threshold, method, index, simplify, smallest)
+        request = SegmentRequest(image, text, threshold, method, index, simplify, smallest, bands, model)
         return SEGMENT.run(request, self._context(progress))
 
     def _context(self, progress: Progress | None) -> Context:

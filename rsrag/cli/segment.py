@@ -34,6 +34,10 @@ def segment(
         float | None, typer.Option(metavar="M2", help="Least area of an outline in m². Default: a few pixels.")
     ] = None,
     bands: Bands = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|DIR", help="A large segmenter instead: SAM or SAM 2 (boxes), CLIPSeg (words)."),
+    ] = None,
     out: Out = None,
     as_json: AsJson = False,
 ) -> None:
@@ -43,7 +47,7 @@ def segment(
     from rsrag.adapters.segment import SEGMENT, SegmentRequest
 
     with task_context(state) as context:
-        request = SegmentRequest(image, text, threshold, method, not without_index, simplify, smallest, bands)
+        request = SegmentRequest(image, text, threshold, method, not without_index, simplify, smallest, bands, model)
         result = SEGMENT.run(request, context)
         finish(state, result, out)
     if not result.share:

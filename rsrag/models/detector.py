@@ -8,14 +8,14 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
 
 from rsrag.config import Settings
-from rsrag.errors import BadModelFile, ConfigError, MissingExtra, ModelError
+from rsrag.errors import BadModelFile, ConfigError, ModelError
 from rsrag.models import weights
 from rsrag.models.base import ModelRow, Picture
 from rsrag.models.boxes import as_boxes, clipped, suppressed
-from rsrag.models.devices import LOADING, choose, without_progress_bars
+from rsrag.models.checkpoints import loaded
+from rsrag.models.devices import LOADING
 from rsrag.models.groundhead import EMPTY, Detections
 
 _DOUBLES = 0.6
@@ -80,7 +80,9 @@ class TransformersDetector:
             return EMPTY
         with LOADING:
             if self._loaded is None:
-                self._loaded = self._load()
+                self._loaded = loaded(
+                    f"detector {self.name}", self._path, "AutoModelForZeroShotObjectDetection", self._settings
+                )
         model, processor = self._loaded
         with self._busy:
             try:
@@ -93,33 +95,6 @@ class TransformersDetector:
         solid = finite & (boxes[:, 2] - boxes[:, 0] >= 1) & (boxes[:, 3] - boxes[:, 1] >= 1)
         kept = Detections(boxes[solid], found.scores[solid], found.labels[solid])
         return kept.chosen(suppressed(kept.boxes, kept.scores, kept.labels, overlap=_DOUBLES))
-
-    def _load(self) -> tuple[Any, Any]:
-        try:
-            from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
-        except ImportError as error:
-            raise MissingExtra(f"detector {self.name}", extra="models", package=error.name) from error
-        device, _ = choose(self._settings)
-        common = {"local_files_only": True, "trust_remote_code": False}
-        try:
-            import torch
-
-            with without_progress_bars():
-                model, info = AutoModelForZeroShotObjectDetection.from_pretrained(
-                    self._path, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **common
-                )
-                processor = AutoProcessor.from_pretrained(self._path, **common)
-        except ImportError as error:
-            raise MissingExtra(f"detector {self.name}", extra="models", package=error.name) from error
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-            raise BadModelFile(f"detector {self.name}: cannot load {self._path}: {error}") from error
-        if info["missing_keys"]:
-            # transformers fills what is missing with random numbers.
-            missing = sorted(info["missing_keys"])
-            raise BadModelFile(
-                f"detector {self.name}: {self._path} lacks {len(missing)} tensors: {', '.join(missing[:5])}"
-            )
-        return model.to(device).eval(), processor
 
     def _run(self, model: Any, processor: Any, picture: Picture, names: Sequence[str], least: float) -> Detections:
         import torch

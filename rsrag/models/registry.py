@@ -159,6 +159,16 @@ MODELS: tuple[ModelRow, ...] = (
         licence="Apache-2.0",
         options={"words": "list", "threshold": "0.2"},
     ),
+    # Masks of what lies in boxes.
+    ModelRow(
+        "sam-vit-base",
+        "segmenter",
+        "transformers_segmenter",
+        "facebook/sam-vit-base",
+        revision="70c1a07f894ebb5b307fd9eaaee97b9dfc16068f",
+        licence="Apache-2.0",
+        options={"prompt": "boxes"},
+    ),
     ModelRow("endpoint", "reader", "endpoint", "", licence="as served"),
 )
 
@@ -191,6 +201,7 @@ _BACKENDS: Mapping[str, str] = {
     "transformers_vlm": "rsrag.models.vlm:VlmReader",
     "endpoint": "rsrag.models.endpoint:EndpointReader",
     "transformers_detector": "rsrag.models.detector:TransformersDetector",
+    "transformers_segmenter": "rsrag.models.segmenter:TransformersSegmenter",
 }
 _ROLES = ("image", "text", "reranker", "reader")
 _PACKAGES: Mapping[str, tuple[str, ...]] = {
@@ -199,6 +210,7 @@ _PACKAGES: Mapping[str, tuple[str, ...]] = {
     "cross_encoder": ("torch", "sentence_transformers"),
     "transformers_vlm": ("torch", "torchvision", "transformers"),
     "transformers_detector": ("torch", "torchvision", "transformers"),
+    "transformers_segmenter": ("torch", "torchvision", "transformers"),
     "endpoint": ("langchain_openai",),
 }
 

@@ -231,3 +231,56 @@ def test_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert refused.exit_code == 2 and "nothing to outline" in refused.stderr
     ending = CliRunner().invoke(app, ["segment", str(path), "water", "--out", str(tmp_path / "a.doc")])
     assert ending.exit_code == 2
+
+
+class Scripted:
+    """A segmenter whose answer is known: what is brighter than the mean is the thing."""
+
+    name, fingerprint = "scripted", "scripted:1"
+
+    def __init__(self, prompt: str) -> None:
+        self.prompt = prompt
+        self.boxes: list[Any] = []
+
+    def named(self, picture: npt.NDArray[np.uint8], text: str) -> npt.NDArray[np.float32]:
+        grey = picture.mean(axis=2)
+        return (grey < grey.mean()).astype(np.float32)
+
+    def boxed(self, picture: npt.NDArray[np.uint8], boxes: list[Any]) -> npt.NDArray[np.float32]:
+        self.boxes += boxes
+        return np.stack([self.named(picture, "") for _ in boxes])
+
+
+def test_a_large_model_by_words(tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "open_segmenter", lambda name, context: Scripted("words"))
+    result = SEGMENT.run(SegmentRequest(scene(tmp_path / "lake.tif"), "pond", model="scripted"), context)
+    assert result.method == "scripted" and result.provenance.models["segmenter"] == "scripted:1"
+    truth = np.zeros((SIDE, SIDE), dtype=bool)
+    truth[LAKE] = True
+    assert ((result.layers[0].read() == 1) == truth).mean() > 0.95
+
+
+def test_a_large_model_by_boxes_gets_the_detector_s_or_the_warm_ones(
+    tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Scripted("boxes")
+    monkeypatch.setattr(module, "open_segmenter", lambda name, context: model)
+    result = SEGMENT.run(SegmentRequest(scene(tmp_path / "lake.tif"), "water", model="scripted"), context)
+    assert result.method == "scripted" and model.boxes, "the heat map has warm regions to cut"
+    assert all(left < right and top < bottom for left, top, right, bottom in model.boxes)
+
+
+@pytest.mark.parametrize(("name", "message"), [("nobody", "no model 'nobody'"), ("mini-image", "outlines nothing")])
+def test_models_that_do_not_outline(name: str, message: str, tmp_path: Path, context: Context) -> None:
+    with pytest.raises(UsageError, match=message):
+        SEGMENT.run(SegmentRequest(scene(tmp_path / "lake.tif"), "water", model=name), context)
+
+
+def test_a_directory_says_by_its_settings_how_it_is_prompted(tmp_path: Path) -> None:
+    from rsrag.adapters.segment.models import _prompt
+
+    assert _prompt(tmp_path) == "boxes"
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "clipseg"}))
+    assert _prompt(tmp_path) == "words"
+    (tmp_path / "config.json").write_text("[]")
+    assert _prompt(tmp_path) == "boxes"

@@ -17,6 +17,8 @@ from rsrag.adapters.heat import HeatMapper
 from rsrag.adapters.heatlayers import heat_layer
 from rsrag.adapters.look import View, opened
 from rsrag.adapters.outlines import outlined
+from rsrag.adapters.segment.models import maker as large_maker
+from rsrag.adapters.segment.models import open_segmenter
 from rsrag.adapters.segment.priors import Prior, prior_for
 from rsrag.adapters.segment.refine import LEAST, Counts, Scores, middle_of, refined, scored
 from rsrag.adapters.segment.rivals import rivals
@@ -49,6 +51,7 @@ class SegmentRequest:
         simplify: metres (pixels without a scale) that an outline may move; two pixels when None.
         smallest: least area of an outline in m2 (square pixels without a scale); a few pixels when None.
         bands: which band is what, such as "red=4,green=3,blue=2,nir=8", where the file does not say.
+        model: a large segmenter instead of ``method``: a name of the registry, or the directory of a checkpoint.
     """
 
     image: Any
@@ -59,6 +62,7 @@ class SegmentRequest:
     simplify: float | None = None
     smallest: float | None = None
     bands: str | None = None
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +71,7 @@ class Segmentation(TaskResult):
 
     Attributes:
         target: what was outlined.
-        method: "detector", "refined" or "heat", with the index that was used.
+        method: "detector", "refined" or "heat", with the index that was used, or the name of a large model.
         share: of the valid pixels.
         area_m2: on the ellipsoid; None without a scale.
         band_m2: areas at a stricter and a laxer threshold; None without a scale.
@@ -106,11 +110,16 @@ class Segment:
         _check(request, text)
         begun = time.perf_counter()
         with opened(request.image, context, options=read_options({"bands": request.bands})) as view:
-            things = things_named(text, view, context) if request.method in ("auto", "detector") else None
-            if things is None and request.method == "detector":
+            large = open_segmenter(request.model, context) if request.model else None
+            wanted = large is None and request.method in ("auto", "detector")
+            things = things_named(text, view, context) if wanted else None
+            if wanted and things is None and request.method == "detector":
                 raise UsageError(f"the detector does not know {text!r}", hint="--method refined uses the heat map")
             prior: Prior | None = None
-            if things is not None:
+            if large is not None:
+                method, model, seconds = large.name, large.fingerprint, {}
+                maker = large_maker(large, text, view, context)
+            elif things is not None:
                 method, model = "detector", things.model
                 seconds = {"detector": time.perf_counter() - begun}
                 maker = partial(_painted, view, things.found)
@@ -122,6 +131,7 @@ class Segment:
                 prior = prior_for(text, view) if request.index and method == "refined" else None
                 maker = partial(_refined, view, heat, prior, _limits(view, heat, prior), method)
                 method = f"{method} with {prior.name}" if prior is not None else method
+            key = method.split()[0] if large is None else "segmenter"
             mask, score, areas = _write(view, maker, request, context)
             regions = _regions(view, mask, score, text, request)
             seconds["outline"] = time.perf_counter() - begun - sum(seconds.values())
@@ -136,7 +146,7 @@ class Segment:
                 regions=regions,
                 layers=(mask, score),
                 picture=view.picture(),
-                provenance=Provenance({**context.fingerprints(), method.split()[0]: model}, "", __version__, seconds),
+                provenance=Provenance({**context.fingerprints(), key: model}, "", __version__, seconds),
                 warnings=(*(things.warnings if things is not None else ()), *_warnings(view, prior)),
                 target=text,
                 method=method,

@@ -7,7 +7,7 @@ what lies around the box as ground), so a mask does not depend on how the scene 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -31,6 +31,10 @@ AROUND = 0.3
 _SIDE = 256
 _FILLED = 0.2
 """A cut that leaves less of a box than this has failed: the ellipse in the box stands for the thing."""
+
+
+Cut = Callable[[Picture, PixelBox], npt.NDArray[np.float32]]
+"""A picture and a box in it to the thing in the box, 0 or 1, float32 [h, w]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +89,22 @@ def rescored(score: float, limit: float) -> float:
     return 0.4 + 0.1 * (score / limit - LAX) / (1 - LAX)
 
 
-def paint(view: View, window: Window, things: Sequence[Thing]) -> Scores:
-    """Scores of the things that reach into a window, float32 [h, w]; the highest counts where they overlap."""
+def paint(view: View, window: Window, things: Sequence[Thing], cut: Cut | None = None) -> Scores:
+    """Scores of the things that reach into a window, float32 [h, w]; the highest counts where they overlap.
+
+    Args:
+        view: the open image.
+        window: of the scene.
+        things: boxes with scores.
+        cut: what gives the thing in a box of a picture; :func:`front_of` when None.
+    """
     score = np.zeros((window.height, window.width), dtype=np.float32)
     for thing in things:
         left, top, right, bottom = thing.box
         inside = left < window.col + window.width and right > window.col
         if not (inside and top < window.row + window.height and bottom > window.row):
             continue
-        part, front = _front(view, thing.box)
+        part, front = _front(view, thing.box, cut or front_of)
         rows = slice(max(part.row, window.row), min(part.row + part.height, window.row + window.height))
         cols = slice(max(part.col, window.col), min(part.col + part.width, window.col + window.width))
         if rows.start >= rows.stop or cols.start >= cols.stop:
@@ -107,7 +118,7 @@ def paint(view: View, window: Window, things: Sequence[Thing]) -> Scores:
     return score
 
 
-def _front(view: View, box: PixelBox) -> tuple[Window, npt.NDArray[np.float32]]:
+def _front(view: View, box: PixelBox, cut: Cut) -> tuple[Window, npt.NDArray[np.float32]]:
     """The window around a box, inside the scene, and the thing in it, 0 or 1."""
     width, height = view.subject.width, view.subject.height
     dx, dy = (max(4, round(AROUND * side)) for side in (box[2] - box[0], box[3] - box[1]))
@@ -117,7 +128,7 @@ def _front(view: View, box: PixelBox) -> tuple[Window, npt.NDArray[np.float32]]:
     picture = view.picture(window, longest=2 * _SIDE)
     zoom = picture.shape[1] / window.width, picture.shape[0] / window.height
     inner = ((box[0] - left) * zoom[0], (box[1] - top) * zoom[1], (box[2] - left) * zoom[0], (box[3] - top) * zoom[1])
-    front = front_of(np.ascontiguousarray(picture), inner)
+    front = cut(np.ascontiguousarray(picture), inner)
     size = window.width, window.height
     return window, np.asarray(cv2.resize(front, size, interpolation=cv2.INTER_NEAREST), dtype=np.float32)
 

@@ -1,0 +1,97 @@
+"""Large segmenters instead of the small means: by words all over a scene, or box by box."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from rsrag.adapters.base import Context, PixelBox
+from rsrag.adapters.ground.find import proposals
+from rsrag.adapters.heat import HeatMapper
+from rsrag.adapters.heatlayers import heat_layer
+from rsrag.adapters.look import View
+from rsrag.adapters.segment.refine import Scores
+from rsrag.adapters.segment.rivals import rivals
+from rsrag.adapters.segment.things import Thing, Things, paint, things_named
+from rsrag.adapters.sweep import Step
+from rsrag.errors import ModelError, UsageError
+from rsrag.models import registry
+from rsrag.models.base import ModelRow, Picture
+from rsrag.models.segmenter import TransformersSegmenter
+
+_BY_WORDS = ("clipseg",)
+"""Values of ``model_type`` of checkpoints that are prompted by words; others are by boxes."""
+
+
+def open_segmenter(name: str, context: Context) -> TransformersSegmenter:
+    """A segmenter of the registry, or of a directory with a checkpoint.
+
+    Raises:
+        UsageError: no such model, or one of another kind.
+        ModelError: its weights are not there.
+    """
+    known = ", ".join(row.name for row in registry.MODELS if row.kind == "segmenter")
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        row = ModelRow(name, "segmenter", "transformers_segmenter", str(folder), options={"prompt": _prompt(folder)})
+    else:
+        try:
+            row = registry.find(name)
+        except ModelError as error:
+            raise UsageError(f"no model {name!r} that outlines", hint=f"one of {known}, or a directory") from error
+    if row.kind != "segmenter":
+        raise UsageError(f"model {row.name} outlines nothing", hint=f"one of {known}, or a directory")
+    model: TransformersSegmenter = registry.load(row, context.settings)
+    return model
+
+
+def maker(model: TransformersSegmenter, text: str, view: View, context: Context) -> Callable[[Step], Scores]:
+    """What gives the score of a window's core: float32, NaN where the scene shows nothing.
+
+    Args:
+        model: prompted by words, or by boxes: those of the detector for the kinds it knows, else the warm regions of
+            the heat map.
+        text: what to outline.
+        view: the open image.
+        context: with the encoder; told of every window.
+    """
+    if model.prompt == "words":
+        return partial(_named, model, text, view)
+    things = things_named(text, view, context) or _warm(text, view, context)
+    return partial(_boxed, view, things.found, partial(_cut, model))
+
+
+def _prompt(folder: Path) -> str:
+    try:
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    except (OSError, ValueError, AttributeError):
+        kind = None
+    return "words" if kind in _BY_WORDS else "boxes"
+
+
+def _named(model: TransformersSegmenter, text: str, view: View, step: Step) -> Scores:
+    pixels = view.source.read(step.outer)
+    score = model.named(view.source.stretch.apply(pixels), text)
+    return np.where(pixels.mask, score, np.float32(np.nan))[step.inner]
+
+
+def _warm(text: str, view: View, context: Context) -> Things:
+    """Boxes of the warm regions of a heat map: warm enough, so each counts as a thing."""
+    mapper = HeatMapper(context)
+    heat = heat_layer(view, mapper, mapper.query(text, background=rivals(text)), context)
+    found = [Thing(one.box, 0.5 + 0.5 * one.score) for one in proposals(heat)]
+    return Things(tuple(found), mapper.fingerprint)
+
+
+def _boxed(view: View, things: tuple[Thing, ...], cut: Callable[..., npt.NDArray[np.float32]], step: Step) -> Scores:
+    score = paint(view, step.core, things, cut)
+    return np.where(view.source.read(step.core).mask, score, np.float32(np.nan))
+
+
+def _cut(model: TransformersSegmenter, picture: Picture, box: PixelBox) -> npt.NDArray[np.float32]:
+    return model.boxed(picture, [box])[0]

@@ -1,0 +1,48 @@
+"""Checkpoints in the layout of transformers, loaded without code of theirs, without a network, and whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from rsrag.config import Settings
+from rsrag.errors import BadModelFile, MissingExtra
+from rsrag.models.devices import choose, without_progress_bars
+
+
+def loaded(name: str, path: Path, kind: str, settings: Settings) -> tuple[Any, Any]:
+    """Model, in evaluation mode on its device, and processor of a directory.
+
+    Args:
+        name: what it is called in errors.
+        path: holds ``config.json``, safetensors, and the processor's settings.
+        kind: class of transformers that loads the model.
+        settings: device.
+
+    Raises:
+        MissingExtra: transformers is not installed.
+        BadModelFile: the checkpoint cannot be loaded, or lacks tensors.
+    """
+    common = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        import torch
+        import transformers
+
+        made = getattr(transformers, kind)
+        device, _ = choose(settings)
+        with without_progress_bars():
+            model, info = made.from_pretrained(
+                path, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **common
+            )
+            processor = transformers.AutoProcessor.from_pretrained(path, **common)
+    except ImportError as error:
+        raise MissingExtra(name, extra="models", package=error.name) from error
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        raise BadModelFile(f"{name}: cannot load {path}: {error}") from error
+    if info["missing_keys"]:
+        # transformers fills what is missing with random numbers.
+        missing = sorted(info["missing_keys"])
+        raise BadModelFile(f"{name}: {path} lacks {len(missing)} tensors: {', '.join(missing[:5])}")
+    return model.to(device).eval(), processor

@@ -1,0 +1,145 @@
+"""Large segmenters on this machine: masks by words (CLIPSeg) and by boxes (SAM, SAM 2) through transformers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rsrag.config import Settings
+from rsrag.errors import BadModelFile, ConfigError, ModelError
+from rsrag.models import weights
+from rsrag.models.base import ModelRow, Picture
+from rsrag.models.checkpoints import loaded
+from rsrag.models.devices import LOADING
+
+PROMPTS = ("words", "boxes")
+_CLASSES = {"words": "CLIPSegForImageSegmentation", "boxes": "AutoModelForMaskGeneration"}
+_AT_ONCE = 16
+"""Boxes of one pass."""
+
+Masks = npt.NDArray[np.float32]
+Box = tuple[float, float, float, float]
+
+
+class TransformersSegmenter:
+    """Masks of what words name, or of what lies in boxes.
+
+    The option ``prompt`` of the row says which: "words" for CLIPSeg, "boxes" for SAM and SAM 2. Weights are
+    safetensors; code from the checkpoint is never run, and nothing is fetched.
+
+    Args:
+        row: of the registry.
+        settings: device and offline.
+
+    Raises:
+        ModelError: the directory is not there or holds no safetensors.
+        ConfigError: an option has a wrong value.
+    """
+
+    def __init__(self, row: ModelRow, settings: Settings) -> None:
+        self.name = row.name
+        self._settings = settings
+        self.prompt = row.options.get("prompt", "boxes")
+        if self.prompt not in PROMPTS:
+            raise ConfigError(f"model {row.name}: prompt = {self.prompt!r}", hint=f"one of {', '.join(PROMPTS)}")
+        self._path = weights.locate(row, settings)
+        if not self._path.is_dir() or not any(self._path.glob("*.safetensors")):
+            raise BadModelFile(
+                f"segmenter {row.name}: {self._path} holds no .safetensors files", hint="pickled weights are not read"
+            )
+        self._busy = threading.Lock()
+        self._parts: tuple[Any, Any] | None = None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of weights and settings."""
+        files = [f for pattern in ("*.safetensors", "*.json") for f in self._path.glob(pattern)]
+        return f"transformers_segmenter:{weights.digest(self._path, files)[:16]}"
+
+    def named(self, picture: Picture, text: str) -> Masks:
+        """How much every pixel belongs to what a text names: float32 [H, W], 0 to 1.
+
+        Args:
+            picture: uint8 RGB [H, W, 3].
+            text: such as "water".
+
+        Raises:
+            ConfigError: the model is prompted by boxes.
+            MissingExtra: transformers is not installed.
+            ModelError: the checkpoint cannot be loaded, or the model failed.
+        """
+        self._must_read("words")
+        return self._guarded(lambda model, processor: _by_words(model, processor, picture, text))
+
+    def boxed(self, picture: Picture, boxes: Sequence[Box]) -> Masks:
+        """The thing in every box: float32 [N, H, W], 0 or 1, of the mask that the model trusts most.
+
+        Args:
+            picture: uint8 RGB [H, W, 3].
+            boxes: left, top, right, bottom in its pixels.
+
+        Raises:
+            ConfigError: the model is prompted by words.
+            MissingExtra: transformers is not installed.
+            ModelError: the checkpoint cannot be loaded, or the model failed.
+        """
+        self._must_read("boxes")
+        parts = [
+            self._guarded(lambda m, p, own=boxes[s : s + _AT_ONCE]: _by_boxes(m, p, picture, own))  # type: ignore[misc]
+            for s in range(0, len(boxes), _AT_ONCE)
+        ]
+        return np.concatenate([np.zeros((0, *picture.shape[:2]), np.float32), *parts])
+
+    def _must_read(self, prompt: str) -> None:
+        if self.prompt != prompt:
+            raise ConfigError(f"segmenter {self.name} is prompted by {self.prompt}, not by {prompt}")
+
+    def _guarded(self, run: Any) -> Masks:
+        with LOADING:
+            if self._parts is None:
+                name = f"segmenter {self.name}"
+                self._parts = loaded(name, self._path, _CLASSES[self.prompt], self._settings)
+        with self._busy:
+            try:
+                found: Masks = run(*self._parts)
+            except (RuntimeError, ValueError, IndexError, TypeError, MemoryError) as error:
+                raise ModelError(f"segmenter {self.name} failed: {error}") from error
+        return np.nan_to_num(found, nan=0.0)
+
+
+def _by_words(model: Any, processor: Any, picture: Picture, text: str) -> Masks:
+    import torch
+    from PIL import Image
+    from torch.nn import functional
+
+    inputs = processor(
+        text=[text], images=[Image.fromarray(picture)], return_tensors="pt", padding=True, truncation=True
+    )
+    with torch.inference_mode():
+        logits = model(**inputs.to(model.device)).logits.float()
+        height, width = picture.shape[:2]
+        wide = functional.interpolate(
+            logits.reshape(1, 1, *logits.shape[-2:]), (height, width), mode="bilinear", align_corners=False
+        )
+        return np.asarray(torch.sigmoid(wide)[0, 0].cpu().numpy(), dtype=np.float32)
+
+
+def _by_boxes(model: Any, processor: Any, picture: Picture, boxes: Sequence[Box]) -> Masks:
+    import torch
+    from PIL import Image
+
+    inputs = processor(
+        images=Image.fromarray(picture), input_boxes=[[list(map(float, box)) for box in boxes]], return_tensors="pt"
+    )
+    sizes = {name: inputs.pop(name) for name in ("original_sizes", "reshaped_input_sizes") if name in inputs}
+    with torch.inference_mode():
+        given = model(**inputs.to(model.device))
+    # SAM must be told how large the picture was inside its padding, SAM 2 pads nothing
+    (masks,) = processor.post_process_masks(given.pred_masks.float().cpu(), *(v.cpu() for v in sizes.values()))
+    best = given.iou_scores.float().cpu()[0].argmax(dim=-1)
+    return np.asarray(masks[torch.arange(len(boxes)), best].numpy(), dtype=np.float32)

@@ -1,0 +1,62 @@
+"""Tiny random checkpoints of segmenters, with the files of the published ones: the real loaders read them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def clipseg(directory: Path, seed: int = 0) -> Path:
+    """CLIPSeg: CLIP's two towers and a decoder conditioned on the text."""
+    import torch
+    import transformers as tf
+
+    letters = [chr(c) for c in range(ord("a"), ord("z") + 1)]
+    pieces = [*letters, *(f"{c}</w>" for c in letters), "<|startoftext|>", "<|endoftext|>"]
+    vocab = {piece: number for number, piece in enumerate(pieces)}
+    tokenizer = tf.CLIPTokenizer(vocab=vocab, merges=[], pad_token="<|endoftext|>", model_max_length=16)
+    config = tf.CLIPSegConfig(
+        text_config={
+            "vocab_size": len(pieces), "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1,
+            "num_attention_heads": 2, "max_position_embeddings": 16, "bos_token_id": vocab["<|startoftext|>"],
+            "eos_token_id": vocab["<|endoftext|>"], "pad_token_id": vocab["<|endoftext|>"],
+        },
+        vision_config={
+            "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 2,
+            "image_size": 64, "patch_size": 16,
+        },
+        projection_dim=32, extract_layers=[1, 2], reduce_dim=16, decoder_num_attention_heads=2,
+        decoder_intermediate_size=32,
+    )  # fmt: skip
+    torch.manual_seed(seed)
+    tf.CLIPSegForImageSegmentation(config).save_pretrained(directory)
+    images = tf.ViTImageProcessor(size={"height": 64, "width": 64})
+    tf.CLIPSegProcessor(image_processor=images, tokenizer=tokenizer).save_pretrained(directory)
+    return directory
+
+
+def sam(directory: Path, seed: int = 0) -> Path:
+    """SAM: a windowed ViT, a prompt encoder and the decoder of masks."""
+    import torch
+    import transformers as tf
+
+    config = tf.SamConfig(
+        vision_config={
+            "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 64, "patch_size": 8,
+            "output_channels": 16, "window_size": 4, "global_attn_indexes": [1], "mlp_dim": 32, "num_pos_feats": 8,
+        },
+        prompt_encoder_config={
+            "hidden_size": 16, "image_size": 64, "patch_size": 8, "mask_input_channels": 8,
+        },
+        mask_decoder_config={
+            "hidden_size": 16, "mlp_dim": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "iou_head_hidden_dim": 16, "attention_downsample_rate": 2,
+        },
+    )  # fmt: skip
+    torch.manual_seed(seed)
+    tf.SamModel(config).save_pretrained(directory)
+    images = tf.SamImageProcessor(
+        size={"longest_edge": 64}, pad_size={"height": 64, "width": 64}, mask_size={"longest_edge": 16},
+        mask_pad_size={"height": 16, "width": 16},
+    )  # fmt: skip
+    tf.SamProcessor(image_processor=images).save_pretrained(directory)
+    return directory
