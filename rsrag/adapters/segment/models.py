@@ -94,4 +94,5 @@ def _boxed(view: View, things: tuple[Thing, ...], cut: Callable[..., npt.NDArray
 
 
 def _cut(model: TransformersSegmenter, picture: Picture, box: PixelBox) -> npt.NDArray[np.float32]:
-    return model.boxed(picture, [box])[0]
+    thing: npt.NDArray[np.float32] = model.boxed(picture, [box])[0]
+    return thing
