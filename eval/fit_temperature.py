@@ -110,7 +110,10 @@ def main(arguments: list[str] | None = None) -> int:
     found = fit(options.config, options.data, options.turns, options.without)
     print(json.dumps(found, indent=1))
     if options.write:
-        table = {"temperatures": {found["fingerprint"]: found["temperature"]}, "measured": found}
+        kept = json.loads(SHIPPED.read_text(encoding="utf-8"))["temperatures"] if SHIPPED.is_file() else {}
+        image = str(found["fingerprint"]).split(":")[0]
+        others = {name: value for name, value in kept.items() if name.split(":")[0] != image}
+        table = {"temperatures": {**others, found["fingerprint"]: found["temperature"]}, "measured": found}
         SHIPPED.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
     return 0
 

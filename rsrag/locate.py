@@ -12,9 +12,9 @@ from rsrag.types import Footprint, Hit, Location
 
 _TEMPERATURE = 0.03
 _TOP = 20
-LIKENESS = (0.87, 0.02)
+LIKENESS = (0.835, 0.02)
 """Cosine at which a picture is as likely of the archive's ground as not, and the width of the change, for the mini
-encoder: altered crops of an archive's own mosaic had 0.88 to 0.99, pictures of other ground 0.54 to 0.86
+encoder: altered crops of an archive's own mosaic had 0.86 to 0.99, pictures of other ground 0.47 to 0.82
 (``eval/benchmarks/chance_matches.py``)."""
 
 

@@ -51,6 +51,7 @@ def join(base: Path, words: Path, out_dir: Path, *, size: int, share: float, tur
         raise BadModelFile(
             f"{base} and {words} have other text heads", hint='train the second with tuning.lock = "text"'
         )
+    origin = table.get("joined", {}).get("base") or digest(base / ONNX_NAME)
     first, second = _alone(base), _alone(words)
     graph, ends = first.graph, []
     _rename(graph, SEMANTIC, BASE)
@@ -86,7 +87,7 @@ def join(base: Path, words: Path, out_dir: Path, *, size: int, share: float, tur
         "version": json.loads((words / CONFIG_NAME).read_text(encoding="utf-8"))["version"],
         "input_size": size,
         "joined": {
-            "base": digest(base / ONNX_NAME),
+            "base": origin,
             "words": digest(words / ONNX_NAME),
             "share": share,
             "turns": turns,

@@ -139,11 +139,11 @@ def test_a_border_is_drawn_where_it_is(turn: int, context: Context) -> None:
 
 def test_cells_and_pictures_share_a_scale(context: Context) -> None:
     classes = bank_vectors(context.profile.image.encode_words, [[label] for label in LABELS], ["{}"])
-    cells, pictures = dense_cells(context, classes), [ground((90, 110, 70), 112, 20, seed) for seed in range(8)]
-    pictures += [SEA[:112, :112], SAND[:112, :112]]
+    cells, pictures = dense_cells(context, classes)[0], [ground((90, 110, 70), 128, 20, seed) for seed in range(8)]
+    pictures += [SEA, SAND]
     near = np.stack([cells(picture)[0].mean(axis=(1, 2)) for picture in pictures])
     whole = vectors_of(context.profile.image, pictures, 1) @ classes.T
-    assert np.abs(near - whole).mean() < 0.05
+    assert np.abs(near - whole).mean() < 0.1  # the cells are those of the base tower alone
 
 
 def test_knowledge_weighs_and_is_cited(tmp_path: Path) -> None:

@@ -30,16 +30,15 @@ def picture(height: int, width: int) -> np.ndarray:
 
 def test_the_mean_of_the_cells_is_the_towers_vector(dense: DenseEncoder) -> None:
     encoder = load_profile(Settings()).image
-    assert isinstance(encoder, MiniImageEncoder) and encoder.input_size == 112
-    # 128 px would be other pixels: the edge that fills 112 up to 128 belongs to the maps, so the tower gets it too.
-    own = cv2.copyMakeBorder(picture(112, 112), 0, 16, 0, 16, cv2.BORDER_REPLICATE)
+    assert isinstance(encoder, MiniImageEncoder) and encoder.input_size == 128
+    own = picture(128, 128)
     cells = dense.maps(own, ["semantic"])["semantic"]
     assert cells.shape == (256, 4, 4)
     mean = cells.mean(axis=(1, 2))
     vector = encoder.encode_images([own])[0][:256]
     cosine = float(mean @ vector / np.linalg.norm(mean) / np.linalg.norm(vector))
-    assert cosine > 0.9  # the tower sees 128 px brought to 112
-    other = encoder.encode_images([picture(112, 112)[::-1] // 3])[0][:256]
+    assert cosine > 0.6  # the maps are those of the base, a fifth of the vector; both know the same words
+    other = encoder.encode_images([picture(128, 128)[::-1] // 3])[0][:256]
     assert cosine > float(mean @ other / np.linalg.norm(mean) / np.linalg.norm(other))
 
 

@@ -77,7 +77,8 @@ def test_two_turns(towers: tuple[Path, Path], tmp_path: Path) -> None:
 def test_a_joined_tower_can_be_the_base_of_another(towers: tuple[Path, Path], tmp_path: Path) -> None:
     base, words = towers
     join(base, words, tmp_path / "once", size=32, share=0.5)
-    join(tmp_path / "once", words, tmp_path / "twice", size=32, share=0.5)
+    again = join(tmp_path / "once", words, tmp_path / "twice", size=32, share=0.5)
+    assert again["joined"] == json.loads((tmp_path / "once" / "config.json").read_text())["joined"]
     for one, other in zip(vectors(tmp_path / "once"), vectors(tmp_path / "twice"), strict=True):
         assert np.allclose(one, other, atol=1e-4)
 

@@ -37,7 +37,7 @@ def close(made: list[np.ndarray], wanted: list[np.ndarray], atol: float) -> bool
 
 
 def test_the_shipped_tower_thaws_to_its_base(tmp_path: Path) -> None:
-    pixels = np.random.default_rng(0).random((2, 3, 112, 112), dtype=np.float32)
+    pixels = np.random.default_rng(0).random((2, 3, 128, 128), dtype=np.float32)
     tower = MiniTower(ModelConfig(architecture="cs3darknet_s", pretrained=str(SHIPPED))).eval()
     assert tower.unsettled and close(of_tower(tower, pixels)[1:], of_graph(SHIPPED, pixels)[1:], 1e-4)
 

@@ -114,8 +114,8 @@ class Classify:
             known = best.probability >= request.unknown
             wall = None
             if request.everywhere:
-                cells = dense_cells(context, classes)
-                wall = classify_everywhere(view, labels, cells, fitted.temperature, request.unknown, context)
+                cells, temperature = dense_cells(context, classes)
+                wall = classify_everywhere(view, labels, cells, temperature, request.unknown, context)
                 seconds["map"] = time.perf_counter() - begun - seconds["look"]
             areas = _areas(labels, wall)
             return Classification(

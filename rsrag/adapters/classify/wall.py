@@ -18,7 +18,7 @@ from rsrag.adapters.outlines import outlined
 from rsrag.adapters.sweep import Step, steps, sweep
 from rsrag.export_layers import Layer, LayerWriter, LegendEntry
 from rsrag.models.base import Picture, Vectors
-from rsrag.models.calibration import softmax
+from rsrag.models.calibration import calibration, softmax
 
 CORE = 1024
 UNKNOWN = 254
@@ -51,21 +51,24 @@ class Map:
     square_metres: tuple[float | None, ...]
 
 
-def dense_cells(context: Context, classes: Vectors) -> Cells:
-    """Cosines of classes with cells, on the scale of whole pictures, so that one temperature fits both.
+def dense_cells(context: Context, classes: Vectors) -> tuple[Cells, float]:
+    """Cosines of classes with cells, on the scale of whole pictures, and the temperature that fits them.
+
+    The maps of the ``mini`` profile are those of its base tower, whose temperature is kept beside the profile's.
 
     Args:
         context: with the encoder.
         classes: float32 [C, dim] as the encoder's words.
     """
     encoder = CellEncoder(context)
+    own = calibration(encoder.fingerprint)
 
     def cosines(picture: Picture) -> tuple[Scores, int]:
         vectors, side = encoder.grid(picture, _MEAN, cv2.BORDER_REFLECT)
         texts = classes[:, : len(vectors)] * np.float32(encoder.scale)
         return np.asarray(np.tensordot(texts, vectors, axes=1), dtype=np.float32), side
 
-    return cosines
+    return cosines, (own if own.fitted else calibration(context.profile.image.fingerprint)).temperature
 
 
 def legend(labels: Sequence[str], *, unknown: bool) -> tuple[LegendEntry, ...]:
