@@ -32,7 +32,7 @@ def directions(grey: Grey) -> npt.NDArray[np.complex64]:
     return field
 
 
-def agreement(moving: Grey, still: Grey, matrix: npt.NDArray[np.float64]) -> float:
+def agreement(moving: Grey, still: Grey, matrix: npt.NDArray[np.float64]) -> float | None:
     """How far the correlation near zero shift stands out from that of other shifts, in standard deviations.
 
     Pictures of different ground reach about 5 (``eval/benchmarks/chance_matches.py``).
@@ -43,14 +43,14 @@ def agreement(moving: Grey, still: Grey, matrix: npt.NDArray[np.float64]) -> flo
         matrix: affine float64 [2, 3] from pixels of ``moving`` to pixels of ``still``.
 
     Returns:
-        The figure; 0 where too little is common to both.
+        The figure; None where too little is common to both.
     """
     determinant = float(np.linalg.det(matrix[:, :2]))
     if abs(determinant) > 1:  # compare on the coarser grid
         return agreement(still, moving, cv2.invertAffineTransform(matrix))
     still, matrix = _common(moving, still, matrix)
     if abs(determinant) < 1e-4 or min(still.shape) < _LEAST_PX:
-        return 0.0
+        return None
     shrink = math.sqrt(abs(determinant))
     if shrink < 0.7:
         moving = cv2.GaussianBlur(moving, (0, 0), 0.5 / shrink).astype(np.uint8)
@@ -59,7 +59,7 @@ def agreement(moving: Grey, still: Grey, matrix: npt.NDArray[np.float64]) -> flo
     covered = cv2.warpAffine(np.ones_like(moving), matrix, size, flags=cv2.INTER_NEAREST)
     covered = cv2.erode(covered, np.ones((2 * _MARGIN_PX + 1,) * 2, np.uint8), borderValue=1)
     if covered.sum() < _LEAST_PX**2:
-        return 0.0
+        return None
     first, second = directions(laid.astype(np.uint8)) * covered, directions(still)
     surface = np.fft.fftshift(np.fft.ifft2(np.conj(np.fft.fft2(first)) * np.fft.fft2(second)).real)
     row, col = still.shape[0] // 2, still.shape[1] // 2

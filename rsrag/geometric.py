@@ -42,6 +42,8 @@ _CACHE = 4096
 MIN_EVIDENCE = 13.0
 """Evidence that rules out chance: of 2,466 pairs of pictures of different ground none had 12
 (``eval/benchmarks/chance_matches.py``)."""
+ENOUGH_INLIERS = 8
+"""Inliers that do without edges, in pictures too small for them; chance reached six."""
 MIN_TOGETHER = 15.0
 """Evidence that tiles of several scenes must bring together when none has enough by itself."""
 _TURN_DEGREES = 12.0
@@ -87,7 +89,8 @@ class Match:
 
     Attributes:
         inliers: feature pairs that agree with the transform.
-        agreement: of the edges, in standard deviations (:func:`rsrag.edges.agreement`).
+        agreement: of the edges, in standard deviations (:func:`rsrag.edges.agreement`); None where the pictures have
+            too little in common for it.
         matrix: affine float64 [2, 3] from query pixels to tile pixels.
         deviation_px: standard deviation of where the query's centre falls, in tile pixels: from the residuals of the
             inliers, their number, and how far from the centre they lie.
@@ -95,7 +98,7 @@ class Match:
     """
 
     inliers: int
-    agreement: float
+    agreement: float | None
     matrix: npt.NDArray[np.float64]
     deviation_px: float
     scale: float
@@ -103,6 +106,8 @@ class Match:
     @property
     def evidence(self) -> float:
         """Inliers and agreement of the edges together: what :data:`MIN_EVIDENCE` is measured in."""
+        if self.agreement is None:
+            return self.inliers * MIN_EVIDENCE / ENOUGH_INLIERS
         return self.inliers + self.agreement
 
 

@@ -224,7 +224,8 @@ class Retriever:
             score, scores = 0.25 * max(hit.score, 0.0), dict(hit.scores)
             if found is not None:
                 score += 0.25 * geometric.confidence(max(total, found.evidence))
-                scores |= {"inliers": float(found.inliers), "agreement": found.agreement, "support": total}
+                scores |= {"inliers": float(found.inliers), "support": total}
+                scores |= {"agreement": found.agreement} if found.agreement is not None else {}
             if found and outline and hit.footprint and geometric.is_verified(found.evidence, total):
                 sure = geometric.confidence(max(total, found.evidence))
                 pixel_km = locate.size_km(hit.footprint) / max(geometric.picture_size(encoded[hit.id]))

@@ -40,7 +40,7 @@ def test_altered_view_is_found_where_it_is(angle: float, zoom: float) -> None:
     query = np.clip(query.astype(np.float32) * [0.8, 1.1, 1.0] + 12, 0, 255).astype(np.uint8)
     match = geometric.match(geometric.extract(query), geometric.extract(tile))
     assert match is not None
-    assert match.evidence >= geometric.MIN_EVIDENCE and match.agreement > 6
+    assert match.evidence >= geometric.MIN_EVIDENCE and (match.agreement or 0) > 6
     assert match.scale == pytest.approx(1 / zoom, rel=0.03)
     centre = match.matrix @ np.array([90.0, 90.0, 1.0])
     assert centre == pytest.approx([190 - 72, 210 - 72], abs=3)
@@ -114,3 +114,8 @@ def test_a_centre_far_from_few_features_is_less_certain() -> None:
     near, far = (geometric._deviation(points, residuals, at) for at in ((20.0, 20.0), (200.0, 200.0)))
     many = geometric._deviation(np.tile(points, (20, 1)), np.tile(residuals, (20, 1)), (20.0, 20.0))
     assert many < near < far / 3
+
+
+def test_pictures_too_small_for_edges_need_their_inliers() -> None:
+    few, enough = (geometric.Match(n, None, np.eye(2, 3), 1.0, 1.0).evidence for n in (7, geometric.ENOUGH_INLIERS))
+    assert few < geometric.MIN_EVIDENCE <= enough

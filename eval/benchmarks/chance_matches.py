@@ -34,7 +34,7 @@ def chance(queries: list[PlaceQuery]) -> dict[str, Any]:
     points = [50, 90, 99, 99.9, 100]
     figures = {
         "inliers": [float(m.inliers) if m else 0.0 for m in found],
-        "agreement": [m.agreement if m else 0.0 for m in found],
+        "agreement": [(m.agreement or 0.0) if m else 0.0 for m in found],
         "evidence": [m.evidence if m else 0.0 for m in found],
     }
     return {
