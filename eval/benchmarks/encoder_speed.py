@@ -2,9 +2,9 @@
 
 All variants get the same prepared batch, in turns, so that they meet the same load; printed are medians, the ratio to
 torch in float32 (median of the ratios of each turn), the same of processor time, which other work on the machine
-disturbs less, and the cosine to float32. ``--model mini`` is the shipped tower;
-torch runs a network of its shape with random weights, whose vectors mean nothing and are not compared. ``--model vit``
-is an open_clip ViT-B/32 with random weights. Int8 is calibrated on the even pictures and compared on the odd ones.
+disturbs less, and the cosine to float32. ``--model mini`` is the shipped tower; torch runs two networks of its shape
+with random weights, whose vectors mean nothing and are not compared. ``--model vit`` is an open_clip ViT-B/32 with random
+weights. Int8 is calibrated on the even pictures and compared on the odd ones.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ def variants(row: ModelRow, pictures: Path, folder: Path, own: tuple[str, ...]) 
 
 
 def mini_in_torch() -> dict[str, Encode]:
-    """The network of the mini tower in torch, random weights."""
+    """The two networks of the mini tower in torch, random weights."""
     import rsrag.train
     from rsrag.models.towers import run
     from rsrag.train.config import load_config
     from rsrag.train.quantise import torch_tower
 
     config = load_config(Path(rsrag.train.__file__).parent / "configs" / "mini.toml").model
-    towers = {f"torch-{number}": torch_tower(config, number) for number in ("f32", "bf16")}
+    towers = {f"torch-{number}": torch_tower(config, number, 2) for number in ("f32", "bf16")}
     return {name: partial(run, tower) for name, tower in towers.items()}
 
 

@@ -58,24 +58,26 @@ def fidelity(folder: Path, graph: Path, pictures: Sequence[Pixels]) -> dict[str,
     return result
 
 
-def torch_tower(config: ModelConfig, number: str) -> TorchTower:
-    """The network of the mini tower in torch with random weights, to time it beside its export.
+def torch_tower(config: ModelConfig, number: str, count: int = 1) -> TorchTower:
+    """Networks of the mini tower's shape in torch with random weights, to time them beside an export.
 
     Args:
         config: its shape.
         number: "f32" or "bf16".
+        count: how many see every picture: 2 for a joined tower.
     """
     import torch
 
     from rsrag.models.towers import TorchTower
     from rsrag.train.tower import ImageTower
 
-    tower = ImageTower(config).eval().to(memory_format=torch.channels_last)
     dtype = torch.bfloat16 if number == "bf16" else torch.float32
-    tower = tower.to(dtype=dtype)
+    towers = torch.nn.ModuleList(ImageTower(config) for _ in range(count)).eval()
+    towers = towers.to(memory_format=torch.channels_last).to(dtype=dtype)
 
     class Half(torch.nn.Module):  # type: ignore[misc]
         def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-            return torch.cat(tower((pixels.permute(0, 3, 1, 2).float() / 255.0).to(dtype)), dim=1)
+            planes = (pixels.permute(0, 3, 1, 2).float() / 255.0).to(dtype)
+            return torch.cat([part for tower in towers for part in tower(planes)], dim=1)
 
     return TorchTower(Half(), torch.device("cpu"), number)
