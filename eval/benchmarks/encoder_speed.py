@@ -3,8 +3,8 @@
 All variants get the same prepared batch, in turns, so that they meet the same load; printed are medians, the ratio to
 torch in float32 (median of the ratios of each turn), the same of processor time, which other work on the machine
 disturbs less, and the cosine to float32. ``--model mini`` is the shipped tower; torch runs two networks of its shape
-with random weights, whose vectors mean nothing and are not compared. ``--model vit`` is an open_clip ViT-B/32 with random
-weights. Int8 is calibrated on the even pictures and compared on the odd ones.
+with random weights, whose vectors mean nothing and are not compared. ``--model vit`` is an open_clip ViT-B/32 with
+random weights. Int8 is calibrated on the even pictures and compared on the odd ones.
 """
 
 from __future__ import annotations
