@@ -4,6 +4,7 @@ while one is computed."""
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -163,6 +164,7 @@ def peak_bytes(device: str, work: Callable[[], None]) -> int | None:
         work()
         torch.cuda.synchronize(device)
         return int(torch.cuda.max_memory_allocated(device) - before)
+    gc.collect()  # what is garbage now must not be given back while the work is measured
     with contextlib.suppress(OSError):
         (_PROC / "self" / "clear_refs").write_text("5", encoding="ascii")  # sets the peak back to what is taken now
     start = _status(_PROC / "self" / "status", "VmHWM")
