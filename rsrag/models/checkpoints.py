@@ -9,7 +9,29 @@ from safetensors import SafetensorError
 
 from rsrag.config import Settings
 from rsrag.errors import BadModelFile, MissingExtra
+from rsrag.models import weights
+from rsrag.models.base import ModelRow
 from rsrag.models.devices import choose, without_progress_bars
+
+
+def directory(row: ModelRow, settings: Settings) -> Path:
+    """Where a model's checkpoint lies.
+
+    Raises:
+        ModelError: the directory is not there or holds no safetensors.
+    """
+    path = weights.locate(row, settings)
+    if not path.is_dir() or not any(path.glob("*.safetensors")):
+        raise BadModelFile(
+            f"{row.kind} {row.name}: {path} holds no .safetensors files", hint="pickled weights are not read"
+        )
+    return path
+
+
+def fingerprint(row: ModelRow, path: Path) -> str:
+    """Digest of a checkpoint's weights and settings."""
+    files = [f for pattern in ("*.safetensors", "*.json") for f in path.glob(pattern)]
+    return f"{row.backend}:{weights.digest(path, files)[:16]}"
 
 
 def loaded(name: str, path: Path, kind: str, settings: Settings) -> tuple[Any, Any]:

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 
 from rsrag.config import Settings
-from rsrag.errors import BadModelFile, ConfigError, ModelError
-from rsrag.models import weights
+from rsrag.errors import ConfigError, ModelError
+from rsrag.models import checkpoints
 from rsrag.models.base import ModelRow, Picture
 from rsrag.models.boxes import as_boxes, clipped, suppressed
-from rsrag.models.checkpoints import loaded
 from rsrag.models.devices import LOADING
 from rsrag.models.groundhead import EMPTY, Detections
 
@@ -48,19 +47,14 @@ class TransformersDetector:
             self.threshold = float(row.options.get("threshold", "0.2"))
         except ValueError as error:
             raise ConfigError(f"model {row.name}: threshold = {row.options['threshold']!r} is no number") from error
-        self._path = weights.locate(row, settings)
-        if not self._path.is_dir() or not any(self._path.glob("*.safetensors")):
-            raise BadModelFile(
-                f"detector {row.name}: {self._path} holds no .safetensors files", hint="pickled weights are not read"
-            )
+        self._row, self._path = row, checkpoints.directory(row, settings)
         self._busy = threading.Lock()
         self._loaded: tuple[Any, Any] | None = None
 
     @cached_property
     def fingerprint(self) -> str:
         """Digest of weights and settings."""
-        files = [f for pattern in ("*.safetensors", "*.json") for f in self._path.glob(pattern)]
-        return f"transformers_detector:{weights.digest(self._path, files)[:16]}"
+        return checkpoints.fingerprint(self._row, self._path)
 
     def detect(self, picture: Picture, things: Sequence[str], least: float | None = None) -> Detections:
         """Boxes of the things in a picture, in pixels and inside of it; ``labels`` are positions in ``things``.
@@ -80,7 +74,7 @@ class TransformersDetector:
             return EMPTY
         with LOADING:
             if self._loaded is None:
-                self._loaded = loaded(
+                self._loaded = checkpoints.loaded(
                     f"detector {self.name}", self._path, "AutoModelForZeroShotObjectDetection", self._settings
                 )
         model, processor = self._loaded

@@ -11,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from rsrag.config import Settings
-from rsrag.errors import BadModelFile, ConfigError, ModelError
-from rsrag.models import weights
+from rsrag.errors import ConfigError, ModelError
+from rsrag.models import checkpoints
 from rsrag.models.base import ModelRow, Picture
-from rsrag.models.checkpoints import loaded
 from rsrag.models.devices import LOADING
 
 PROMPTS = ("words", "boxes")
@@ -47,19 +46,14 @@ class TransformersSegmenter:
         self.prompt = row.options.get("prompt", "boxes")
         if self.prompt not in PROMPTS:
             raise ConfigError(f"model {row.name}: prompt = {self.prompt!r}", hint=f"one of {', '.join(PROMPTS)}")
-        self._path = weights.locate(row, settings)
-        if not self._path.is_dir() or not any(self._path.glob("*.safetensors")):
-            raise BadModelFile(
-                f"segmenter {row.name}: {self._path} holds no .safetensors files", hint="pickled weights are not read"
-            )
+        self._row, self._path = row, checkpoints.directory(row, settings)
         self._busy = threading.Lock()
         self._parts: tuple[Any, Any] | None = None
 
     @cached_property
     def fingerprint(self) -> str:
         """Digest of weights and settings."""
-        files = [f for pattern in ("*.safetensors", "*.json") for f in self._path.glob(pattern)]
-        return f"transformers_segmenter:{weights.digest(self._path, files)[:16]}"
+        return checkpoints.fingerprint(self._row, self._path)
 
     def named(self, picture: Picture, text: str) -> Masks:
         """How much every pixel belongs to what a text names: float32 [H, W], 0 to 1.
@@ -103,7 +97,7 @@ class TransformersSegmenter:
         with LOADING:
             if self._parts is None:
                 name = f"segmenter {self.name}"
-                self._parts = loaded(name, self._path, _CLASSES[self.prompt], self._settings)
+                self._parts = checkpoints.loaded(name, self._path, _CLASSES[self.prompt], self._settings)
         with self._busy:
             try:
                 found: Masks = run(*self._parts)
