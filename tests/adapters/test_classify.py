@@ -23,6 +23,7 @@ from rsrag.errors import UnsupportedSource, UsageError
 from rsrag.models.calibration import Calibration, bank_vectors, calibration, softmax
 from rsrag.models.registry import load_profile
 from rsrag.models.turns import turned, vectors_of
+from tests.support.towers import base_semantic
 
 LABELS = ("open water", "dense forest", "desert")
 
@@ -135,6 +136,16 @@ def test_a_border_is_drawn_where_it_is(turn: int, context: Context) -> None:
     drawn = CLASSIFY.run(ClassifyRequest(np.ascontiguousarray(np.rot90(scene, turn)), LABELS, everywhere=True), context)
     classes = np.rot90(drawn.layers[0].read(longest=1024), -turn)
     assert ((classes == 0).mean(axis=0) > 0.5).sum() == pytest.approx(384, abs=8)
+
+
+def test_cells_and_pictures_of_the_base_tower_share_a_scale(context: Context, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    classes = bank_vectors(context.profile.image.encode_words, [[label] for label in LABELS], ["{}"])
+    cells, pictures = dense_cells(context, classes)[0], [ground((90, 110, 70), 128, 20, seed) for seed in range(8)]
+    pictures += [SEA, SAND]
+    near = np.stack([cells(picture)[0].mean(axis=(1, 2)) for picture in pictures])
+    whole = base_semantic(pictures, tmp_path) @ classes[:, :256].T * np.float32(0.5**0.5)
+    assert np.abs(near - whole).mean() < 0.05
 
 
 def test_cells_and_pictures_share_a_scale(context: Context) -> None:

@@ -16,6 +16,7 @@ from rsrag.models.dense import SHIPPED, DenseEncoder
 from rsrag.models.described import check_encoder, read_described
 from rsrag.models.mini import MiniImageEncoder
 from rsrag.models.registry import load_profile
+from tests.support.towers import base_semantic
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,15 @@ def picture(height: int, width: int) -> np.ndarray:
     return np.clip(cv2.GaussianBlur(rough, (0, 0), 3) * 2 - 120, 0, 255).astype(np.uint8)
 
 
-def test_the_mean_of_the_cells_is_the_towers_vector(dense: DenseEncoder) -> None:
+def test_the_mean_of_the_cells_is_the_vector_of_the_base_tower(dense: DenseEncoder, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    own = picture(128, 128)
+    mean = dense.maps(own, ["semantic"])["semantic"].mean(axis=(1, 2))
+    vector = base_semantic([own], tmp_path)[0]
+    assert float(mean @ vector / np.linalg.norm(mean)) > 0.99
+
+
+def test_the_mean_of_the_cells_is_near_the_towers_vector(dense: DenseEncoder) -> None:
     encoder = load_profile(Settings()).image
     assert isinstance(encoder, MiniImageEncoder) and encoder.input_size == 128
     own = picture(128, 128)

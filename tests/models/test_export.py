@@ -213,7 +213,7 @@ def test_the_mini_tower_in_int8(folder: Path, tmp_path: Path) -> None:
     made = export.export(registry.find("mini-image"), Settings(), "onnx-int8", tmp_path / "out", folder)
     source, encoder = registry.load(registry.find("mini-image"), Settings()), loaded(made)
     assert encoder.fingerprint != source.fingerprint
-    assert made.megabytes < 0.6 * (MINI / "encoder.onnx").stat().st_size / 1e6
+    assert made.megabytes < 0.3 * 2 * (MINI / "encoder.onnx").stat().st_size / 1e6  # its weights lie there in float16
     assert made.words["min"] == pytest.approx(1, abs=1e-6)
     assert made.cosine["mean"] > 0.99
     assert made.cosine["min"] > 0.97
