@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 from torch import nn
 
 from rsrag.errors import BadModelFile
+from rsrag.models.quantise import strip
 from rsrag.train.choose import choose
 from rsrag.train.config import TrainConfig
 from rsrag.train.restore import load_tower
@@ -58,18 +59,6 @@ def write_onnx(image: nn.Module, path: Path, size: int) -> None:
     )
     program.save(str(path), external_data=False)
     strip(path)
-
-
-def strip(path: Path) -> None:
-    """Remove names of source files and other traces of the exporting machine from a graph."""
-    import onnx
-
-    graph = onnx.load(str(path))
-    for holder in [graph, graph.graph, *graph.graph.node, *graph.graph.value_info, *graph.functions]:
-        del holder.metadata_props[:]
-        holder.doc_string = ""
-    onnx.checker.check_model(graph)
-    onnx.save(graph, str(path))
 
 
 def digest(path: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,7 +37,6 @@ def thaw(tower: MiniTower, folder: Path) -> None:
     from safetensors.torch import load_file
 
     try:
-        json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         graph = onnx.load(str(folder / GRAPH)).graph
         head = load_file(folder / HEAD)
         tower.text.load_state_dict(head)

@@ -116,9 +116,10 @@ class Segment:
             if wanted and things is None and request.method == "detector":
                 raise UsageError(f"the detector does not know {text!r}", hint="--method refined uses the heat map")
             prior: Prior | None = None
+            told = things.warnings if things is not None else ()
             if large is not None:
                 method, model, seconds = large.name, large.fingerprint, {}
-                maker = large_maker(large, text, view, context)
+                maker, told = large_maker(large, text, view, context)
             elif things is not None:
                 method, model = "detector", things.model
                 seconds = {"detector": time.perf_counter() - begun}
@@ -147,7 +148,7 @@ class Segment:
                 layers=(mask, score),
                 picture=view.picture(),
                 provenance=Provenance({**context.fingerprints(), key: model}, "", __version__, seconds),
-                warnings=(*(things.warnings if things is not None else ()), *_warnings(view, prior)),
+                warnings=(*told, *_warnings(view, prior)),
                 target=text,
                 method=method,
                 share=share,

@@ -50,8 +50,10 @@ def open_segmenter(name: str, context: Context) -> TransformersSegmenter:
     return model
 
 
-def maker(model: TransformersSegmenter, text: str, view: View, context: Context) -> Callable[[Step], Scores]:
-    """What gives the score of a window's core: float32, NaN where the scene shows nothing.
+def maker(
+    model: TransformersSegmenter, text: str, view: View, context: Context
+) -> tuple[Callable[[Step], Scores], tuple[str, ...]]:
+    """What gives the score of a window's core (float32, NaN where the scene shows nothing), and warnings.
 
     Args:
         model: prompted by words, or by boxes: those of the detector for the kinds it knows, else the warm regions of
@@ -61,9 +63,9 @@ def maker(model: TransformersSegmenter, text: str, view: View, context: Context)
         context: with the encoder; told of every window.
     """
     if model.prompt == "words":
-        return partial(_named, model, text, view)
+        return partial(_named, model, text, view), ()
     things = things_named(text, view, context) or _warm(text, view, context)
-    return partial(_boxed, view, things.found, partial(_cut, model))
+    return partial(_boxed, view, things.found, partial(_cut, model)), things.warnings
 
 
 def _prompt(folder: Path) -> str:
