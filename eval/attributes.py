@@ -2,7 +2,7 @@
 
 As in SkyScript's fine-grained classification (Wang et al., AAAI 2024): for every key the sentences of its values are
 the candidates, the best cosine wins. Pictures come with tags, from a file or derived from captions
-(:mod:`rsrag.eval.tags`). A picture with several values of a key is right with any of them. Beside the encoder:
+(:mod:`rsrag.eval.datasets.tags`). A picture with several values of a key is right with any of them. Beside the encoder:
 guessing, and always saying the commonest value.
 """
 
@@ -20,16 +20,16 @@ import numpy as np
 import numpy.typing as npt
 
 from rsrag.errors import UsageError
-from rsrag.eval import leakage
 from rsrag.eval.classification import left_out
+from rsrag.eval.datasets import leakage
+from rsrag.eval.datasets.images import ImageSet, read_captions
+from rsrag.eval.datasets.tags import TagFile, default_template, read_tags, tags_of_captions, write_tags
 from rsrag.eval.encoders import choose_row, embed, embed_words, encoder_settings, start_encoder
 from rsrag.eval.image_retrieval import unit
-from rsrag.eval.images import ImageSet, read_captions
-from rsrag.eval.intervals import mean_interval
-from rsrag.eval.published import dataset_of, datasets, published
-from rsrag.eval.report import DetailedResult, write_report
-from rsrag.eval.result import mean
-from rsrag.eval.tags import TagFile, default_template, read_tags, tags_of_captions, write_tags
+from rsrag.eval.reports.intervals import mean_interval
+from rsrag.eval.reports.page import DetailedResult, write_report
+from rsrag.eval.reports.published import dataset_of, datasets, published
+from rsrag.eval.reports.result import mean
 from rsrag.models.base import ImageEncoder, Vectors
 from rsrag.progress import Progress, Silent
 
@@ -103,7 +103,7 @@ def run(
 
     Args:
         data: folder or zip file with the pictures.
-        tags: see :func:`rsrag.eval.tags.read_tags`.
+        tags: see :func:`rsrag.eval.datasets.tags.read_tags`.
         from_captions: JSON list of ``{file, captions}``; a path, or its name inside ``data``.
         split: only captions of this split.
         keep_tags: file that the derived tags are written to.

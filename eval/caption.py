@@ -17,8 +17,8 @@ from rsrag.adapters.caption.adapter import decoder, encoders, spoken
 from rsrag.adapters.caption.examples import Examples, Row, encoded, read_captions
 from rsrag.adapters.caption.fuse import Fuser
 from rsrag.errors import UsageError
-from rsrag.eval.caption_metrics import caption_figures
-from rsrag.eval.report import DetailedResult
+from rsrag.eval.metrics.captions import caption_figures
+from rsrag.eval.reports.page import DetailedResult
 from rsrag.ingest.readers.photo import load_picture
 from rsrag.models.base import Picture, Vectors
 from rsrag.progress import Progress, Silent

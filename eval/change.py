@@ -17,8 +17,8 @@ from rsrag.adapters.change.compare import MIN_PIXELS, cleaned
 from rsrag.adapters.change.describe import CELL_NAMES, CELL_SHARE, caption, places
 from rsrag.adapters.change.thresholds import Histogram, otsu
 from rsrag.errors import UsageError
-from rsrag.eval.change_pairs import LabelledPair, altered, digest, read_captioned, read_captions, read_pairs
-from rsrag.eval.report import DetailedResult
+from rsrag.eval.datasets.change_pairs import LabelledPair, altered, digest, read_captioned, read_captions, read_pairs
+from rsrag.eval.reports.page import DetailedResult
 from rsrag.models.base import Picture
 from rsrag.progress import Progress, Silent
 
@@ -127,7 +127,7 @@ def run(
         context: models.
         methods: detectors of the adapter.
         captions: JSON list of {id, captions}: the short sentences are scored against them, on the pairs that
-            :mod:`rsrag.eval.change_pairs` finds by id in ``data``, labelled or not.
+            :mod:`rsrag.eval.datasets.change_pairs` finds by id in ``data``, labelled or not.
         invariance: also measure false changes on the same picture twice, altered.
         cross_validate: also train the network without each fold of pairs, and measure it on them; needs torch.
         progress: told of pairs.
@@ -205,7 +205,7 @@ def _cross_validated(pairs: Sequence[LabelledPair]) -> dict[str, float]:
 
 def _sentences(data: Sequence[Path], captions: Path, method: str, context: Context) -> dict[str, Any]:
     """Scores of the short sentences, and the sentences themselves, by id."""
-    from rsrag.eval.caption_metrics import caption_figures
+    from rsrag.eval.metrics.captions import caption_figures
 
     found = {p.name.split("/")[-1]: p for path in data for p in read_captioned(path)}
     said, references = {}, []

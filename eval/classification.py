@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 
 from rsrag.errors import UsageError
-from rsrag.eval import charts, leakage, metrics
+from rsrag.eval.datasets import leakage
+from rsrag.eval.datasets.images import ImageSet
 from rsrag.eval.encoders import embed, embed_words, start_encoder
-from rsrag.eval.images import ImageSet
-from rsrag.eval.metrics import Array, Ints
-from rsrag.eval.published import published
-from rsrag.eval.report import DetailedResult, write_report
+from rsrag.eval.metrics import scores as metrics
+from rsrag.eval.metrics.scores import Array, Ints
+from rsrag.eval.reports import charts
+from rsrag.eval.reports.page import DetailedResult, write_report
+from rsrag.eval.reports.published import published
 from rsrag.models.base import ImageEncoder, ModelRow, Vectors
 from rsrag.models.calibration import calibration
 from rsrag.progress import Progress
@@ -92,7 +94,7 @@ def run(
     """Measure an encoder on pictures with classes.
 
     Args:
-        images: pictures with labels, see :func:`rsrag.eval.images.read_folders`.
+        images: pictures with labels, see :func:`rsrag.eval.datasets.images.read_folders`.
         row: the encoder.
         templates: sentences with ``{}`` where the class goes.
         temperature: of the softmax that makes cosines confidences; the encoder's own when None, CLIP's where none was

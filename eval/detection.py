@@ -1,8 +1,8 @@
 """Suite "detection": boxes, counts and referring expressions on labelled images of one's own, in COCO's form.
 
-Average precision at IoU 0.5 and 0.7 in pixels (:mod:`rsrag.eval.detection_metrics`), the error of counts, and the share
-of generated expressions (:mod:`rsrag.eval.expressions`) whose first answer is the right box. The detector, the heat map
-and given predictions, such as those of a cross-validation, are measured alike.
+Average precision at IoU 0.5 and 0.7 in pixels (:mod:`rsrag.eval.metrics.boxes`), the error of counts, and the share
+of generated expressions (:mod:`rsrag.eval.datasets.expressions`) whose first answer is the right box. The detector, the
+heat map and given predictions, such as those of a cross-validation, are measured alike.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from rsrag.adapters.ground.find import Candidate, Finder, Found
 from rsrag.adapters.ground.words import class_of, singular
 from rsrag.adapters.look import opened
 from rsrag.errors import BadModelFile, UsageError
-from rsrag.eval import detection_metrics as metrics
-from rsrag.eval.expressions import KINDS, expressions
-from rsrag.eval.result import SuiteResult
+from rsrag.eval.datasets.expressions import KINDS, expressions
+from rsrag.eval.metrics import boxes as metrics
+from rsrag.eval.reports.result import SuiteResult
 from rsrag.models.boxes import Boxes, as_boxes, ious
 from rsrag.models.groundhead import LEAST, ObjectDetector
 

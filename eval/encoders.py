@@ -18,7 +18,7 @@ from rsrag.models.turns import vectors_of
 from rsrag.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from rsrag.eval.images import ImageSet
+    from rsrag.eval.datasets.images import ImageSet
 
 _TEXTS = 4096
 

@@ -20,10 +20,10 @@ from rsrag import geo
 from rsrag.errors import UnreadableSource, UsageError
 from rsrag.eval.encoders import choose_row, encoder_settings, start_encoder
 from rsrag.eval.image_retrieval import halves, unit
-from rsrag.eval.intervals import mean_interval
 from rsrag.eval.place_recognition import OVERLAP_IOU, PlaceQuery, histogram, make_queries
-from rsrag.eval.report import DetailedResult, write_report
-from rsrag.eval.result import mean
+from rsrag.eval.reports.intervals import mean_interval
+from rsrag.eval.reports.page import DetailedResult, write_report
+from rsrag.eval.reports.result import mean
 from rsrag.ingest.discover import Discovered, discover, open_scenes
 from rsrag.ingest.guard import harden_gdal
 from rsrag.ingest.readers.base import ReadOptions

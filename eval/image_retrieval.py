@@ -19,13 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from rsrag.errors import UsageError
-from rsrag.eval import leakage
 from rsrag.eval.classification import left_out
+from rsrag.eval.datasets import leakage
+from rsrag.eval.datasets.images import ImageSet, read_folders
 from rsrag.eval.encoders import choose_row, embed, encoder_settings, start_encoder
-from rsrag.eval.images import ImageSet, read_folders
-from rsrag.eval.intervals import mean_interval
 from rsrag.eval.place_recognition import histogram
-from rsrag.eval.report import DetailedResult, write_report
+from rsrag.eval.reports.intervals import mean_interval
+from rsrag.eval.reports.page import DetailedResult, write_report
 from rsrag.models.base import ImageEncoder, Picture, Vectors
 from rsrag.progress import Progress, Silent
 from rsrag.train.augment import Strength, recolour, warp

@@ -17,8 +17,8 @@ import rsrag
 from rsrag.collections import PASSAGES, TEXT
 from rsrag.engine import Engine
 from rsrag.errors import UsageError
-from rsrag.eval.observe import same_answer
-from rsrag.eval.result import SuiteResult, mean
+from rsrag.eval.fitting.observe import same_answer
+from rsrag.eval.reports.result import SuiteResult, mean
 from rsrag.progress import Progress, Silent
 from rsrag.types import Answer, Hit
 

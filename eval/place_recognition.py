@@ -22,7 +22,7 @@ import rsrag
 from rsrag import geo
 from rsrag.engine import Engine
 from rsrag.errors import UsageError
-from rsrag.eval.result import SuiteResult, mean
+from rsrag.eval.reports.result import SuiteResult, mean
 from rsrag.ingest.discover import discover, open_scenes
 from rsrag.ingest.guard import harden_gdal
 from rsrag.ingest.readers.base import RasterSource, ReadOptions

@@ -22,13 +22,14 @@ from typing import Any
 import numpy as np
 
 from rsrag.errors import UsageError
-from rsrag.eval import leakage, metrics
 from rsrag.eval.classification import left_out
+from rsrag.eval.datasets import leakage
+from rsrag.eval.datasets.images import ImageSet
 from rsrag.eval.encoders import embed, embed_words, start_encoder
-from rsrag.eval.images import ImageSet
-from rsrag.eval.metrics import KS, Array, Ints
-from rsrag.eval.published import published
-from rsrag.eval.report import DetailedResult, write_report
+from rsrag.eval.metrics import scores as metrics
+from rsrag.eval.metrics.scores import KS, Array, Ints
+from rsrag.eval.reports.page import DetailedResult, write_report
+from rsrag.eval.reports.published import published
 from rsrag.models.base import ModelRow, Vectors
 from rsrag.progress import Progress, Silent
 from rsrag.train.prompts import normal
@@ -215,7 +216,7 @@ def run(
     """Measure an encoder on pictures with captions.
 
     Args:
-        images: pictures with captions, see :func:`rsrag.eval.images.read_captions`.
+        images: pictures with captions, see :func:`rsrag.eval.datasets.images.read_captions`.
         row: the encoder.
         prefix: put before every caption, such as SkyScript's "a satellite image. ".
         dataset: whose published figures to show beside ours.

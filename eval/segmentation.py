@@ -25,8 +25,8 @@ from rsrag.adapters.segment import refine
 from rsrag.adapters.segment.rivals import rivals
 from rsrag.config import resolve
 from rsrag.errors import SourceError, UsageError
-from rsrag.eval.result import SuiteResult
-from rsrag.eval.segmentation_metrics import Mask, Tally
+from rsrag.eval.metrics.masks import Mask, Tally
+from rsrag.eval.reports.result import SuiteResult
 from rsrag.models.base import Picture
 from rsrag.models.registry import load_profile
 from rsrag.progress import Progress, Silent

@@ -1,9 +1,9 @@
 """Suite "selo", semantic localisation: where in a scene is a text true?
 
-On composed scenes (mosaics of labelled pictures, :mod:`rsrag.eval.compose_scenes`) or on a scene of one's own with
-queries. Each query's map is measured by Rsu, Rda, Ras and Rmi (:mod:`rsrag.eval.selo_metrics`), and so are maps that
-know nothing (the same everywhere; a bell in the middle; random scores of the same crops) and one that knows everything
-(every crop scored by the share of it that is target: what the crops allow at best).
+On composed scenes (mosaics of labelled pictures, :mod:`rsrag.eval.datasets.compose_scenes`) or on a scene of one's own
+with queries. Each query's map is measured by Rsu, Rda, Ras and Rmi (:mod:`rsrag.eval.metrics.selo`), and so are maps
+that know nothing (the same everywhere; a bell in the middle; random scores of the same crops) and one that knows
+everything (every crop scored by the share of it that is target: what the crops allow at best).
 """
 
 from __future__ import annotations
@@ -17,16 +17,19 @@ from typing import Any
 import numpy as np
 
 from rsrag.errors import SourceError, UnreadableSource, UsageError
-from rsrag.eval import leakage, selo_metrics
 from rsrag.eval.classification import left_out
-from rsrag.eval.compose_scenes import KINDS, SceneQuery, compose, write_scene
+from rsrag.eval.datasets import leakage
+from rsrag.eval.datasets.compose_scenes import KINDS, SceneQuery, compose, write_scene
+from rsrag.eval.datasets.images import ImageItem, ImageSet, read_captions, read_folders, turned_hashes
+from rsrag.eval.datasets.labels import label_words
+from rsrag.eval.datasets.selo_queries import read_queries
 from rsrag.eval.encoders import choose_row, encoder_settings, start_encoder
-from rsrag.eval.images import ImageItem, ImageSet, read_captions, read_folders, turned_hashes
-from rsrag.eval.intervals import mean_interval
-from rsrag.eval.labels import label_words
-from rsrag.eval.published import published
-from rsrag.eval.report import DetailedResult, write_report
-from rsrag.eval.result import mean
+from rsrag.eval.metrics import selo as selo_metrics
+from rsrag.eval.metrics.selo import Indicators, Map
+from rsrag.eval.reports.intervals import mean_interval
+from rsrag.eval.reports.page import DetailedResult, write_report
+from rsrag.eval.reports.published import published
+from rsrag.eval.reports.result import mean
 from rsrag.eval.selo_maps import (
     MULTIPLES,
     ScoredScene,
@@ -36,9 +39,7 @@ from rsrag.eval.selo_maps import (
     score_scene,
     text_vectors,
 )
-from rsrag.eval.selo_metrics import Indicators, Map
 from rsrag.eval.selo_picture import draw_heat_map
-from rsrag.eval.selo_queries import read_queries
 from rsrag.ingest.discover import Discovered, discover, open_scenes
 from rsrag.ingest.guard import harden_gdal
 from rsrag.ingest.readers.base import RasterSource, ReadOptions
@@ -165,7 +166,7 @@ def run_scene(
 
     Args:
         scene: an image that ingest reads, of any size.
-        queries: see :func:`rsrag.eval.selo_queries.read_queries`.
+        queries: see :func:`rsrag.eval.datasets.selo_queries.read_queries`.
         base: side of the smallest crop in pixels, see :func:`rsrag.eval.selo_maps.plan_crops`.
         profile: whose image encoder is measured.
         encoder: the image encoder itself.

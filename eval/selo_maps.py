@@ -1,6 +1,6 @@
 """Maps of semantic localisation: crops of several sizes are compared with a text, a pixel gets the mean of its crops.
 
-The procedure of Yuan et al. (IEEE TGRS 2022, see :mod:`rsrag.eval.selo_metrics`): crops of *b*, 2 *b* and 3 *b* pixels
+The procedure of Yuan et al. (IEEE TGRS 2022, see :mod:`rsrag.eval.metrics.selo`): crops of *b*, 2 *b* and 3 *b* pixels
 slide over the scene, every cosine is added to the pixels under its crop and divided by the number of crops there, the
 map is stretched to 0..1 and median-filtered. Here neighbouring crops overlap by half in both directions (the published
 grid has only every second of them), and the map has at most :data:`MAX_CELLS` cells, so that memory does not depend on
@@ -21,9 +21,9 @@ import numpy.typing as npt
 import shapely
 
 from rsrag.errors import SourceTooLarge
-from rsrag.eval import selo_metrics
 from rsrag.eval.encoders import embed_words
-from rsrag.eval.selo_metrics import Map
+from rsrag.eval.metrics import selo as selo_metrics
+from rsrag.eval.metrics.selo import Map
 from rsrag.ingest.readers.base import RasterSource
 from rsrag.ingest.windows import TileFailure, TilePlan, plan_tiles, read_tiles
 from rsrag.models.base import ImageEncoder, Picture, Vectors
@@ -77,7 +77,7 @@ class ScoredScene:
 
     @property
     def unit(self) -> float:
-        """Map cells per unit of the published windows, see :mod:`rsrag.eval.selo_metrics`."""
+        """Map cells per unit of the published windows, see :mod:`rsrag.eval.metrics.selo`."""
         return self.base / selo_metrics.UNIT / self.cell
 
     def likelihood(self, scores: npt.NDArray[np.floating]) -> Map:

@@ -12,8 +12,8 @@ import numpy as np
 import shapely
 from PIL import Image, ImageDraw, ImageFont
 
-from rsrag.eval.charts import drawable
-from rsrag.eval.selo_metrics import Centre, Map
+from rsrag.eval.metrics.selo import Centre, Map
+from rsrag.eval.reports.charts import drawable
 from rsrag.models.base import Picture
 
 PANEL = 640

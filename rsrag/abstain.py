@@ -44,7 +44,7 @@ class Calibration:
 
     @staticmethod
     def read(path: Path) -> Calibration:
-        """A calibration as ``python -m rsrag.eval.calibrate_abstention`` writes it.
+        """A calibration as ``python -m rsrag.eval.fitting.abstention`` writes it.
 
         Raises:
             BadModelFile: no such file, or not of this form.

@@ -53,7 +53,7 @@ class Coefficients:
 
     @staticmethod
     def read(path: Path) -> Coefficients:
-        """Weights as ``python -m rsrag.eval.fit_reranker`` writes them.
+        """Weights as ``python -m rsrag.eval.fitting.reranker`` writes them.
 
         Raises:
             BadModelFile: no such file, or not of this form.

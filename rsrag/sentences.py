@@ -162,7 +162,7 @@ def _new_name(asked: Question, candidate: Candidate) -> float:
 
 
 def read_weights(path: Path) -> tuple[float, ...]:
-    """Weights as ``python -m rsrag.eval.fit_sentences`` writes them.
+    """Weights as ``python -m rsrag.eval.fitting.sentences`` writes them.
 
     Raises:
         BadModelFile: no such file, or not of this form.

@@ -29,7 +29,8 @@ from distill_text import check_teacher, measure, retrieval_task, world_heritage
 
 import rsrag
 from rsrag.config import Settings
-from rsrag.eval import knowledge, prepare
+from rsrag.eval import knowledge
+from rsrag.eval.datasets import prepare
 from rsrag.models.base import ModelRow, TextEncoder
 from rsrag.models.registry import find, load
 from rsrag.progress import Silent

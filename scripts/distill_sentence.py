@@ -339,7 +339,7 @@ def export(teacher_dir: Path, run: Path, out: Path, data: Path) -> dict[str, Any
     from safetensors.torch import load_file
 
     from rsrag.config import Settings
-    from rsrag.eval.prepare import unesco_passages
+    from rsrag.eval.datasets.prepare import unesco_passages
     from rsrag.models.base import ModelRow
     from rsrag.models.minitext import MiniSentenceEncoder
 

@@ -211,7 +211,7 @@ def _levir(data: Path) -> list[str]:
 
 
 def _monthly(data: Path, rng: random.Random) -> list[str]:
-    from rsrag.eval.prepare import rswk_pairs
+    from rsrag.eval.datasets.prepare import rswk_pairs
 
     texts = []
     for place, variable, month, year, value in rswk_pairs(data, "train"):
@@ -248,7 +248,7 @@ def _docstrings(path: Path) -> Iterator[str]:
 
 def heritage_texts(data: Path) -> list[str]:
     """World Heritage passages and their sentences, without the sites that the knowledge suite asks about."""
-    from rsrag.eval.prepare import unesco_passages, unesco_questions
+    from rsrag.eval.datasets.prepare import unesco_passages, unesco_questions
 
     asked = {question["place"] for question in unesco_questions("all")}
     texts = []

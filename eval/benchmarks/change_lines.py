@@ -16,7 +16,7 @@ from rsrag.adapters.change import detect, thresholds
 from rsrag.adapters.change.pair import opened_pair
 from rsrag.adapters.change.statistics import sample
 from rsrag.config import Settings
-from rsrag.eval.change_pairs import altered, read_pairs
+from rsrag.eval.datasets.change_pairs import altered, read_pairs
 from rsrag.models.base import Picture
 from rsrag.models.registry import load_profile
 from rsrag.progress import Silent

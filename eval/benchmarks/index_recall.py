@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from rsrag.eval.result import SuiteResult
+from rsrag.eval.reports.result import SuiteResult
 from rsrag.indexes.base import CollectionSpec, IndexFilter, Point
 from rsrag.indexes.edge import EdgeIndex
 from rsrag.indexes.planner import EXACT, Plan, Planner

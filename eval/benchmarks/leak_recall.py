@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from rsrag.eval.images import Files, ImageItem, decode, turned_hashes
-from rsrag.eval.leakage import find_leaks, seen_by
+from rsrag.eval.datasets.images import Files, ImageItem, decode, turned_hashes
+from rsrag.eval.datasets.leakage import find_leaks, seen_by
 from rsrag.models.base import Picture
 from rsrag.models.registry import find
 

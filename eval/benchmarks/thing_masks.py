@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from rsrag.adapters.segment.things import AROUND, front_of
-from rsrag.eval.segmentation_metrics import Tally
+from rsrag.eval.metrics.masks import Tally
 from rsrag.train.detector_cache import read, read_coco, read_picture
 
 

@@ -56,7 +56,7 @@ def classify(
 
 def _from_file(path: Path) -> tuple[str, ...]:
     from rsrag.adapters.classify.labels import read_labels
-    from rsrag.eval.labels import read_labels as shipped
+    from rsrag.eval.datasets.labels import read_labels as shipped
 
     if not path.is_file() and len(path.parts) == 1:
         return tuple(shipped(path).values())

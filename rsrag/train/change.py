@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rsrag._version import __version__
-from rsrag.eval.change_pairs import LabelledPair, digest, read_pairs
+from rsrag.eval.datasets.change_pairs import LabelledPair, digest, read_pairs
 from rsrag.models.base import Picture
 from rsrag.models.changehead import CELL, CHANNELS, LOOK, colours_of, describe
 from rsrag.models.dense import DenseEncoder

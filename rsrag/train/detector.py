@@ -25,7 +25,7 @@ import numpy.typing as npt
 import torch
 
 from rsrag.errors import ExitCode, RsragError
-from rsrag.eval import detection_metrics as metrics
+from rsrag.eval.metrics import boxes as metrics
 from rsrag.models.boxes import as_boxes
 from rsrag.models.dense import DenseEncoder
 from rsrag.models.groundhead import CONFIG, GRAPH, Detections, decode

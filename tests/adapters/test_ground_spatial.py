@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rsrag.adapters.base import PixelBox
 from rsrag.adapters.ground.spatial import Expression, choose, gap, middle, parse
 from rsrag.adapters.ground.words import class_of, is_plural, plural, singular
-from rsrag.eval.expressions import KINDS, expressions
+from rsrag.eval.datasets.expressions import KINDS, expressions
 from rsrag.models.boxes import areas, as_boxes
 
 SIZE = 100, 80

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rsrag.errors import UsageError
 from rsrag.eval import attributes as suite
-from rsrag.eval.tags import attributes_in, default_template, read_tags, singular, tags_of_captions, write_tags
+from rsrag.eval.datasets.tags import attributes_in, default_template, read_tags, singular, tags_of_captions, write_tags
 
 
 @pytest.fixture

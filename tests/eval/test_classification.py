@@ -12,9 +12,9 @@ from picture_sets import classes, picture, write
 from rsrag.errors import UsageError
 from rsrag.eval import classification
 from rsrag.eval.classification import Judged, class_vectors, figures, our_rows, read_templates
+from rsrag.eval.datasets.images import read_folders
+from rsrag.eval.datasets.leakage import Leak, Leakage
 from rsrag.eval.encoders import choose_row, open_encoder
-from rsrag.eval.images import read_folders
-from rsrag.eval.leakage import Leak, Leakage
 from rsrag.train.prompts import TEMPLATES
 
 

@@ -16,7 +16,7 @@ from rsrag.adapters.base import Context
 from rsrag.config import Settings
 from rsrag.errors import UsageError
 from rsrag.eval import detection
-from rsrag.eval.detection_metrics import Found, accuracy_at, area_under, average_precision, count_error, hits
+from rsrag.eval.metrics.boxes import Found, accuracy_at, area_under, average_precision, count_error, hits
 from rsrag.models.boxes import as_boxes
 from rsrag.models.registry import load_profile
 

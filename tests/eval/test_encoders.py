@@ -11,8 +11,8 @@ from picture_sets import classes, write
 
 import rsrag
 from rsrag.errors import BadModelFile, ConfigError, ModelError, UsageError
+from rsrag.eval.datasets.images import read_folders
 from rsrag.eval.encoders import choose_row, embed, embed_words, open_encoder, start_encoder
-from rsrag.eval.images import read_folders
 from rsrag.models.base import ImageEncoder, ModelRow, Picture, Vectors
 
 SHIPPED = Path(rsrag.__file__).parent / "models" / "weights" / "mini" / "image"

@@ -14,7 +14,7 @@ from rsrag.errors import UnreadableSource, UsageError
 from rsrag.eval import image_retrieval as suite
 from rsrag.eval.encoders import open_encoder
 from rsrag.eval.image_dates import hits, run_dates
-from rsrag.eval.intervals import mean_interval
+from rsrag.eval.reports.intervals import mean_interval
 
 TILE, SIZE, DEGREES = 64, 192, 0.001
 

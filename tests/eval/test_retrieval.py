@@ -13,8 +13,8 @@ from picture_sets import picture, write
 
 from rsrag.errors import UsageError
 from rsrag.eval import retrieval
+from rsrag.eval.datasets.images import read_captions
 from rsrag.eval.encoders import choose_row, embed, embed_words, open_encoder
-from rsrag.eval.images import read_captions
 from rsrag.eval.retrieval import WAYS, Captions, Found
 
 QUICK = settings(deadline=None, derandomize=True, max_examples=40)

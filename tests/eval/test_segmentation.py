@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from rsrag.cli.app import app
 from rsrag.errors import UsageError
+from rsrag.eval.metrics.masks import Tally, boundary, boundary_f, iou
 from rsrag.eval.segmentation import read_classes
-from rsrag.eval.segmentation_metrics import Tally, boundary, boundary_f, iou
 
 
 def square(left: int, side: int = 10, size: int = 40) -> Any:

@@ -11,7 +11,7 @@ import pytest
 from dates import built, ground, relit, truth
 
 from rsrag.errors import BadModelFile
-from rsrag.eval.change_pairs import LabelledPair, altered, digest
+from rsrag.eval.datasets.change_pairs import LabelledPair, altered, digest
 from rsrag.models.changehead import CHANNELS, LOOK, ChangeHead, colours_of, describe
 from rsrag.models.dense import DenseEncoder
 

@@ -1,0 +1,1 @@
+"""Constants that are fitted on data with known answers."""

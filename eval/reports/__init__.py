@@ -1,0 +1,1 @@
+"""A suite's result: figures, tables, charts, what others published."""
