@@ -27,7 +27,7 @@ from rsrag.types import Band, Fact, Footprint, Scene, Tile
 BATCH = 32
 """Tiles embedded together, of one scene or of many; a GPU may ask for more."""
 _FIRST = 8
-"""Tiles of the first batch; the next ones double up to a whole one, so that the encoder begins while reading begins."""
+"""Tiles of the first batch, so that the encoder begins while reading begins."""
 _WRITE = 64
 """Tiles indexed and committed together: what a crash can cost, and what is left to do after the last batch."""
 _SECONDS = 20.0
@@ -129,7 +129,7 @@ class TileWriter:
         self._rows: list[tuple[Waiting, Scene, TileRow]] = []
         self._worker = ThreadPoolExecutor(1, "rsrag-encoder")
         self._committed = time.monotonic()
-        self._size, self._growing = 0, _FIRST
+        self._size, self._first = 0, True
 
     def close(self) -> None:
         """Drop what is not committed, and end the encoder's thread."""
@@ -139,8 +139,8 @@ class TileWriter:
         """Take a tile; it is written with others, at the latest by :meth:`flush`."""
         owner.waiting += 1
         self._fresh.append((owner, tile))
-        if len(self._fresh) >= min(self._size or BATCH, self._growing):
-            self._growing *= 2
+        if len(self._fresh) >= (_FIRST if self._first else self._size or BATCH):
+            self._first = False
             self._send()
 
     def flush(self) -> None:

@@ -92,7 +92,7 @@ def test_scenes_of_one_tile_share_batches(engine: Engine, photos: Path) -> None:
     encoder = with_encoder(engine, Plain())
     summary = engine.ingest([photos])
     assert (summary.done, summary.tiles, summary.errors) == (70, 70, ())
-    assert encoder.sizes == [8, 16, 32, 14]  # it begins while reading begins
+    assert encoder.sizes == [8, 32, 30]  # it begins while reading begins
     assert engine.index.count("tiles") == engine.catalog.counts()["tiles"] == 70
     assert all(next(iter(encoder.threads)) != t for t in ("MainThread",))
 
