@@ -23,6 +23,8 @@ from rsrag.types import ItemError, Scene, TimeSpan
 _AHEAD = 3 * BATCH
 """Events that may wait; a tile that waits is a picture and a thumbnail."""
 _MEASURERS = 4
+_ASKED = 500
+"""Sources that the catalogue is asked about at once."""
 
 
 @dataclass(slots=True, eq=False)
@@ -181,8 +183,12 @@ class ReadAhead:
 
     def _work(self) -> None:
         try:
-            for number, item in enumerate(self._items, start=1):
-                self._source(Job(item, f"{item.path.name} ({number}/{len(self._items)})"))
+            for start in range(0, len(self._items), _ASKED):
+                part = self._items[start : start + _ASKED]
+                known = self._catalog.sources_at([str(item.path) for item in part])
+                for number, item in enumerate(part, start=start + 1):
+                    label = f"{item.path.name} ({number}/{len(self._items)})"
+                    self._source(Job(item, label, known.get(str(item.path))))
             self._put(None)
         except _Stopped:
             return
@@ -211,7 +217,7 @@ class ReadAhead:
         self._opened.clear()
 
     def _source(self, job: Job) -> None:
-        job.record = record = self._catalog.source(job.key)
+        record = job.record
         try:
             job.size, job.mtime_ns = state_of(job.item)
             job.fresh = record is not None and (record.size, record.mtime_ns) == (job.size, job.mtime_ns)

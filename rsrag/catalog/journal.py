@@ -10,7 +10,7 @@ from typing import Literal
 from sqlalchemy import Connection, delete, func, select, update
 
 from rsrag.catalog.codec import error_from, error_values, run_from, source_from, source_values
-from rsrag.catalog.database import Database, table_of
+from rsrag.catalog.database import Database, rows_in, table_of
 from rsrag.catalog.records import RunRecord, SourceRecord
 from rsrag.catalog.tables import ErrorTable, MetaTable, OriginTable, RunTable, SourceTable
 from rsrag.errors import CatalogError
@@ -29,6 +29,12 @@ class Journal(Database):
     def source(self, path: str) -> SourceRecord | None:
         """What is known about a source."""
         return self._one("read a source", select(_SOURCES).where(_SOURCES.c.path == path), source_from)
+
+    def sources_at(self, paths: Sequence[str]) -> dict[str, SourceRecord]:
+        """What is known about sources, by path; unknown ones are left out."""
+        with self._reading("read sources") as connection:
+            found = map(source_from, rows_in(connection, _SOURCES.c.path, paths))
+            return {record.path: record for record in found}
 
     def sources(self, prefix: str | None = None) -> list[SourceRecord]:
         """All sources, or those whose path starts with ``prefix``, ordered by path."""

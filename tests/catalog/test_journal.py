@@ -40,6 +40,14 @@ def test_sources_by_prefix(catalog: Catalog) -> None:
     assert [s.path for s in catalog.sources()] == ["/Data/a", "/data/a", "/data/b", "/data_/c", "/datax/%"]
 
 
+def test_sources_by_path(catalog: Catalog) -> None:
+    for number in range(700):
+        catalog.finish_source(SourceRecord(f"/{number}", str(number), "scene"))
+    found = catalog.sources_at([*(f"/{number}" for number in range(650)), "/none", "/3"])
+    assert {path: record.digest for path, record in found.items()} == {f"/{n}": str(n) for n in range(650)}
+    assert catalog.sources_at([]) == {}
+
+
 # --- removal --------------------------------------------------------------------------------------------------------
 
 
