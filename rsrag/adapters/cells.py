@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from rsrag.adapters.base import Context
 from rsrag.models.base import Picture
-from rsrag.models.dense import DenseEncoder, shipped
+from rsrag.models.dense import DenseEncoder, shipped_cells
 from rsrag.models.mini import MiniImageEncoder
 
 Grid = npt.NDArray[np.float32]
@@ -30,7 +30,7 @@ class CellEncoder:
         self._encoder = encoder
         self._dense: DenseEncoder | None = None
         if isinstance(encoder, MiniImageEncoder) and encoder.name == "mini-image":
-            self._dense = shipped()
+            self._dense = shipped_cells()
             self.fingerprint, self.words = self._dense.fingerprint, encoder.semantic_words
             # Whole pictures' vectors are in part semantic, in part instance; cells are semantic alone.
             self.scale = float(encoder.config["alpha"]) ** 0.5

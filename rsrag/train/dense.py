@@ -1,8 +1,8 @@
-"""Feature maps of the shipped tower for windows of any size: ``python -m rsrag.train.dense ENCODER.onnx OUT_DIR``.
+"""Feature maps of a tower for windows of any size: ``python -m rsrag.train.dense ENCODER.onnx OUT_DIR [--cells]``.
 
 Takes the trunk out of an exported image graph, leaves width and height open, keeps the features of its last three
-stages, and applies the semantic head at every cell instead of to their mean (as Zhou et al. 2022 do with CLIP). Weights
-are stored in float16, which halves the file, and computed in float32.
+stages, and applies the semantic head at every cell instead of to their mean (as Zhou et al. 2022 do with CLIP). With
+``--cells`` only the latter is kept. Weights are stored in float16, which halves the file, and computed in float32.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from rsrag.models.quantise import halve, weights
 
 GRAPH, CONFIG = "encoder.onnx", "config.json"
 STRIDES = {"fine": 8, "middle": 16, "coarse": 32, "semantic": 32}
+CELLS = "semantic"
 
 
 def stages(graph: Any) -> tuple[str, list[str], Any, Any]:
@@ -50,12 +51,13 @@ def stages(graph: Any) -> tuple[str, list[str], Any, Any]:
     return normalised, [ends[key] for key in sorted(ends)], found["semantic.weight"], found["semantic.bias"]
 
 
-def make(encoder: Path, out_dir: Path) -> dict[str, Any]:
+def make(encoder: Path, out_dir: Path, *, cells: bool = False) -> dict[str, Any]:
     """Write ``encoder.onnx`` and ``config.json`` of the feature maps.
 
     Args:
         encoder: image graph written by :mod:`rsrag.train.export`.
         out_dir: where the files go.
+        cells: whether the text-aligned vectors are all that is wanted.
 
     Returns:
         The content of ``config.json``.
@@ -81,10 +83,11 @@ def make(encoder: Path, out_dir: Path) -> dict[str, Any]:
     graph.initializer.append(numpy_helper.from_array(bias, "semantic.bias"))
     graph.node.append(helper.make_node("Conv", ["coarse", "semantic.weight", "semantic.bias"], ["semantic"]))
     halve(graph)
+    strides = {CELLS: STRIDES[CELLS]} if cells else STRIDES
     open_sides = ["batch", 3, "height", "width"]
     outputs = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", f"{name}_size", f"{name}_h", f"{name}_w"])
-        for name in STRIDES
+        for name in strides
     ]
     pixels = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, open_sides)
     made = helper.make_graph(graph.node, "features", [pixels], outputs, graph.initializer)
@@ -93,8 +96,8 @@ def make(encoder: Path, out_dir: Path) -> dict[str, Any]:
     out_dir.mkdir(parents=True, exist_ok=True)
     onnx.save(done, str(out_dir / GRAPH))
     table = {
-        "name": "mini-dense",
-        "strides": STRIDES,
+        "name": "mini-cells" if cells else "mini-dense",
+        "strides": strides,
         "from_sha256": hashlib.sha256(encoder.read_bytes()).hexdigest(),
         "sha256": {GRAPH: hashlib.sha256((out_dir / GRAPH).read_bytes()).hexdigest()},
     }
@@ -104,10 +107,11 @@ def make(encoder: Path, out_dir: Path) -> dict[str, Any]:
 
 def main(arguments: list[str]) -> int:
     """Command line."""
-    if len(arguments) != 2:
+    paths = [argument for argument in arguments if argument != "--cells"]
+    if len(paths) != 2:
         print(__doc__, file=sys.stderr)
         return 2
-    print(json.dumps(make(Path(arguments[0]), Path(arguments[1])), indent=1))
+    print(json.dumps(make(Path(paths[0]), Path(paths[1]), cells=len(paths) < len(arguments)), indent=1))
     return 0
 
 

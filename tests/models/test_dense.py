@@ -12,16 +12,21 @@ import pytest
 
 from rsrag.config import Settings
 from rsrag.errors import BadModelFile
-from rsrag.models.dense import SHIPPED, DenseEncoder
+from rsrag.models.dense import CELLS, SHIPPED, DenseEncoder
 from rsrag.models.described import check_encoder, read_described
 from rsrag.models.mini import MiniImageEncoder
 from rsrag.models.registry import load_profile
-from tests.support.towers import base_semantic
+from tests.support.towers import semantic_of
 
 
 @pytest.fixture(scope="module")
 def dense() -> DenseEncoder:
     return DenseEncoder()
+
+
+@pytest.fixture(scope="module")
+def cells() -> DenseEncoder:
+    return DenseEncoder(CELLS)
 
 
 def picture(height: int, width: int) -> np.ndarray:
@@ -33,8 +38,24 @@ def test_the_mean_of_the_cells_is_the_vector_of_the_base_tower(dense: DenseEncod
     pytest.importorskip("onnx")
     own = picture(128, 128)
     mean = dense.maps(own, ["semantic"])["semantic"].mean(axis=(1, 2))
-    vector = base_semantic([own], tmp_path)[0]
+    vector = semantic_of("base", [own], tmp_path)[0]
     assert float(mean @ vector / np.linalg.norm(mean)) > 0.99
+
+
+def test_cells_are_those_of_the_words_tower(cells: DenseEncoder, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    own = picture(128, 128)
+    assert list(cells.strides) == ["semantic"]
+    mean = cells.maps(own)["semantic"].mean(axis=(1, 2))
+    vector = semantic_of("words", [own], tmp_path)[0]
+    assert float(mean @ vector / np.linalg.norm(mean)) > 0.99
+
+
+def test_cells_are_nearly_the_vector_of_whole_pictures(cells: DenseEncoder) -> None:
+    own = picture(128, 128)
+    mean = cells.maps(own)["semantic"].mean(axis=(1, 2))
+    vector = load_profile(Settings()).image.encode_images([own])[0][:256]
+    assert float(mean @ vector / np.linalg.norm(mean) / np.linalg.norm(vector)) > 0.9
 
 
 def test_the_mean_of_the_cells_is_near_the_towers_vector(dense: DenseEncoder) -> None:
@@ -97,3 +118,5 @@ def test_the_maps_come_from_the_shipped_tower() -> None:
     tower = json.loads((SHIPPED.parent / "image" / "config.json").read_text())
     base = tower.get("joined", {}).get("base", tower["sha256"]["encoder.onnx"])  # of two joined towers, the first
     assert config["from_sha256"] == base
+    cells = json.loads((CELLS / "config.json").read_text())
+    assert cells["from_sha256"] == tower["joined"]["words"]

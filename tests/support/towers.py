@@ -13,12 +13,12 @@ from rsrag.models.towers import planes
 GRAPH = Path(rsrag.__file__).parent / "models" / "weights" / "mini" / "image" / "encoder.onnx"
 
 
-def base_semantic(pictures: Sequence[np.ndarray], folder: Path) -> np.ndarray:
-    """Semantic vectors of the base tower alone, whose maps ship: float32 [N, 256], of uint8 pictures [S, S, 3]."""
+def semantic_of(tower: str, pictures: Sequence[np.ndarray], folder: Path) -> np.ndarray:
+    """Semantic vectors of one of the joined towers, whose maps ship: float32 [N, 256], of uint8 pictures [S, S, 3]."""
     import onnx
     import onnxruntime
 
-    cut = folder / "base.onnx"
-    onnx.utils.extract_model(str(GRAPH), str(cut), ["pixels"], ["base.semantic"], check_model=False)
+    cut = folder / f"{tower}.onnx"
+    onnx.utils.extract_model(str(GRAPH), str(cut), ["pixels"], [f"{tower}.semantic"], check_model=False)
     session = onnxruntime.InferenceSession(str(cut), providers=["CPUExecutionProvider"])
     return session.run(None, {"pixels": planes(np.stack(pictures))})[0]

@@ -30,7 +30,7 @@ SMALLEST = 16 * 16
 MARGIN = 128
 """Pixels around a window that its cells look at."""
 _LINE = np.array([0.5, *[1.0] * (SPAN - 1), 0.5], dtype=np.float32) / SPAN
-_MEAN = np.outer(_LINE, _LINE).astype(np.float32)
+MEAN = np.outer(_LINE, _LINE).astype(np.float32)
 """Mean over ``SPAN`` cells about the middle of one; an even number of whole cells would lie half a cell aside."""
 
 Scores = npt.NDArray[np.float32]
@@ -64,7 +64,7 @@ def dense_cells(context: Context, classes: Vectors) -> tuple[Cells, float]:
     own = calibration(encoder.fingerprint)
 
     def cosines(picture: Picture) -> tuple[Scores, int]:
-        vectors, side = encoder.grid(picture, _MEAN, cv2.BORDER_REFLECT)
+        vectors, side = encoder.grid(picture, MEAN, cv2.BORDER_REFLECT)
         texts = classes[:, : len(vectors)] * np.float32(encoder.scale)
         return np.asarray(np.tensordot(texts, vectors, axes=1), dtype=np.float32), side
 
