@@ -59,7 +59,7 @@ def read_coco(data: Path, coco: Path) -> tuple[tuple[str, ...], list[Labelled]]:
     """
     try:
         table = json.loads(coco.read_text(encoding="utf-8"))
-        names = {row["id"]: " ".join(str(row["name"]).replace("_", " ").split()) for row in table["categories"]}
+        names = {row["id"]: _class_name(row["name"]) for row in table["categories"]}
         own: dict[Any, list[tuple[str, list[float]]]] = {row["id"]: [] for row in table["images"]}
         for row in table["annotations"]:
             if not row.get("iscrowd"):
@@ -78,6 +78,11 @@ def read_coco(data: Path, coco: Path) -> tuple[tuple[str, ...], list[Labelled]]:
     if not found:
         raise UsageError(f"none of the {len(images)} images of {coco.name} is in {data}")
     return tuple(dict.fromkeys(names.values())), found
+
+
+def _class_name(value: Any) -> str:
+    """The name of a class as requests are read: in small letters, with single spaces."""
+    return " ".join(str(value).replace("_", " ").split()).casefold()
 
 
 def run(
@@ -256,7 +261,7 @@ def _given(path: Path, coco: Path, names: Sequence[str], images: Sequence[Labell
     try:
         categories = {row["id"]: row["name"] for row in json.loads(coco.read_text(encoding="utf-8"))["categories"]}
         for row in json.loads(path.read_text(encoding="utf-8")):
-            name = str(row.get("category") or categories[row["category_id"]]).replace("_", " ")
+            name = _class_name(row.get("category") or categories[row["category_id"]])
             left, top, width, height = (float(v) for v in row["bbox"])
             own = boxes.get(str(row["image_id"]), {}).get(name)
             if own is not None:

@@ -78,7 +78,10 @@ def label_samples(images: Path, labels: Path, classes: Mapping[int, str], contex
         values, picture = _label_map(label), _picture(image, context)
         if values.shape != picture.shape[:2]:
             raise UsageError(f"{label.name}: label map and picture differ in size")
-        truth = {words: np.asarray(values == value) for value, words in classes.items()}
+        truth: dict[str, Mask] = {}
+        for value, words in classes.items():  # several values may have the same words
+            own = np.asarray(values == value)
+            truth[words] = truth[words] | own if words in truth else own
         yield Sample(image.name, picture, truth, np.isin(values, list(classes)))
 
 
@@ -99,20 +102,23 @@ def _label_map(path: Path) -> npt.NDArray[np.int64]:
 
 
 def coco_samples(images: Path, coco: Path, context: Context) -> Iterator[Sample]:
-    """Pictures with polygons in COCO's form, by the file's order.
+    """Pictures with polygons in COCO's form, by the file's order; annotations without a polygon are left out.
 
     Raises:
-        UsageError: no such files, or not in that form.
+        UsageError: no such files, not in that form, or no polygon at all.
     """
     try:
         table = json.loads(coco.read_text(encoding="utf-8"))
         names = {c["id"]: str(c["name"]).replace("_", " ") for c in table["categories"]}
         rows: dict[Any, list[tuple[str, list[npt.NDArray[np.int32]]]]] = {}
         for row in table["annotations"]:
-            rows.setdefault(row["image_id"], []).append((names[row["category_id"]], _rings(row["segmentation"])))
+            if rings := _rings(row["segmentation"]):
+                rows.setdefault(row["image_id"], []).append((names[row["category_id"]], rings))
         listed = [(str(i["file_name"]), i["id"]) for i in table["images"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"cannot read {coco}: {error!r}", hint="COCO annotations with polygons") from error
+    if not rows:
+        raise UsageError(f"no annotation of {coco} has a polygon", hint="segmentation: [[x, y, x, y, ...]]")
     for name, identity in listed:
         if identity not in rows:
             continue
@@ -120,14 +126,20 @@ def coco_samples(images: Path, coco: Path, context: Context) -> Iterator[Sample]
         shape = picture.shape[:2]
         truth: dict[str, npt.NDArray[np.uint8]] = {}
         for label, rings in rows[identity]:
-            cv2.fillPoly(truth.setdefault(label, np.zeros(shape, dtype=np.uint8)), rings, 1)
+            mask = truth.setdefault(label, np.zeros(shape, dtype=np.uint8))
+            for ring in rings:  # filled together, parts that overlap would be holes
+                cv2.fillPoly(mask, [ring], 1)
         yield Sample(name, picture, {c: m > 0 for c, m in truth.items()}, np.ones(shape, dtype=np.bool_))
 
 
 def _rings(value: Any) -> list[npt.NDArray[np.int32]]:
+    """The parts of an annotation's polygon, without those of fewer than three points, which enclose nothing."""
     parts = json.loads(value) if isinstance(value, str) else value  # some exports keep polygons as text
     parts = parts if parts and isinstance(parts[0], list) else [parts]
-    return [np.round(np.asarray(part, dtype=np.float64).reshape(-1, 2)).astype(np.int32) for part in parts]
+    rings = [np.asarray(part, dtype=np.float64).reshape(-1, 2) for part in parts]
+    if not all(np.isfinite(ring).all() for ring in rings):
+        raise ValueError("a polygon with a corner that is no number")
+    return [np.round(ring).astype(np.int32) for ring in rings if len(ring) >= 3]
 
 
 def _picture(path: Path, context: Context) -> Picture:

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from rsrag.catalog import Catalog, SourceRecord
 from rsrag.errors import SourceError, UnreadableSource
+from rsrag.ingest.background import give_way
 from rsrag.ingest.discover import Discovered, open_scenes, state_of
 from rsrag.ingest.readers.base import RasterSource, ReadOptions
 from rsrag.ingest.scenes import BATCH, MeasuredTile, TileMeasurer
@@ -158,7 +159,8 @@ class ReadAhead:
         self._items, self._catalog, self._measurer, self._reading = items, catalog, measurer, reading
         self._events: queue.Queue[Event | BaseException | None] = queue.Queue(maxsize=_AHEAD)
         self._stop = threading.Event()
-        self._pool = ThreadPoolExecutor(max(1, min(_MEASURERS, usable_cores() - 1)), "rsrag-measure")
+        workers = max(1, min(_MEASURERS, usable_cores() - 1))
+        self._pool = ThreadPoolExecutor(workers, "rsrag-measure", initializer=give_way)
         self._thread = threading.Thread(target=self._work, name="rsrag-ahead", daemon=True)
         self._opened: set[str] = set()
 
@@ -182,6 +184,7 @@ class ReadAhead:
     # --- in the reading thread ---
 
     def _work(self) -> None:
+        give_way()
         try:
             for start in range(0, len(self._items), _ASKED):
                 part = self._items[start : start + _ASKED]

@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 
 from rsrag.errors import SourceTooLarge, UnreadableSource, UsageError
+from rsrag.ingest.background import give_way
 from rsrag.ingest.readers.base import Array, Mask, Pixels, RasterSource
 from rsrag.ingest.readers.shrink import inner_scale, shrink
 from rsrag.ingest.stretch import Picture
@@ -199,6 +200,7 @@ def read_tiles(
                 continue
 
     def work() -> None:
+        give_way()
         try:
             with own:
                 for group in _Stream(own, plan, wanted):

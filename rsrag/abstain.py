@@ -177,7 +177,7 @@ def confidence(
     """How likely the evidence holds the answer, in [0, 1].
 
     Without an image: the calibrated probability, less what unknown names take from it (:func:`names_factor`), so that
-    "How deep is Lake Nowhere?" is not answered from another lake; a stored value that answers counts 0.9. With an
+    "How deep is Lake Zorbania?" is not answered from another lake; a stored value that answers counts 0.9. With an
     image, everything hangs on whether its place was recognised: the location's confidence, times, for a question with
     words of its own, how much of it the passages of the place speak of (0.4 to 1).
 

@@ -318,6 +318,7 @@ class Engine:
         captions: str | Path | None = None,
         split: str | None = None,
         seed: int = 0,
+        bands: str | None = None,
         progress: Progress | None = None,
     ) -> Caption:
         """What an image shows, in words.
@@ -329,7 +330,8 @@ class Engine:
             examples: folder or zip file of captioned pictures whose captions are drawn on.
             captions: their caption file; ``captions.json`` inside of ``examples`` when None.
             split: only this part of the examples.
-            seed: of the decoder's drafts.
+            seed: of the decoder's drafts, 0 or more.
+            bands: which band is what, where the file does not say.
             progress: told of pictures that are encoded.
 
         Raises:
@@ -341,7 +343,7 @@ class Engine:
 
         pictures = Path(examples) if examples is not None else None
         told = Path(captions) if captions is not None else None
-        request = CaptionRequest(image, style, pictures, told, split, seed)
+        request = CaptionRequest(image, style, pictures, told, split, seed, bands)
         return CAPTION.run(request, self._context(progress))
 
     def classify(
@@ -354,6 +356,7 @@ class Engine:
         unknown: float = 0.0,
         examples: str | Path | None = None,
         knowledge: bool = False,
+        bands: str | None = None,
         progress: Progress | None = None,
     ) -> Classification:
         """Probabilities of labels in your own words, and a map of them over the scene.
@@ -366,6 +369,7 @@ class Engine:
             unknown: least probability that a class is given for.
             examples: folder of labelled pictures, one folder a class.
             knowledge: weigh the labels by what the archive says of the place.
+            bands: which band is what, where the file does not say.
             progress: told of windows.
 
         Raises:
@@ -375,7 +379,7 @@ class Engine:
         from rsrag.adapters.classify import CLASSIFY, ClassifyRequest
 
         folder = Path(examples) if examples is not None else None
-        request = ClassifyRequest(image, labels, everywhere, turns, unknown, folder, knowledge)
+        request = ClassifyRequest(image, labels, everywhere, turns, unknown, folder, knowledge, bands=bands)
         return CLASSIFY.run(request, self._context(progress))
 
     def ground(
@@ -388,6 +392,7 @@ class Engine:
         method: Literal["auto", "detector", "heat"] = "auto",
         least: float | None = None,
         model: str | None = None,
+        bands: str | None = None,
         progress: Progress | None = None,
     ) -> Grounding:
         """Where the things are that a text names, how many there are, or what a box shows.
@@ -400,6 +405,7 @@ class Engine:
             method: "auto" (the detector for what it knows, else the heat map), "detector" or "heat".
             least: lowest score of what is given; chosen by the method when None.
             model: a large model instead: a detector or reader by name, "reader" for the profile's, or a directory.
+            bands: which band is what, where the file does not say.
             progress: told of stages and windows.
 
         Raises:
@@ -409,7 +415,7 @@ class Engine:
         """
         from rsrag.adapters.ground import GROUND, GroundRequest
 
-        request = GroundRequest(image, text, box, labels, method, least, model)
+        request = GroundRequest(image, text, box, labels, method, least, model, bands=bands)
         return GROUND.run(request, self._context(progress))
 
     def segment(

@@ -17,10 +17,12 @@ import cv2
 import numpy as np
 
 import rsrag.train
+from rsrag.adapters.cells import dense_grid
 from rsrag.adapters.classify.wall import MEAN
 from rsrag.config import Settings
 from rsrag.models.calibration import bank_vectors
 from rsrag.models.dense import DenseEncoder, shipped, shipped_cells
+from rsrag.models.mini import MiniImageEncoder
 from rsrag.models.registry import load_profile
 from rsrag.train.config import SourceConfig, load_config
 from rsrag.train.data import class_names, read_source
@@ -34,8 +36,9 @@ def accuracy(dense: DenseEncoder, source: SourceConfig, data: Path, side: int, s
     items = [item for item in read_source(replace(source, split="val"), data) if item.label]
     names = class_names([source], items, data)
     classes = sorted({item.label for item in items})
-    words = load_profile(Settings()).image.semantic_words
-    vectors = bank_vectors(words, [[names[key][0]] for key in classes], TEMPLATES)
+    encoder = load_profile(Settings()).image
+    assert isinstance(encoder, MiniImageEncoder)
+    vectors = bank_vectors(encoder.semantic_words, [[names[key][0]] for key in classes], TEMPLATES)
     rng, hits = np.random.default_rng(0), []
     for _ in range(scenes):
         chosen = rng.choice(len(items), GRID * GRID, replace=False)
@@ -47,9 +50,7 @@ def accuracy(dense: DenseEncoder, source: SourceConfig, data: Path, side: int, s
             how = cv2.INTER_AREA if shrink else cv2.INTER_LINEAR
             mosaic[place] = cv2.resize(items[row].pixels, (side, side), interpolation=how)
             truth[place] = classes.index(items[row].label)
-        cells, step = dense.maps(mosaic, ["semantic"])["semantic"], dense.strides["semantic"]
-        cells = np.stack([cv2.filter2D(plane, -1, MEAN, borderType=cv2.BORDER_REFLECT) for plane in cells])
-        cells /= np.linalg.norm(cells, axis=0)
+        cells, step = dense_grid(dense, mosaic, MEAN, cv2.BORDER_REFLECT)
         best = np.tensordot(vectors[:, : len(cells)], cells, axes=1).argmax(axis=0)
         hits.append(best == truth[step // 2 :: step, step // 2 :: step])
     return 100 * float(np.mean(hits))

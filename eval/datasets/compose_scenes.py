@@ -190,7 +190,10 @@ def write_scene(scene: ComposedScene, folder: Path, metres: float = 1.0) -> Path
     from rsrag.eval.datasets.selo_queries import write_queries
     from rsrag.export_raster import write_picture_raster
 
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot write to {folder}: {error.strerror or error}") from error
     path = folder / f"{scene.name}.tif"
     transform = (metres, 0.0, _WEST, 0.0, -metres, _NORTH)
     tags = {"DESCRIPTION": "composed of labelled pictures; the position is invented"}

@@ -14,6 +14,7 @@ from typing import Any
 
 from rsrag.errors import UnreadableSource
 from rsrag.ingest.chunks import split_passages
+from rsrag.replacing import replacing
 
 _TAG = re.compile(r"<[^>]+>")
 _MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December"
@@ -85,9 +86,10 @@ def rswk_questions(data: Path, limit: int | None = None) -> Iterator[Mapping[str
 def write_jsonl(path: Path, records: Iterator[Mapping[str, Any]]) -> int:
     """Write records a line each; returns how many."""
     count = 0
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as file:
-        for record in records:
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
-            count += 1
+    with replacing(path) as partial:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("w", encoding="utf-8") as file:
+            for record in records:
+                file.write(json.dumps(record, ensure_ascii=False) + "\n")
+                count += 1
     return count

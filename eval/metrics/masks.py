@@ -1,9 +1,9 @@
 """Metrics of masks: IoU by class and over everything, and agreement of boundaries.
 
 ``mIoU`` is the mean over classes of intersection over union summed over all images (PASCAL VOC), ``cIoU`` the same sum
-over all classes together, as in referring segmentation (Yu et al. 2016), ``gIoU`` the mean over single masks. The
-boundary measure is that of Perazzi et al. 2016 (DAVIS): F of the boundary pixels that have a counterpart within 0.8 %
-of the picture's diagonal.
+over all classes together, as in referring segmentation (Yu et al. 2016), ``gIoU`` the mean over single masks of what a
+picture shows. The boundary measure, over the same masks, is that of Perazzi et al. 2016 (DAVIS): F of the boundary
+pixels that have a counterpart within 0.8 % of the picture's diagonal.
 """
 
 from __future__ import annotations
@@ -23,7 +23,11 @@ TOLERANCE = 0.008
 
 @dataclass(eq=False)
 class Tally:
-    """Intersections and unions, counted mask by mask."""
+    """Intersections and unions, counted mask by mask.
+
+    Where a picture does not show a class, an answer that it is there counts in the sums of its class, as in PASCAL VOC;
+    the means over single masks leave such a picture out, since nothing can be found in it.
+    """
 
     shared: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     union: dict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -44,12 +48,13 @@ class Tally:
         shared, union = int(np.count_nonzero(found & truth)), int(np.count_nonzero(found | truth))
         self.shared[label] += shared
         self.union[label] += union
-        self.single.append(shared / union if union else 1.0)
-        self.edges.append(boundary_f(found, truth))
+        if truth.any():
+            self.single.append(shared / union)
+            self.edges.append(boundary_f(found, truth))
 
     def by_class(self) -> dict[str, float]:
-        """IoU of each class; 1 where neither truth nor answer has a pixel."""
-        return {c: self.shared[c] / u if u else 1.0 for c, u in self.union.items()}
+        """IoU of each class, without those of which neither truth nor answer has a pixel."""
+        return {c: self.shared[c] / u for c, u in self.union.items() if u}
 
     def figures(self) -> dict[str, float]:
         """``mIoU``, ``cIoU``, ``gIoU`` and ``boundary F``; 0 for no masks."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,6 +17,8 @@ from rsrag.types import Window
 
 _MARGIN = 4
 """Source pixels read around what a window needs: bilinear weights and the curvature of its edges."""
+_EDGE = 65
+"""Points on each edge of the whole grid when it is placed on the source."""
 _STAND_IN = "EPSG:3857"
 """For images without a position, whose grids are related by their pixels alone."""
 
@@ -37,8 +40,25 @@ class Grid:
     crs: str | None = None
 
 
+@lru_cache(maxsize=64)
+def full_turn(crs: str) -> float | None:
+    """One turn round the Earth in units of x, 360 for degrees; None unless x is a longitude."""
+    from pyproj import CRS
+    from pyproj.exceptions import CRSError
+
+    try:
+        known = CRS.from_user_input(crs)
+    except CRSError:
+        return None
+    if not known.is_geographic or not known.axis_info:
+        return None
+    return round(math.tau / known.axis_info[0].unit_conversion_factor, 9)
+
+
 class AlignedSource:
     """A RasterSource on another grid. Where the image has no pixel, nothing is valid.
+
+    Longitudes a whole turn apart are the same ground: an image at -180.01° lies on a grid that starts at 179.99°.
 
     Values are bilinear, from pixels that a source finer than the grid has averaged down first. A grid that is the
     source's own, or a part of it at whole pixels, is read as it is.
@@ -69,7 +89,9 @@ class AlignedSource:
         own = source.scene.transform if grid.crs else (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
         if own is None or (grid.crs is not None and self._crs is None):
             raise BadFootprint(f"{source.scene.source}: no position, so it fits no grid on the map")
-        self._own: Affine = own
+        self._turn = full_turn(self._crs) if self._crs else None
+        self._middle = self._middle_x()
+        self._owns = self._on_every_turn(own)
         self._offset = self._whole_offset()
         self._scale = self._source_scale()
 
@@ -77,9 +99,9 @@ class AlignedSource:
 
     def _whole_offset(self) -> tuple[int, int] | None:
         """Column and row of the grid's first pixel in the source, if the grids differ by whole pixels only."""
-        if self.grid.crs != self._crs or self.shift != (0.0, 0.0):
+        if self.grid.crs != self._crs or self.shift != (0.0, 0.0) or len(self._owns) > 1:
             return None
-        a, b, c, d, e, f = self._own
+        a, b, c, d, e, f = self._owns[0]
         ga, gb, gc, gd, ge, gf = self.grid.transform
         extent = max(self.grid.width, self.grid.height)
         if max(abs(ga - a), abs(gb - b), abs(gd - d), abs(ge - e)) * extent > 0.01 * math.hypot(a, d):
@@ -94,7 +116,7 @@ class AlignedSource:
         if self._offset is not None:
             return 1
         middle = Window(self.grid.width // 2, self.grid.height // 2, 1, 1)
-        left, top, right, bottom = self._bounds_in_source(middle)
+        left, top, right, bottom = self._bounds_in_source(middle, self._owns[0])
         ratio = max(right - left, bottom - top)
         scale = 1
         while scale * 2 <= ratio + 0.01:
@@ -107,27 +129,62 @@ class AlignedSource:
         x, y = col + self.shift[0], row + self.shift[1]
         return (a, b, c + a * x + b * y, d, e, f + d * x + e * y)
 
-    def _bounds_in_source(self, window: Window) -> tuple[float, float, float, float]:
-        """Left, top, right, bottom in source pixels of a window of the grid."""
+    def _in_source_crs(self, window: Window, steps: int) -> tuple[Array, Array]:
+        """Map coordinates, in the source's CRS, of points along the edges of a window of the grid."""
         from pyproj import Transformer
         from pyproj.exceptions import CRSError, ProjError
 
-        steps = np.linspace(0.0, 1.0, 9)
-        zero, one = np.zeros_like(steps), np.ones_like(steps)
-        u = np.concatenate([steps, steps, zero, one]) * window.width
-        v = np.concatenate([zero, one, steps, steps]) * window.height
+        along = np.linspace(0.0, 1.0, steps)
+        zero, one = np.zeros_like(along), np.ones_like(along)
+        u = np.concatenate([along, along, zero, one]) * window.width
+        v = np.concatenate([zero, one, along, along]) * window.height
         a, b, c, d, e, f = self._shifted(window.col, window.row)
         x, y = a * u + b * v + c, d * u + e * v + f
-        if self.grid.crs != self._crs:
-            try:
-                x, y = Transformer.from_crs(self.grid.crs, self._crs, always_xy=True).transform(x, y)
-            except (CRSError, ProjError) as error:
-                raise BadFootprint(
-                    f"{self._source.scene.source}: its coordinates cannot be related: {error}"
-                ) from error
+        if self.grid.crs == self._crs:
+            return x, y
+        try:
+            x, y = Transformer.from_crs(self.grid.crs, self._crs, always_xy=True).transform(x, y)
+        except (CRSError, ProjError) as error:
+            raise BadFootprint(f"{self._source.scene.source}: its coordinates cannot be related: {error}") from error
+        return np.asarray(x), np.asarray(y)
+
+    def _near_middle(self, x: Array) -> Array:
+        """Longitudes that a transformation brought into one turn, in the turn about the grid's middle."""
+        if self._turn is None or self.grid.crs == self._crs:
+            return x
+        half = self._turn / 2
+        return np.asarray(self._middle + (x - self._middle + half) % self._turn - half)
+
+    def _middle_x(self) -> float:
+        """Longitude of the grid's middle in the source's CRS; 0 where it has none."""
+        if self._turn is None:
+            return 0.0
+        x, _ = self._in_source_crs(Window(self.grid.width // 2, self.grid.height // 2, 1, 1), 2)
+        return float(x[0]) if np.isfinite(x[0]) else 0.0
+
+    def _on_every_turn(self, own: Affine) -> tuple[Affine, ...]:
+        """The source's transform, once for every turn round the Earth on which the source meets the grid."""
+        if self._turn is None:
+            return (own,)
+        x, _ = self._in_source_crs(Window(0, 0, self.grid.width, self.grid.height), _EDGE)
+        x = self._near_middle(x[np.isfinite(x)])
+        if not x.size:
+            return (own,)
+        a, b, c, d, e, f = own
+        scene = self._source.scene
+        corners = [c + a * col + b * row for col in (0, scene.width) for row in (0, scene.height)]
+        touch = 0.01 * math.hypot(a, d)
+        first = math.ceil((float(x.min()) - max(corners) + touch) / self._turn)
+        last = math.floor((float(x.max()) - min(corners) - touch) / self._turn)
+        return tuple((a, b, c + self._turn * k, d, e, f) for k in range(first, last + 1)) or (own,)
+
+    def _bounds_in_source(self, window: Window, own: Affine) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom in pixels of the source, placed by ``own``, of a window of the grid."""
+        x, y = self._in_source_crs(window, 9)
         if not (np.isfinite(x).all() and np.isfinite(y).all()):
             raise BadFootprint(f"{self._source.scene.source}: the grid lies outside the domain of {self._crs}")
-        a, b, c, d, e, f = self._own
+        x = self._near_middle(x)
+        a, b, c, d, e, f = own
         determinant = a * e - b * d
         cols, rows = (e * (x - c) - b * (y - f)) / determinant, (a * (y - f) - d * (x - c)) / determinant
         return float(cols.min()), float(rows.min()), float(cols.max()), float(rows.max())
@@ -143,7 +200,14 @@ class AlignedSource:
         if self._offset is not None:
             col, row = self._offset
             return self._cut(Window(window.col + col, window.row + row, window.width, window.height))
-        left, top, right, bottom = self._bounds_in_source(window)
+        found, *others = (self._placed(own, window) for own in self._owns)
+        for other in others:
+            found = Pixels(np.where(found.mask, found.data, other.data), found.mask | other.mask)
+        return found
+
+    def _placed(self, own: Affine, window: Window) -> Pixels:
+        """A window of the grid from the source as it lies on one turn."""
+        left, top, right, bottom = self._bounds_in_source(window, own)
         step, margin = self._scale, _MARGIN * self._scale
         scene = self._source.scene
         col0 = max(0, math.floor((left - margin) / step) * step)
@@ -152,7 +216,7 @@ class AlignedSource:
         if col1 - col0 < 1 or row1 - row0 < 1:
             return self._nothing(window)
         pixels = self._source.read(Window(col0, row0, col1 - col0, row1 - row0), step)
-        a, b, c, d, e, f = self._own
+        a, b, c, d, e, f = own
         origin = (a * step, b * step, c + a * col0 + b * row0, d * step, e * step, f + d * col0 + e * row0)
         return self._warp(pixels, origin, window)
 

@@ -12,6 +12,9 @@ from rsrag.models.dense import DenseEncoder, shipped_cells
 from rsrag.models.mini import MiniImageEncoder
 
 Grid = npt.NDArray[np.float32]
+_LEAD_PX = 10
+"""The middle of what a cell of the tower sees lies so many pixels up and left of the cell's own middle, since every
+halving of the picture is centred on the first of two pixels. Measured by painting over blocks: 9 to 12."""
 _TILE = 224
 """Longest side of a tile; encoders without a size of their own get half of it."""
 
@@ -47,12 +50,9 @@ class CellEncoder:
             border: how OpenCV goes on beyond the edge.
         """
         if self._dense is not None:
-            cells, side = self._dense.maps(picture, ["semantic"])["semantic"], self._dense.strides["semantic"]
-            cells = np.stack([cv2.filter2D(plane, -1, kernel, borderType=border) for plane in cells])
-        else:
-            cells, side = self._tiles(picture)
-        lengths = np.linalg.norm(cells, axis=0, keepdims=True)
-        return cells / np.maximum(lengths, np.float32(1e-9)), side
+            return dense_grid(self._dense, picture, kernel, border)
+        cells, side = self._tiles(picture)
+        return _unit(cells), side
 
     def _tiles(self, picture: Picture) -> tuple[Grid, int]:
         """Vectors of tiles that overlap by half."""
@@ -69,6 +69,19 @@ class CellEncoder:
             tiles = [np.ascontiguousarray(wide[y : y + tile, x : x + tile]) for y, x in places[start : start + 64]]
             parts.append(self._encoder.encode_images(tiles))
         return np.ascontiguousarray(np.concatenate(parts).T).reshape(-1, rows, cols), step
+
+
+def dense_grid(dense: DenseEncoder, picture: Picture, kernel: Grid, border: int) -> tuple[Grid, int]:
+    """:meth:`CellEncoder.grid` of a tower's maps, each cell in the middle of what it sees."""
+    side = dense.strides["semantic"]
+    moved = cv2.copyMakeBorder(picture[_LEAD_PX:, _LEAD_PX:], 0, _LEAD_PX, 0, _LEAD_PX, cv2.BORDER_REFLECT)
+    cells = dense.maps(np.asarray(moved, dtype=np.uint8), ["semantic"])["semantic"]
+    return _unit(np.stack([cv2.filter2D(plane, -1, kernel, borderType=border) for plane in cells])), side
+
+
+def _unit(cells: Grid) -> Grid:
+    lengths = np.linalg.norm(cells, axis=0, keepdims=True)
+    return np.asarray(cells / np.maximum(lengths, np.float32(1e-9)), dtype=np.float32)
 
 
 def spread(values: Grid, side: float, height: int, width: int) -> Grid:

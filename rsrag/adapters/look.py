@@ -14,13 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from rsrag.adapters.base import Context, Subject
+from rsrag.adapters.catalogued import open_scene
 from rsrag.errors import UnsupportedSource, UsageError
 from rsrag.ingest import guard
 from rsrag.ingest import stretch as stretching
-from rsrag.ingest.readers.base import Pixels, RasterSource, ReadOptions
+from rsrag.ingest.readers.base import Mask, Pixels, RasterSource, ReadOptions
+from rsrag.ingest.readers.images import open_image
 from rsrag.ingest.readers.photo import MIN_SIDE, PhotoFile
 from rsrag.models.base import Picture
-from rsrag.types import Band, QueryImage, Scene, Window
+from rsrag.types import Band, QueryImage, Scene, Tile, Window
 
 OVERVIEW = 2048
 """Longer side in pixels of the picture that results are drawn on."""
@@ -40,11 +42,26 @@ class View:
 
     def picture(self, window: Window | None = None, *, longest: int = OVERVIEW) -> Picture:
         """A window (all by default) as uint8 RGB [h, w, 3], averaged down by a power of two to fit ``longest``."""
+        return self.source.stretch.apply(self._reduced(window, longest))
+
+    def seen(self, window: Window | None = None, *, longest: int = OVERVIEW) -> tuple[Picture, Mask]:
+        """The same with its valid pixels, bool [h, w], for tasks that would invent something where there is nothing.
+
+        Raises:
+            UnsupportedSource: no pixel is valid.
+        """
+        pixels = self._reduced(window, longest)
+        if not pixels.mask.any():
+            part = "" if window is None else f" in window {window.col},{window.row} {window.width}×{window.height}"
+            raise UnsupportedSource(f"{self.subject.name}: no valid pixels{part}")
+        return self.source.stretch.apply(pixels), pixels.mask
+
+    def _reduced(self, window: Window | None, longest: int) -> Pixels:
         window = window or Window(0, 0, self.subject.width, self.subject.height)
         scale = 1
         while max(window.width, window.height) > longest * scale:
             scale *= 2
-        return self.source.stretch.apply(self.source.read(window, scale))
+        return self.source.read(window, scale)
 
     def band(self, role: str) -> int | None:
         """Position in the data of the band with a role ("red", "nir", ...), or None."""
@@ -77,13 +94,13 @@ def opened(image: Any, context: Context, *, options: ReadOptions | None = None) 
 
     Args:
         image: path, encoded bytes, uint8 RGB array [H, W, 3], QueryImage, Scene, or the id of a scene or tile of the
-            archive (``scene:ID``, ``tile:ID`` or the bare id).
+            archive (``scene:ID``, ``tile:ID`` or the bare id). A tile is its window of the scene, at full resolution.
         context: with the archive, for ids.
-        options: band mapping and the like; a position is never required.
+        options: band mapping and the like; a position is never required. They go before what the catalogue says.
 
     Raises:
-        SourceError: damaged, refused, or smaller than 16 pixels a side.
-        UsageError: no such file or id.
+        SourceError: no such file or id, damaged, refused, or smaller than 16 pixels a side.
+        UsageError: an array of another type or shape.
     """
     options = replace(options or ReadOptions(), allow_unlocated=True)
     with tempfile.TemporaryDirectory(prefix="rsrag-") as folder:
@@ -107,30 +124,35 @@ def _source(image: Any, context: Context, options: ReadOptions) -> RasterSource:
     if isinstance(image, np.ndarray):
         return _from_array(image, None)
     if isinstance(image, Scene):
-        return _open_file(image.source, options)
-    text = str(image)
-    if isinstance(image, str) and not Path(text).exists():
-        scene = _archived(text.removeprefix("scene:").removeprefix("tile:"), context)
-        if scene is not None:
-            return _open_file(scene.source, options)
+        return open_scene(image, options)
+    if isinstance(image, str) and not _exists(image) and (found := _archived(image, context)) is not None:
+        tile, scene = found
+        return open_scene(scene, options, tile)
     return _open_file(image, options)
 
 
-def _archived(identity: str, context: Context) -> Scene | None:
+def _exists(text: str) -> bool:
+    """Whether a text is a path of something; one that is too long for a path, or may not be looked at, is not."""
+    try:
+        return Path(text).exists()
+    except OSError:
+        return False
+
+
+def _archived(image: str, context: Context) -> tuple[Tile | None, Scene] | None:
+    """The tile, if it is one, and the scene that an id names."""
     if context.archive is None:
         return None
+    identity = image.removeprefix("scene:").removeprefix("tile:")
     catalog = context.archive.catalog
     if found := catalog.resolve_tiles([identity]).get(identity):
-        return found[1]
-    return catalog.scene(identity)
+        return found
+    scene = catalog.scene(identity)
+    return None if scene is None else (None, scene)
 
 
 def _open_file(image: str | Path, options: ReadOptions) -> RasterSource:
-    from rsrag.ingest.readers.images import open_image
-
     path = guard.check_path(image)
-    if not path.exists():
-        raise UsageError(f"no file {path}", hint="give an image file, or the id of a scene in the archive")
     if path.is_dir():
         raise UnsupportedSource(f"{path.name}: a folder, not an image")
     return open_image(path, guard.sniff(path), options)

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import shapely
 from pyproj import Geod
+from shapely.affinity import translate
 
 from rsrag import geo
 from rsrag.adapters.base import Point, Region, Subject
 from rsrag.errors import BadFootprint
+from rsrag.ingest.readers.aligned import full_turn
 from rsrag.types import Fact, Footprint, Window
 
 _GEOD = Geod(ellps="WGS84")
@@ -29,13 +31,49 @@ def outline(subject: Subject, shape: Any) -> Footprint | None:
     assert subject.crs is not None and subject.transform is not None
     crs, transform = subject.crs, subject.transform
     dense = shapely.segmentize(shape, max(1.0, math.sqrt(max(shape.area, 1.0)) / 4))
+    turn = full_turn(crs)
 
     def to_earth(points: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         lon, lat = geo.lonlat(crs, transform, points[:, 0], points[:, 1])
-        # Neighbours stay neighbours across the antimeridian.
-        return np.column_stack([lon[0] + ((lon - lon[0] + 180) % 360 - 180), lat])
+        if turn is not None:  # x is the longitude: it says by itself which turn round the Earth is meant
+            x = (transform[0] * points[:, 0] + transform[1] * points[:, 1] + transform[2]) * (360 / turn)
+            lon = lon + 360 * np.round((x - lon) / 360)
+        return np.column_stack([lon, lat])
 
-    return geo.footprint_from_shape(shapely.transform(dense, to_earth))
+    placed = shapely.transform(dense, to_earth)
+    return geo.footprint_from_shape(placed if turn is not None else unwrapped(placed))
+
+
+def unwrapped(shape: Any, turn: float = 360.0) -> Any:
+    """A (multi)polygon whose longitudes lie within one turn, with neighbours along its rings made neighbours again.
+
+    A ring that crosses the antimeridian runs on beyond it; one that runs once round the Earth holds the pole on its
+    side.
+
+    Args:
+        shape: shapely geometry, longitude and latitude.
+        turn: one turn round the Earth in its units.
+    """
+    if shape.is_empty or np.ptp(shapely.get_coordinates(shape)[:, 0]) <= turn / 2:
+        return shape
+    parts = [p for p in shapely.get_parts(shape).tolist() if p.geom_type == "Polygon"]
+    whole = []
+    for part in parts:
+        outer = _unwrapped_ring(part.exterior, turn)
+        holes = [_unwrapped_ring(ring, turn) for ring in part.interiors]
+        # A hole may have been unwrapped on another turn than the ring around it.
+        copies = [translate(hole, t) for hole in holes for t in (-turn, 0.0, turn)]
+        whole.append(shapely.difference(outer, shapely.union_all(copies)) if copies else outer)
+    return whole[0] if len(whole) == 1 else shapely.union_all(whole)
+
+
+def _unwrapped_ring(ring: Any, turn: float) -> Any:
+    raw, lat = shapely.get_coordinates(ring).T
+    lon = raw[0] + np.concatenate([[0.0], np.cumsum((np.diff(raw) + turn / 2) % turn - turn / 2)])
+    if abs(lon[-1] - lon[0]) > turn / 2:
+        pole = math.copysign(turn / 4, lat.mean())
+        lon, lat = np.concatenate([lon, [lon[-1], lon[0], lon[0]]]), np.concatenate([lat, [pole, pole, lat[0]]])
+    return shapely.make_valid(shapely.Polygon(np.column_stack([lon, lat])))
 
 
 def area_m2(subject: Subject, shape: Any) -> float | None:

@@ -14,7 +14,7 @@ from rsrag.export_layers import Layer
 from rsrag.types import Fact, Window
 
 MOST = 5000
-"""Outlines that are handed on; smaller ones beyond are left out."""
+"""Outlines that are handed on; smaller ones beyond are left out, and only counted."""
 _SEEN_PX = 256
 
 
@@ -28,7 +28,21 @@ def outlined(
     smallest: float,
     simplify: float | None = None,
 ) -> tuple[Region, ...]:
-    """Connected areas of equal value, the largest first.
+    """Connected areas of equal value, the largest first, at most :data:`MOST`; see :func:`outlined_of`."""
+    return outlined_of(subject, layer, values, name, score, smallest=smallest, simplify=simplify)[0]
+
+
+def outlined_of(
+    subject: Subject,
+    layer: Layer,
+    values: Sequence[int],
+    name: Callable[[int], str],
+    score: Layer,
+    *,
+    smallest: float,
+    simplify: float | None = None,
+) -> tuple[tuple[Region, ...], int]:
+    """Connected areas of equal value, the largest first, at most :data:`MOST`, and how many there are in all.
 
     Args:
         subject: the image that both layers belong to.
@@ -49,7 +63,7 @@ def outlined(
         facts = [Fact("area", area, "m2")] if area is not None else []
         outline = measure.simplified(subject, shape, moved)
         found.append(measure.region(subject, name(value), mean_inside(score, shape), outline, facts=facts))
-    return tuple(found)
+    return tuple(found), len(shapes)
 
 
 def mean_inside(score: Layer, shape: Any) -> float:

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from rsrag._version import __version__
-from rsrag.adapters.base import TaskResult
+from rsrag.adapters.base import Subject, TaskResult
 from rsrag.errors import UsageError
 from rsrag.replacing import replacing
 
 ENDINGS = (".geojson", ".gpkg", ".tif", ".png", ".html")
+MAPS = (".geojson", ".json", ".gpkg")
+"""Endings of the forms that need a position on Earth."""
+RASTERS = (".tif", ".tiff")
 
 
 def write(result: TaskResult, path: Path) -> None:
@@ -24,22 +27,48 @@ def write(result: TaskResult, path: Path) -> None:
     forms[path.suffix.lower()](path)
 
 
-def check_ending(path: Path) -> None:
-    """Refuse a file whose ending names no form, before any work is done.
+def check_ending(path: Path, *, task: str = "", rasters: bool = True) -> None:
+    """Refuse a file whose ending names no form that a task gives, before any work is done.
+
+    Args:
+        path: file to write.
+        task: name of the task, for the message.
+        rasters: whether the task gives layers.
 
     Raises:
         UsageError: unknown ending, or no folder for the file.
     """
+    if not rasters and path.suffix.lower() in RASTERS:
+        raise _no_raster(task, path)
     if path.suffix.lower() not in (*ENDINGS, ".json", ".tiff"):
         raise UsageError(f"cannot write {path.name!r}", hint=f"the ending must be one of {', '.join(ENDINGS)}")
     if not path.parent.is_dir():
         raise UsageError(f"no folder {path.parent} for {path.name}")
 
 
+def check_located(path: Path, subject: Subject) -> None:
+    """Refuse a file of a form that needs a position, as soon as the image is known.
+
+    Raises:
+        UsageError: the image has none.
+    """
+    if path.suffix.lower() in MAPS and not subject.located:
+        raise UsageError(
+            f"cannot write {path.name}: {subject.name} has no position",
+            hint="write .png, .html or --json, which are in pixels; or locate the image with rsrag ask --image",
+        )
+
+
+def _no_raster(task: str, path: Path) -> UsageError:
+    return UsageError(
+        f"cannot write {path.name}: {task} gives no raster here", hint="write .geojson, .gpkg, .png or .html"
+    )
+
+
 def write_geotiffs(result: TaskResult, path: Path) -> tuple[Path, ...]:
     """See :meth:`rsrag.adapters.base.TaskResult.to_geotiff`."""
     if not result.layers:
-        raise UsageError(f"{result.task} gave no raster", hint="write .geojson, .gpkg, .png or .html")
+        raise _no_raster(result.task, path)
     written = []
     for number, layer in enumerate(result.layers):
         own = path if number == 0 else path.with_name(f"{path.stem}_{layer.name.replace(' ', '_')}{path.suffix}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,17 +28,21 @@ def init(
 ) -> None:
     """Make a workspace, the directory of an archive."""
     state = session(ctx, as_json=as_json)
+    from rsrag.config import FILE_NAME
     from rsrag.workspace import create
 
     target = path or state.workspace or Path(DEFAULT_WORKSPACE)
-    made = create(target, {"profile": profile, "index": index, "catalog": catalog})
+    given = {"profile": profile, "index": index, "catalog": catalog}
+    if any(given.values()) and (target / FILE_NAME).is_file():
+        state.warn(f"{target} is a workspace already and keeps its settings; change them in {target / FILE_NAME}")
+    made = create(target, given)
     if state.as_json:
         state.emit({"workspace": str(made.path), "settings": str(made.path / "rsrag.toml")})
     else:
         from rsrag.cli.text import line
 
         state.out.print(line("Workspace ", "bold").append_text(line(made.path)))
-        state.note(f"next: rsrag -w {made.path} ingest FOLDER --knowledge FILE")
+        state.note(f"next: rsrag -w {shlex.quote(str(made.path))} ingest FOLDER --knowledge FILE")
 
 
 def status(ctx: typer.Context, as_json: AsJson = False) -> None:

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from rsrag.cli.options import AsJson
+from rsrag.cli.options import AsJson, Bands
 from rsrag.cli.session import session
-from rsrag.cli.tasks import ImageFile, Out, check_outputs, finish, task_context
+from rsrag.cli.tasks import ImageFile, Out, check_map, check_outputs, finish, task_context
 
 
 def caption(
@@ -29,15 +29,17 @@ def caption(
         typer.Option(metavar="FILE", dir_okay=False, help="Their captions: JSON of {file, captions}. Default: inside."),
     ] = None,
     split: Annotated[str | None, typer.Option(metavar="NAME", help="Only this part of the examples.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the drafts that are drawn at random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the drafts that are drawn at random.")] = 0,
+    bands: Bands = None,
     out: Out = None,
     as_json: AsJson = False,
 ) -> None:
     """Describe an image in words."""
     state = session(ctx, as_json=as_json)
-    check_outputs(out)
+    check_outputs(out, task="caption", rasters=False)
     from rsrag.adapters.caption import CAPTION, CaptionRequest
 
     with task_context(state, archive=style == "knowledge") as context:
-        result = CAPTION.run(CaptionRequest(image, style, examples, captions, split, seed), context)
+        check_map(out, image, context, bands=bands)
+        result = CAPTION.run(CaptionRequest(image, style, examples, captions, split, seed, bands), context)
         finish(state, result, out)

@@ -101,8 +101,7 @@ def change(
     )  # fmt: skip
     with task_context(state, archive=where is not None) as context:
         result = Change().run(request, context)
-        finish(state, result, out)
-    _answers(state, result)
+        finish(state, result, out, also=lambda: _answers(state, result))
 
 
 def _dates(said: list[str] | None) -> tuple[TimeSpan, ...]:
@@ -114,8 +113,6 @@ def _dates(said: list[str] | None) -> tuple[TimeSpan, ...]:
 def _answers(state: Session, result: ChangeResult) -> None:
     from rsrag.cli.text import line
 
-    if state.as_json:
-        return
     for turn in result.answers:
         state.out.print(line(f"› {turn.question}", "dim"))
         state.out.print(line(turn.answer))

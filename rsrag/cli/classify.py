@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from rsrag.cli.options import AsJson
+from rsrag.cli.options import AsJson, Bands
 from rsrag.cli.session import session
-from rsrag.cli.tasks import ImageFile, Out, check_outputs, finish, task_context
+from rsrag.cli.tasks import ImageFile, Out, check_map, check_outputs, finish, task_context
 from rsrag.errors import ExitCode, UsageError
 
 
@@ -32,26 +32,38 @@ def classify(
     knowledge: Annotated[
         bool, typer.Option("--knowledge", help="Weigh the classes by what the archive says of the place; cited.")
     ] = False,
+    bands: Bands = None,
     out: Out = None,
     as_json: AsJson = False,
 ) -> None:
     """Classify an image in your own words, or map the classes over a whole scene."""
     state = session(ctx, as_json=as_json)
-    check_outputs(out)
+    check_outputs(out, task="classify without --map", rasters=everywhere)
     from rsrag.adapters.classify import CLASSIFY, ClassifyRequest
-    from rsrag.adapters.classify.labels import split_labels
 
-    if (labels is None) == (labels_file is None) and examples is None:
+    given = labels is not None, labels_file is not None
+    if all(given) or (not any(given) and examples is None):
         raise UsageError("which classes?", hint="--labels 'water, forest, town' or --labels-file FILE, one of them")
-    names = split_labels(labels) if labels is not None else _from_file(labels_file) if labels_file else ()
-    if not names and examples is not None and examples.is_dir():
-        names = tuple(sorted(p.name.replace("_", " ") for p in examples.iterdir() if p.is_dir()))
+    names = _names(labels, labels_file, examples)
     with task_context(state, archive=knowledge) as context:
-        request = ClassifyRequest(image, names, everywhere, turns, unknown, examples, knowledge)
+        check_map(out, image, context, bands=bands)
+        request = ClassifyRequest(image, names, everywhere, turns, unknown, examples, knowledge, bands=bands)
         result = CLASSIFY.run(request, context)
         finish(state, result, out)
     if not result.known:
         raise typer.Exit(ExitCode.NOTHING)
+
+
+def _names(labels: str | None, labels_file: Path | None, examples: Path | None) -> tuple[str, ...]:
+    """The classes: as written, from a file, or what the folders of labelled pictures are called."""
+    from rsrag.adapters.classify.examples import class_folders
+    from rsrag.adapters.classify.labels import split_labels
+
+    if labels is not None:
+        return split_labels(labels)
+    if labels_file is not None:
+        return _from_file(labels_file)
+    return tuple(sorted(label for label, _ in class_folders(examples))) if examples is not None else ()
 
 
 def _from_file(path: Path) -> tuple[str, ...]:

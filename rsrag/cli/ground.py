@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from rsrag.cli.options import AsJson
+from rsrag.cli.options import AsJson, Bands
 from rsrag.cli.session import session
-from rsrag.cli.tasks import ImageFile, Out, check_outputs, finish, task_context
+from rsrag.cli.tasks import ImageFile, Out, check_map, check_outputs, finish, task_context
 from rsrag.errors import ExitCode
 
 
@@ -37,18 +37,21 @@ def ground(
         str | None,
         typer.Option(metavar="FORM", help="How a reader writes boxes: 0-1000, 'absolute pixels', '0-1 yxyx'."),
     ] = None,
+    bands: Bands = None,
     out: Out = None,
     as_json: AsJson = False,
 ) -> None:
     """Find what a text names: boxes, upright and turned, with scores, counts and map coordinates."""
     state = session(ctx, as_json=as_json)
-    check_outputs(out)
+    check_outputs(out, task="ground --identify", rasters=identify is None)
     from rsrag.adapters.classify.labels import split_labels
     from rsrag.adapters.ground import GROUND, GroundRequest
 
     names = split_labels(labels) if labels is not None else ()
     with task_context(state) as context:
-        result = GROUND.run(GroundRequest(image, text, identify, names, method, least, model, boxes), context)
+        check_map(out, image, context, bands=bands)
+        request = GroundRequest(image, text, identify, names, method, least, model, boxes, bands)
+        result = GROUND.run(request, context)
         finish(state, result, out)
     if not result.regions:
         raise typer.Exit(ExitCode.NOTHING)

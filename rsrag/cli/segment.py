@@ -8,7 +8,7 @@ import typer
 
 from rsrag.cli.options import AsJson, Bands
 from rsrag.cli.session import session
-from rsrag.cli.tasks import ImageFile, Out, check_outputs, finish, task_context
+from rsrag.cli.tasks import ImageFile, Out, check_map, check_outputs, finish, task_context
 from rsrag.errors import ExitCode
 
 
@@ -47,6 +47,7 @@ def segment(
     from rsrag.adapters.segment import SEGMENT, SegmentRequest
 
     with task_context(state) as context:
+        check_map(out, image, context, bands=bands)
         request = SegmentRequest(image, text, threshold, method, not without_index, simplify, smallest, bands, model)
         result = SEGMENT.run(request, context)
         finish(state, result, out)

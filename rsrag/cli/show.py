@@ -10,6 +10,7 @@ import typer
 from rsrag.cli.options import AsJson
 from rsrag.cli.session import session
 from rsrag.errors import UsageError
+from rsrag.replacing import replacing
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,7 +38,10 @@ def show(
     if save_thumbnail is not None:
         if thumbnail is None:
             raise UsageError(f"{identity} is no tile, or has no picture")
-        save_thumbnail.write_bytes(thumbnail)
+        if save_thumbnail.suffix.lower() not in (".jpg", ".jpeg"):
+            raise UsageError(f"{save_thumbnail.name} is no name for a JPEG picture", hint="it must end in .jpg")
+        with replacing(save_thumbnail) as partial:
+            partial.write_bytes(thumbnail)
         state.note(f"picture written to {save_thumbnail}")
     if state.as_json:
         state.emit(found)

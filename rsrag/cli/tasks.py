@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rsrag.cli.session import Session
-from rsrag.errors import WorkspaceNotFound
+from rsrag.errors import UsageError, WorkspaceNotFound
 
 if TYPE_CHECKING:
     from rsrag.adapters.base import Context, TaskResult
@@ -68,32 +68,90 @@ def bare_context(state: Session) -> Iterator[Context]:
         yield Context(load_profile(settings), settings, None, progress)
 
 
-def check_outputs(out: Sequence[Path] | None) -> None:
+def check_outputs(out: Sequence[Path] | None, *, task: str = "", rasters: bool = True) -> None:
     """Refuse files that cannot be written, before any work is done.
 
+    Args:
+        out: files to write.
+        task: name of the task, for the message.
+        rasters: whether the task gives layers with the options that it was given.
+
     Raises:
-        UsageError: unknown ending, or no such folder.
+        UsageError: an ending that names no form that the task gives, or no such folder.
     """
     from rsrag.adapters.outputs import check_ending
 
     for path in out or ():
-        check_ending(path)
+        check_ending(path, task=task, rasters=rasters)
 
 
-def finish(state: Session, result: TaskResult, out: Sequence[Path] | None) -> None:
-    """Write the files, then show the result, or print it as JSON."""
-    from rsrag.adapters.outputs import write
+def check_map(out: Sequence[Path] | None, image: str, context: Context, *, bands: str | None = None) -> None:
+    """Refuse maps of an image without a position, before any work is done; only for them is the image opened.
 
-    for path in out or ():
-        write(result, path)
+    Args:
+        out: files to write.
+        image: file, or id of a scene or tile of the archive.
+        context: with the archive, for ids.
+        bands: which band is what, as the task is told.
+
+    Raises:
+        UsageError: a form that needs a position, and the image has none.
+        SourceError: the image cannot be used.
+    """
+    from rsrag.adapters.outputs import MAPS, check_located
+
+    if not any(path.suffix.lower() in MAPS for path in out or ()):
+        return
+    from rsrag.adapters.look import opened, reading
+
+    with opened(image, context, options=reading(bands)) as view:
+        for path in out or ():
+            check_located(path, view.subject)
+
+
+def finish(
+    state: Session, result: TaskResult, out: Sequence[Path] | None, *, also: Callable[[], None] = lambda: None
+) -> None:
+    """Show the result, or print it as JSON, and write the files; the answer is there even if a file cannot be written.
+
+    Args:
+        state: of the command.
+        result: what the task found.
+        out: files to write.
+        also: shows what follows the result for people.
+
+    Raises:
+        UsageError: a file cannot be written; all others were.
+    """
     for warning in result.warnings:
         state.warn(warning)
-    if state.as_json:
-        state.emit(as_table(result))
-    else:
+    if not state.as_json:
         show(state, result)
+        also()
+    errors = _write(state, result, out)
+    if state.as_json:
+        told = [{"code": e.code, "message": e.message, "hint": e.hint} for e in errors[:1]]
+        state.emit(as_table(result) | ({"error": told[0]} if told else {}))
+    for error in errors[1:]:
+        state.warn(error.message)
+    if errors:
+        state.as_json = False  # the one object is out, with the error in it: what follows is for standard error alone
+        raise errors[0]
+
+
+def _write(state: Session, result: TaskResult, out: Sequence[Path] | None) -> list[UsageError]:
+    """Write what can be written, and give back why the rest cannot."""
+    from rsrag.adapters.outputs import write
+
+    errors = []
     for path in out or ():
-        state.note(f"written to {path}")
+        try:
+            write(result, path)
+        except UsageError as error:
+            errors.append(error)
+        else:
+            state.note(f"written to {path}")
+    return errors
 
 
 def as_table(result: TaskResult) -> dict[str, object]:

@@ -195,7 +195,7 @@ def _next_steps(console: Console, workspace: Path, picture: Path, page: Path) ->
         f"Page with map and evidence: {page}",
         "Next:",
         f'  {program} -w {workspace} ask --image {picture} "What is this place?"',
-        f'  {program} -w {workspace} ask "Which lake is the deepest?"',
+        f'  {program} -w {workspace} ask "How deep is Lake Baikal?"',
         f"  {program} -w {workspace} search desert --bbox 10 15 60 35",
         f"  {program} -w {workspace} export tiles.geojson",
         f"  {program} init my-archive && {program} -w my-archive ingest IMAGERY... --knowledge PLACES.geojson",

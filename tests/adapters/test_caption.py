@@ -17,7 +17,7 @@ from rsrag.adapters.caption import CAPTION, CaptionRequest
 from rsrag.adapters.caption.adapter import part_sentences, spoken
 from rsrag.adapters.caption.examples import read_captions, read_examples
 from rsrag.adapters.caption.fuse import Fuser
-from rsrag.adapters.caption.look import colour_name, indices
+from rsrag.adapters.caption.look import _resized, colour_name, indices, regions
 from rsrag.adapters.look import opened
 from rsrag.config import Settings
 from rsrag.errors import ReaderError, SourceError, UnsupportedSource, UsageError
@@ -122,6 +122,69 @@ def test_details_are_measured(context: Context, tmp_path: Path) -> None:
     assert result.sentences[0].text[:20] in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
+def test_indices_count_pixels_that_have_both_bands(context: Context, tmp_path: Path) -> None:
+    data = np.full((4, 64, 64), 0.06, np.float32)
+    data[3] = 0.6  # NDVI 0.82
+    data[3, :, :16] = np.nan  # a quarter without near infrared
+    data[:3, 48:] = np.nan  # a quarter that is not valid at all
+    roles = ("red", "green", "blue", "nir")
+    file = write_tiff(tmp_path / "holes.tif", data, crs=UTM31, transform=TEN_METRES, descriptions=roles)
+    with opened(file, context) as view:
+        sentences, facts = indices(view, context)
+    values = {fact.name: fact.value for fact in facts}
+    assert values["ndvi_mean"] == pytest.approx(0.54 / 0.66) and values["ndwi_mean"] == pytest.approx(-0.54 / 0.66)
+    assert values["share of vegetation"] == 1 and values["share of water"] == 0
+    assert "covers 100%, 23.1 ha" in sentences[0].text
+    data[3] = np.nan
+    write_tiff(file, data, crs=UTM31, transform=TEN_METRES, descriptions=roles)
+    with opened(file, context) as view:
+        assert indices(view, context) == ([], [])
+
+
+def test_only_valid_pixels_are_described(context: Context, tmp_path: Path) -> None:
+    data = ground((206, 170, 120), side=384).transpose(2, 0, 1)
+    mask = np.zeros((384, 384), dtype=bool)
+    mask[:, :128] = True
+    file = write_tiff(tmp_path / "third.tif", data, mask=mask)
+    result = CAPTION.run(CaptionRequest(file, style="detailed"), context)
+    assert {place for place, _ in result.parts} == {"top-left", "center-left", "bottom-left"}
+    told = next(s.text for s in result.sentences if s.text.startswith("The ground looks like"))
+    assert "beige" in told and "black" not in told and "of what is valid" in told
+    assert not any(word in told for word in ("right", "top center", "bottom center", "at the center"))
+    shares = [fact.value for fact in result.facts if fact.name.startswith("looks like")]
+    assert 0.5 < sum(shares) <= 1 + 1e-9
+    for style in ("short", "detailed"):
+        write_tiff(file, data, mask=np.zeros_like(mask))
+        with pytest.raises(UnsupportedSource, match=r"third\.tif: no valid pixels"):
+            CAPTION.run(CaptionRequest(file, style=style), context)
+
+
+def test_shares_are_those_of_the_valid_pixels(context: Context) -> None:
+    picture = np.concatenate([np.tile(SEA, (2, 2, 1)), np.tile(SAND, (2, 2, 1))], axis=1)
+    valid = np.ones(picture.shape[:2], dtype=bool)
+    valid[:, 192:] = False
+    whole, half = (regions(picture, v, context)[1] for v in (np.ones_like(valid), valid))
+    sandy = {"desert", "beach", "bare ground"}
+    of = [sum(f.value for f in facts if f.name.removeprefix("looks like ") in sandy) for facts in (whole, half)]
+    assert of[1] < of[0] / 2
+    assert regions(picture, np.zeros_like(valid), context) == ([], [])
+
+
+def test_averages_leave_out_what_is_not_valid() -> None:
+    picture, valid = np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), dtype=bool)
+    picture[::2], valid[::2] = 200, True
+    valid[:, 32:] = False
+    small, left = _resized(picture, valid, (16, 16))
+    assert (small[:, :8] == 200).all() and left[:, :8].all() and not left[:, 8:].any()
+
+
+@pytest.mark.parametrize("shape", [(40, 6000), (6000, 40), (16, 3000)])
+def test_long_thin_pictures(shape: tuple[int, int], context: Context) -> None:
+    picture = np.clip(np.random.default_rng(0).normal(120, 20, (*shape, 3)), 0, 255).astype(np.uint8)
+    result = CAPTION.run(CaptionRequest(picture, style="detailed"), context)
+    assert result.parts == () and any(s.text.startswith("The ground looks like") for s in result.sentences)
+
+
 class Stub:
     """A reader that says what it is told to."""
 
@@ -163,6 +226,10 @@ def test_requests_that_make_no_sense(context: Context, stock: Path, tmp_path: Pa
         CAPTION.run(CaptionRequest(SEA, style="knowledge"), context)
     with pytest.raises(UsageError, match="of which pictures"):
         CAPTION.run(CaptionRequest(SEA, captions=stock / "captions.json"), context)
+    with pytest.raises(UsageError, match="a seed of -1"):
+        CAPTION.run(CaptionRequest(SEA, seed=-1), context)
+    with pytest.raises(UsageError, match="band mapping"):
+        CAPTION.run(CaptionRequest(SEA, bands="red"), context)
     with pytest.raises(UnsupportedSource):
         CAPTION.run(CaptionRequest(SEA[:8, :8]), context)
     with pytest.raises(UsageError, match="no caption file"):

@@ -174,6 +174,35 @@ def test_kinds_of_ground_by_indices(context: Context, tmp_path: Path) -> None:
     assert names == ["change", "magnitude", "ground before", "ground after", "transition"]
 
 
+@pytest.mark.parametrize("method", ["cva", "irmad"])
+def test_holes_in_a_band_outside_the_picture_are_not_compared(context: Context, tmp_path: Path, method: str) -> None:
+    bare = np.array([50, 60, 90, 110])[:, None, None] + 4 * np.random.default_rng(5).normal(0, 1, (4, 96, 120))
+    paths = []
+    for seed, year in ((1, 2000), (2, 2020)):
+        data = (bare + np.random.default_rng(seed).normal(0, 1, bare.shape)).astype(np.float32)
+        if year == 2020:
+            data[3, 40:56, 30:60] = -9999
+        names = ["blue", "green", "red", "nir"]
+        paths.append(write_tiff(tmp_path / f"s_{year}0101.tif", data, descriptions=names, nodata=-9999))
+    result = run(context, *paths, method=method)
+    mask = result.layers[0].read()
+    assert (mask[40:56, 30:60] == 255).all() and (mask == 255).sum() == 16 * 30
+    assert result.compared == pytest.approx(1 - 16 * 30 / mask.size)
+    assert not result.changed and "ater" not in result.text
+
+
+def test_a_trend_with_an_undated_image_keeps_one_order(context: Context, tmp_path: Path) -> None:
+    picture = ground()
+    names = ("late_20200101.tif", "undated.tif", "early_20100101.tif")
+    paths = [write(tmp_path / name, built(relit(picture, n), BLOCKS[:n])) for n, name in enumerate(names)]
+    result = run(context, *paths, method="cva", kinds=False)
+    told = [(s.before.when, s.after.when) for s in (result, *result.steps)]
+    assert told == [("2020-01-01", "2010-01-01"), ("2020-01-01", "undated.tif"), ("undated.tif", "2010-01-01")]
+    assert "Between 2020-01-01 and 2010-01-01" in result.text and "Between 2010" not in result.text
+    assert result.warnings[0] == "no date is known of undated.tif: the images are compared in the order given"
+    assert not any("reverse" in warning for warning in result.warnings)
+
+
 def test_three_dates_give_a_trend(context: Context, tmp_path: Path) -> None:
     paths = []
     for number, year in enumerate((2000, 2010, 2020)):

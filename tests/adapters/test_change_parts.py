@@ -87,7 +87,7 @@ def test_cleaning_keeps_what_may_go_on_beyond_the_window() -> None:
     mask = np.zeros((40, 40), dtype=np.bool_)
     mask[10:20, 10:20], mask[30:33, 30:33], mask[0:3, 30:33] = True, True, True
     assert cleaned(mask, 16, fill=False).sum() == 100
-    assert cleaned(mask, 16, fill=False, open_edge=True).sum() == 109
+    assert cleaned(mask, 16, fill=False, open_sides=(True,) * 4).sum() == 109
     assert not cleaned(np.zeros((5, 5), dtype=np.bool_), 1, fill=True).any()
 
 

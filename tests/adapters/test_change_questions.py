@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -104,6 +106,24 @@ def test_answers_from_statistics(question: str, said: str) -> None:
 )
 def test_no_change_is_an_answer(question: str, said: str) -> None:
     assert answer(understand(question), result(changed=False)) == said
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Did the water change?", "How many new buildings are there?", "Where was water lost?", "When did water change?",
+        "Did anything change?", "Describe the change.", "What is the largest change?",
+    ],
+)  # fmt: skip
+def test_where_nothing_could_be_compared_no_change_is_claimed(question: str) -> None:
+    none = replace(result(changed=False), compared=0.0)
+    assert answer(understand(question), none) == "Nothing could be compared: no pixel is valid at both dates."
+    assert answer(understand("When was that?"), none) == "The images compared are of 2009 and 2020."
+
+
+def test_the_largest_of_no_outlined_areas_is_no_failure() -> None:
+    found = replace(result(), regions=())
+    assert answer(understand("What is the largest change?"), found).endswith("changed; no single area stands out.")
 
 
 def test_without_scale_shares_are_said() -> None:

@@ -14,7 +14,7 @@ from rasterio.transform import from_origin
 from rsrag.adapters.base import Context
 from rsrag.adapters.ground import GROUND, GroundRequest
 from rsrag.adapters.ground.adapter import check_box
-from rsrag.adapters.ground.find import everywhere, proposals, turned_box
+from rsrag.adapters.ground.find import FINEST, everywhere, proposals, reduction, too_fine, turned_box
 from rsrag.adapters.ground.models import ByReader, open_model, seen_size
 from rsrag.adapters.heat import HeatMapper
 from rsrag.adapters.look import opened
@@ -26,7 +26,7 @@ from rsrag.models.boxes import as_boxes
 from rsrag.models.boxtext import BoxConvention
 from rsrag.models.groundhead import Detections
 from rsrag.models.registry import load_profile
-from rsrag.types import Window
+from rsrag.types import QueryImage, Window
 
 SETTINGS = Settings()
 
@@ -93,7 +93,7 @@ def test_no_hit_is_an_answer(context: Context) -> None:
     assert found.text.startswith("No airplane was found")
 
 
-@pytest.mark.parametrize("text", ["", "the", "where is it?", "42", "?!"])
+@pytest.mark.parametrize("text", ["", "the", "where is it?", "42", "?!", "the two largest", "where are they"])
 def test_a_text_without_a_target_is_refused(text: str, context: Context) -> None:
     with pytest.raises(UsageError, match="names nothing to look for"):
         GROUND.run(GroundRequest(picture(), text), context)
@@ -192,6 +192,39 @@ def test_windows_find_every_thing_once(
     with opened(made, context) as view:
         found = everywhere(view, bright, context, core=core)
     assert sorted(map(tuple, found.boxes.astype(int).tolist())) == sorted(boxes)
+
+
+def fine(height: int, width: int, metres: float) -> QueryImage:
+    """A black picture of so many metres a pixel with a bright thing that reaches to its right edge."""
+    made = np.zeros((height, width, 3), dtype=np.uint8)
+    made[height // 3 : height // 2, width // 2 :] = 255
+    return QueryImage(made, "fine.png", gsd_m=metres)
+
+
+def test_the_detector_sees_small_pictures_of_fine_pixels(context: Context) -> None:
+    """Reduced to 0.3 m a pixel, 120 pixels of 2 cm would be 8: they are reduced as far as there is something to see."""
+    with opened(fine(120, 120, 0.02), context) as view:
+        assert reduction(view.subject, FINEST) == 4
+        assert len(everywhere(view, bright, context, finest=FINEST).scores) == 1
+        (told,) = too_fine(view.subject)
+        assert told.startswith("120×120 pixels of 0.02 m show too little ground")
+    with opened(fine(400, 400, 0.02), context) as view:
+        assert reduction(view.subject, FINEST) == 16 and too_fine(view.subject) == ()
+    found = GROUND.run(GroundRequest(fine(120, 120, 0.02), "cars"), context)
+    assert found.method == "detector" and any("too little ground" in told for told in found.warnings)
+
+
+def test_boxes_of_a_reduced_scene_end_with_it(context: Context) -> None:
+    """205 pixels are 26 of eight: the last one stands for five pixels."""
+    with opened(fine(205, 205, 0.03), context) as view:
+        assert reduction(view.subject, FINEST) == 8
+        found = everywhere(view, bright, context, finest=FINEST)
+    assert found.boxes[0, 2] == 205
+
+
+def test_what_a_relation_refers_to_must_be_named(context: Context) -> None:
+    with pytest.raises(UsageError, match="near or beside is not named"):
+        GROUND.run(GroundRequest(picture(), "the pond near the largest", method="heat"), context)
 
 
 def test_proposals_are_the_warm_regions_by_falling_heat() -> None:

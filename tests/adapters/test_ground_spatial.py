@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rsrag.adapters.base import PixelBox
-from rsrag.adapters.ground.spatial import Expression, choose, gap, middle, parse
+from rsrag.adapters.ground.spatial import Expression, choose, gap, middle, parse, without_article
 from rsrag.adapters.ground.words import class_of, is_plural, plural, singular
 from rsrag.eval.datasets.expressions import KINDS, expressions
 from rsrag.models.boxes import areas, as_boxes
@@ -51,6 +51,35 @@ def test_requests_are_read(text: str, wanted: Expression) -> None:
 @pytest.mark.parametrize("text", ["", "  ", "the", "where is it?", "show me the", "?!", "how many"])
 def test_requests_without_a_target_name_none(text: str) -> None:
     assert not any(letter.isalpha() for letter in parse(text).target) or parse(text).target == "how many"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the largest", "largest", "the two largest", "the second largest", "three", "the three", "the first",
+        "the nearest", "closest", "the nearest to the bridge", "the largest one", "the second one", "the nearest ones",
+        "where are they", "the upper left one", "the ones near the bridge", "the 3 largest in the picture",
+    ],
+)  # fmt: skip
+def test_words_of_size_number_and_pointing_are_no_target(text: str) -> None:
+    assert parse(text).target == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [("runway one", "runway one"), ("the first nations reserve", "first nations reserve"), ("two piers", "piers")],
+)
+def test_a_target_may_hold_such_words(text: str, target: str) -> None:
+    assert parse(text).target == target
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [("the ships", "ships"), ("A river", "river"), ("of  the Alps", "Alps"), ("theatre", "theatre"), ("the", ""),
+     ("those of the ships", "ships"), ("", "")],
+)  # fmt: skip
+def test_articles_are_dropped(text: str, left: str) -> None:
+    assert without_article(text) == left
 
 
 @given(st.text(max_size=120))

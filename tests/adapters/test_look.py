@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from archives import ingest, open_archive, scene, sources
 from PIL import Image
+from rasters import noise, write_tiff
 
 from rsrag.adapters.base import Context
 from rsrag.adapters.look import opened
@@ -63,6 +64,8 @@ def test_ids_of_the_archive(tmp_path: Path) -> None:
         ("/vsicurl/http://example.org/x.tif", RefusedSource),
         ("http://example.org/x.tif", RefusedSource),
         ("", UnreadableSource),
+        ("x" * 5000, UnreadableSource),
+        ("tile:" + "y/" * 5000, UnreadableSource),
         (np.zeros((20, 20), np.uint8), UsageError),
         (np.zeros((20, 20, 3), np.float32), UsageError),
         (np.zeros((8, 40, 3), np.uint8), UnsupportedSource),
@@ -73,3 +76,25 @@ def test_ids_of_the_archive(tmp_path: Path) -> None:
 def test_what_is_refused(image: object, error: type[Exception], context: Context) -> None:
     with pytest.raises(error), opened(image, context):
         pass
+
+
+def test_a_text_too_long_for_a_path_is_no_id_either(tmp_path: Path) -> None:
+    with open_archive(tmp_path / "archive.rsrag") as engine:
+        context = Context(engine.profile, engine.settings, engine)
+        with pytest.raises(UnreadableSource, match=r"xxx\.\.\.: File name too long"), opened("x" * 5000, context):
+            pass
+
+
+def test_valid_pixels_are_seen(tmp_path: Path, context: Context) -> None:
+    mask = np.zeros((64, 64), dtype=bool)
+    mask[:32] = True
+    path = write_tiff(tmp_path / "half.tif", noise(), mask=mask)
+    with opened(path, context) as view:
+        picture, valid = view.seen()
+        assert np.array_equal(picture, view.picture()) and np.array_equal(valid, mask)
+        assert view.seen(longest=16)[1].sum() == 8 * 16
+        with pytest.raises(UnsupportedSource, match=r"half\.tif: no valid pixels in window 4,40 20×10"):
+            view.seen(Window(4, 40, 20, 10))
+    write_tiff(path, noise(), mask=np.zeros_like(mask))
+    with opened(path, context) as view, pytest.raises(UnsupportedSource, match=r"half\.tif: no valid pixels$"):
+        view.seen()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 from rasters import TEN_METRES, UTM31
 
+from rsrag import geo
 from rsrag.adapters import measure
 from rsrag.adapters.base import Subject
-from rsrag.types import Fact
+from rsrag.types import BBox, Fact
 
 LOCATED = Subject("scene", 400, 300, UTM31, TEN_METRES, gsd_m=10.0)
 BARE = Subject("photo", 400, 300)
@@ -50,6 +52,60 @@ def test_a_raster_across_the_antimeridian_keeps_its_area() -> None:
     east = Subject("inland", 40, 40, "EPSG:4326", (0.01, 0.0, 20.0, 0.0, -0.01, 10.2), gsd_m=1100)
     assert found.footprint is not None and found.footprint.bbox.crosses_antimeridian
     assert found.facts[0].value == pytest.approx(measure.area_m2(east, shapely.box(0, 0, 40, 40)), rel=1e-6)
+
+
+EARTH_M2 = 510_065_621_724_088  # of the WGS84 ellipsoid
+
+
+def test_the_whole_earth_has_its_area() -> None:
+    whole = Subject("earth", 360, 180, "EPSG:4326", (1.0, 0.0, -180.0, 0.0, -1.0, 90.0))
+    assert measure.area_m2(whole, shapely.box(0, 0, 360, 180)) == pytest.approx(EARTH_M2, rel=1e-4)
+    assert measure.pixel_area_m2(whole) == pytest.approx(EARTH_M2 / 64_800, rel=1e-4)
+    east = Subject("earth", 360, 180, "EPSG:4326", (1.0, 0.0, 0.0, 0.0, -1.0, 90.0))
+    assert measure.area_m2(east, shapely.box(0, 0, 360, 180)) == pytest.approx(EARTH_M2, rel=1e-4)
+
+
+@pytest.mark.parametrize("west", [-180.0, -100.0, 0.0, 100.0])
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:4269"])
+def test_wide_rasters_have_the_area_of_their_longitudes(west: float, crs: str) -> None:
+    wide = Subject("wide", 200, 100, crs, (1.0, 0.0, west, 0.0, -1.0, 50.0))
+    narrow = Subject("narrow", 20, 100, crs, (1.0, 0.0, 10.0, 0.0, -1.0, 50.0))
+    area, tenth = (measure.area_m2(s, shapely.box(0, 0, s.width, 100)) for s in (wide, narrow))
+    assert area is not None and tenth is not None and area == pytest.approx(10 * tenth, rel=1e-6)
+    assert area == pytest.approx(216.67e12, rel=1e-4)
+
+
+def test_wide_projected_rasters_have_the_area_of_the_ground() -> None:
+    size = 2 * math.pi * 6378137 / 256
+    mercator = Subject("world", 256, 256, "EPSG:3857", (size, 0.0, -128 * size, 0.0, -size, 128 * size))
+    edge = math.radians(85.0511287798)
+    share = math.sin(edge)  # of a sphere; the ellipsoid differs by less than 0.1 %
+    assert measure.area_m2(mercator, shapely.box(0, 0, 256, 256)) == pytest.approx(EARTH_M2 * share, rel=1e-3)
+
+
+def test_a_ring_round_the_pole_holds_it() -> None:
+    """Polar stereographic, 80 km a pixel: the cap, and the cap with a hole about the pole and one at its edge."""
+    polar = Subject("arctic", 100, 100, "EPSG:3413", (80_000.0, 0.0, -4e6, 0.0, -80_000.0, 4e6))
+    cap = shapely.Point(50, 50).buffer(40, 64)
+    inner, side = shapely.Point(50, 50).buffer(10, 64), shapely.Point(30, 30).buffer(4, 64)
+    areas = [measure.area_m2(polar, s) for s in (cap, inner, side, cap.difference(inner), cap.difference(side))]
+    whole, middle, small, ring, holed = (area or 0.0 for area in areas)
+    assert polar.crs is not None and polar.transform is not None
+    _, (south,) = geo.lonlat(polar.crs, polar.transform, np.array([90.0]), np.array([50.0]))
+    north = geo.area_km2(geo.footprint_from_bbox(BBox(-180.0, south, 180.0, 90.0))) * 1e6
+    assert whole == pytest.approx(north, rel=1e-2)  # the outline has corners
+    assert ring == pytest.approx(whole - middle, rel=1e-3) and holed == pytest.approx(whole - small, rel=1e-3)
+
+
+def test_a_hole_across_the_antimeridian_is_taken_out() -> None:
+    zone = Subject("zone", 100, 100, "EPSG:32601", (1000.0, 0.0, 250_000.0, 0.0, -1000.0, 6_050_000.0))
+    other = Subject("inland", 100, 100, "EPSG:32632", (1000.0, 0.0, 250_000.0, 0.0, -1000.0, 6_050_000.0))
+    shape = shapely.box(0, 0, 100, 100).difference(
+        shapely.union_all([shapely.box(5, 5, 9, 60), shapely.box(60, 20, 90, 70)])
+    )
+    found = measure.region(zone, "island", 1.0, shape)
+    assert found.footprint is not None and found.footprint.bbox.crosses_antimeridian
+    assert found.facts[0].value == pytest.approx(measure.area_m2(other, shape), rel=1e-6)
 
 
 def test_simplified_outlines_stay_within_the_metres_asked_for() -> None:

@@ -13,17 +13,21 @@ import pytest
 from rasters import TEN_METRES, UTM31, write_tiff
 from typer.testing import CliRunner
 
+from rsrag.adapters import outlines
 from rsrag.adapters.base import Context
 from rsrag.adapters.heat import BACKGROUND
 from rsrag.adapters.look import opened
-from rsrag.adapters.segment import SEGMENT, SegmentRequest
+from rsrag.adapters.segment import SEGMENT, SegmentRequest, things
 from rsrag.adapters.segment import adapter as module
 from rsrag.adapters.segment.priors import prior_for
 from rsrag.adapters.segment.rivals import rivals
 from rsrag.cli.app import app
 from rsrag.config import Settings
-from rsrag.errors import UnsupportedSource, UsageError
+from rsrag.errors import BadModelFile, UnsupportedSource, UsageError
+from rsrag.models import groundhead
+from rsrag.models.groundhead import EMPTY
 from rsrag.models.registry import load_profile
+from rsrag.types import QueryImage
 
 SIDE = 160
 LAKE = (slice(40, 120), slice(30, 110))
@@ -110,8 +114,6 @@ def test_pictures_without_a_position_are_measured_in_pixels(context: Context) ->
 
 def test_things_are_cut_out_of_the_detectors_boxes(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two bright discs, one found surely and one below the threshold: the lax area has both, the mask has one."""
-    from rsrag.adapters.segment import things
-
     y, x = np.mgrid[0:160, 0:200]
     discs = [(x - cx) ** 2 + (y - 80) ** 2 < 24**2 for cx in (50, 150)]
     picture = np.where((discs[0] | discs[1])[..., None], 220, 70) + np.random.default_rng(0).integers(
@@ -124,7 +126,7 @@ def test_things_are_cut_out_of_the_detectors_boxes(context: Context, monkeypatch
         ),
         "stub",
     )
-    monkeypatch.setattr(module, "things_named", lambda *_: found)
+    monkeypatch.setattr(things, "things_named", lambda *_: found)
     monkeypatch.setattr(module, "CORE", 64)  # the discs are painted from several windows each
     result = SEGMENT.run(SegmentRequest(picture.astype(np.uint8), "tanks"), context)
     mask, score = (layer.read() for layer in result.layers)
@@ -170,6 +172,67 @@ def test_nothing_found_is_an_answer(context: Context, monkeypatch: pytest.Monkey
     assert not (result.layers[0].read() == 1).any()
 
 
+@pytest.mark.parametrize(
+    ("text", "target", "said"),
+    [
+        ("the ships", "ships", "No ships were found in the image."),
+        ("The  glacier", "glacier", "No glacier was found in the image."),
+        ("ship", "ship", "No ship was found in the image."),
+        ("white cars", "white cars", "No white cars were found in the image."),
+    ],
+)
+def test_articles_are_not_looked_for_and_numbers_agree(
+    text: str, target: str, said: str, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LEAST", 1.1)
+    monkeypatch.setattr(things, "everywhere", lambda *_, **__: EMPTY)
+    result = SEGMENT.run(SegmentRequest(np.full((64, 64, 3), 90, dtype=np.uint8), text), context)
+    assert (result.target, result.text) == (target, said)
+    assert not any("'the'" in told for told in result.warnings)
+
+
+def test_several_things_cover_and_one_covers(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = things.Things((things.Thing((20, 20, 40, 40), 0.9),), "stub")
+    monkeypatch.setattr(things, "things_named", lambda *_: found)
+    picture = np.full((64, 64, 3), 90, dtype=np.uint8)
+    assert SEGMENT.run(SegmentRequest(picture, "the ships"), context).text.startswith("Ships cover ")
+    assert SEGMENT.run(SegmentRequest(picture, "a ship"), context).text.startswith("Ship covers ")
+
+
+def test_pieces_are_counted_beyond_those_with_an_outline(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [things.Thing((x, y, x + 10, y + 10), 0.9) for x in (4, 24, 44) for y in (4, 24, 44)]
+    monkeypatch.setattr(things, "things_named", lambda *_: things.Things(tuple(found), "stub"))
+    monkeypatch.setattr(outlines, "MOST", 4)
+    result = SEGMENT.run(SegmentRequest(np.full((64, 64, 3), 90, dtype=np.uint8), "ships"), context)
+    assert len(result.regions) == 4 and "in 9 pieces" in result.text
+    told = "only the largest 4 of 9 pieces have an outline; the mask and the areas have all"
+    assert result.warnings == (told,)
+
+
+def broken() -> None:
+    raise BadModelFile("detector.onnx: another digest")
+
+
+def test_a_damaged_detector_is_told_of(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for, it is an error; otherwise the heat map is used, and a warning says why."""
+    monkeypatch.setattr(groundhead, "shipped", broken)
+    request = SegmentRequest(np.full((64, 64, 3), 90, dtype=np.uint8), "ships")
+    with pytest.raises(BadModelFile, match="another digest"):
+        SEGMENT.run(replace(request, method="detector"), context)
+    told = "the heat map was used, since the detector cannot be: detector.onnx: another digest"
+    assert told in SEGMENT.run(request, context).warnings
+    assert SEGMENT.run(replace(request, method="heat"), context).warnings == ()
+    monkeypatch.setattr(module, "open_segmenter", lambda name, context: Scripted("boxes"))
+    result = SEGMENT.run(replace(request, model="scripted"), context)
+    assert result.method == "scripted" and told in result.warnings
+
+
+def test_pictures_too_small_for_the_detector_are_told_of(context: Context) -> None:
+    picture = QueryImage(np.full((120, 120, 3), 90, dtype=np.uint8), "fine.png", gsd_m=0.02)
+    result = SEGMENT.run(SegmentRequest(picture, "cars"), context)
+    assert result.method == "detector" and "show too little ground" in result.warnings[0]
+
+
 def test_kinds_of_a_thing_do_not_compete_with_it() -> None:
     assert not {"grass", "trees", "forest", "farmland"} & set(rivals("the vegetation"))
     assert "water" in rivals("vegetation") and "grass" in rivals("forest")
@@ -201,6 +264,7 @@ GOOD = SegmentRequest(np.zeros((32, 32, 3), dtype=np.uint8), "water")
     [
         ({"text": "  "}, "nothing to outline"),
         ({"text": "42 ?"}, "nothing to outline"),
+        ({"text": "the"}, "nothing to outline"),
         ({"method": "magic"}, "one of auto, detector, refined, heat"),
         ({"threshold": 1.5}, "between 0.1 and 0.9"),
         ({"threshold": float("nan")}, "between 0.1 and 0.9"),

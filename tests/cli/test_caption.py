@@ -38,6 +38,17 @@ def test_wrong_style_is_a_usage_error(run: Run, stock: Path) -> None:
     assert ran.code == 2 and "short, detailed, knowledge" in ran.err
 
 
+def test_a_seed_below_zero_and_wrong_bands(run: Run, stock: Path) -> None:
+    assert run("caption", stock / "3.png", "--seed", "-1").code == 2
+    ran = run("caption", stock / "3.png", "--bands", "red")
+    assert ran.code == 2 and "band mapping" in ran.err
+
+
+def test_an_image_of_thousands_of_characters(run: Run, stock: Path) -> None:
+    ran = run("caption", "x" * 5000)
+    assert ran.code == 1 and "File name too long" in ran.err
+
+
 def test_measured_with_a_report(run: Run, stock: Path, tmp_path: Path) -> None:
     ran = run("eval", "caption", "--data", stock, "--json", "--report", tmp_path / "report")
     assert ran.code == 0, ran.err

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import rasterio
 from commands import Run
-from rasters import write_tiff
+from PIL import Image
+from rasters import noise, write_tiff
 
 LABELS = "open water, dense forest, desert"
 
@@ -23,6 +24,35 @@ def coast(tmp_path: Path) -> Path:
     ))  # fmt: skip
     pixels = np.clip(np.concatenate([sea, sand], axis=2), 0, 255).astype(np.uint8)
     return write_tiff(tmp_path / "coast.tif", pixels)
+
+
+@pytest.fixture
+def shown(tmp_path: Path) -> Path:
+    """Two classes of one picture each, and a hidden folder."""
+    for name, colour in (("open_water", (12, 40, 84)), ("desert", (206, 170, 120)), (".cache", (0, 0, 0))):
+        (tmp_path / "shown" / name).mkdir(parents=True)
+        pixels = np.clip(np.array(colour) + np.random.default_rng(1).normal(0, 4, (64, 64, 3)), 0, 255)
+        Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "shown" / name / "0.png")
+    return tmp_path / "shown"
+
+
+def test_folders_of_examples_are_the_classes(run: Run, coast: Path, shown: Path) -> None:
+    ran = run("classify", coast, "--examples", shown, "--json")
+    assert ran.code == 0, ran.err
+    assert {s["label"] for s in ran.json["scores"]} == {"open water", "desert"}
+
+
+def test_bands_that_the_file_does_not_name(run: Run, tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "four.tif", noise(4, dtype="uint16"))
+    ran = run("classify", path, "--labels", LABELS)
+    assert ran.code == 1 and "--bands" in ran.err
+    assert run("classify", path, "--labels", LABELS, "--bands", "red=1,green=2,blue=3,nir=4").code == 0
+
+
+def test_nothing_valid_is_an_error(run: Run, tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "empty.tif", np.zeros((3, 64, 64), np.uint8), nodata=0)
+    ran = run("classify", path, "--labels", LABELS, "--map", "--json")
+    assert ran.code == 1 and ran.json["error"]["message"] == "empty.tif: no valid pixels"
 
 
 def test_labels_by_likelihood(run: Run, coast: Path) -> None:
@@ -59,11 +89,21 @@ def test_nothing_likely_enough_is_an_exit_code(run: Run, coast: Path) -> None:
     [
         ((), "which classes"),
         (("--labels", "a,b", "--labels-file", "eurosat"), "which classes"),
+        (("--labels", "a,b", "--labels-file", "none.txt", "--examples", "shown"), "which classes"),
+        (("--labels-file", "none.txt", "--examples", "shown"), "none.txt"),
+        (("--labels-file", "no_labels.txt", "--examples", "shown"), "0 label"),
+        (("--examples", "nowhere"), "no folder nowhere"),
+        (("--examples", "shown/desert"), "no class folders in shown/desert"),
+        (("--labels", "a,b", "--bands", "red=none"), "band mapping"),
+        (("--labels", "unknown, water", "--map"), "what a map calls"),
         (("--labels", "water, Water"), "water"),
         (("--labels", "a,b", "--turns", "3"), "turns"),
         (("--labels", "a,b", "-o", "x.doc"), "cannot write 'x.doc'"),
     ],
 )
-def test_wrong_usage_is_named(run: Run, coast: Path, arguments: tuple[str, ...], message: str) -> None:
+def test_wrong_usage_is_named(
+    run: Run, coast: Path, shown: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    (tmp_path / "no_labels.txt").write_text("# none\n")
     ran = run("classify", coast, *arguments)
     assert ran.code == 2 and message in ran.err.lower()

@@ -125,6 +125,9 @@ def test_show_everything_by_id(run: Run, archive: Path, tmp_path: Path) -> None:
         assert run("-w", archive, "show", identity).code == 0
     assert run("-w", archive, "show", "no-such-id").code == 2
     assert run("-w", archive, "show", place["place"]["id"], "--save-thumbnail", "u.jpg").code == 2
+    for name in ("t.png", "none/t.jpg"):
+        refused = run("-w", archive, "show", tile["id"], "--save-thumbnail", name)
+        assert refused.code == 2 and "fault" not in refused.err and not (tmp_path / name).exists()
 
 
 def test_verify_reindex_and_export(run: Run, archive: Path, tmp_path: Path) -> None:

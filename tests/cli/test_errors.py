@@ -75,6 +75,13 @@ def test_workspace_from_the_environment_and_from_above(
     assert run("config", "path").out.strip() == str(tmp_path / "a" / "rsrag.toml")
 
 
+def test_init_says_that_a_workspace_keeps_its_settings(run: Run) -> None:
+    assert run("init", "a b").code == 0
+    again = run("init", "a b", "--index", "http://127.0.0.1:1")
+    assert again.code == 0 and "keeps its settings" in again.err
+    assert "keeps" not in run("init", "a b").err and "'a b'" in run("init", "a b").err
+
+
 def test_init_refuses_what_is_no_workspace(run: Run, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("x")

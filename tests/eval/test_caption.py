@@ -50,6 +50,14 @@ def test_neighbours_answer_with_and_without_the_decoder(context: Context, data: 
     assert json.loads(result.to_json())["suite"] == "caption"
 
 
+def test_pictures_that_are_left_out_are_named(context: Context, data: Path) -> None:
+    (data / "1.png").write_bytes(b"nothing")
+    (data / "9.png").unlink()
+    details = suite.run(data, context)[0].details
+    assert details["left out"] == len(details["left out files"]) == 2
+    assert {line.split(":")[0] for line in details["left out files"]} == {"1.png", "9.png"}
+
+
 def test_without_an_archive_the_decoder_stands_alone(context: Context, data: Path) -> None:
     result, _ = suite.run(data, context, archive_split="none")
     assert set(result.rows) == {"decoder alone"}

@@ -121,6 +121,22 @@ def test_perfect_predictions_are_perfect(coco: Path, context: Context) -> None:
     assert found_.details["AP50 by class"]["given predictions"] == {"ship": 1, "storage tank": 1}
 
 
+def test_capitals_of_class_names_do_not_matter(coco: Path, context: Context) -> None:
+    """Requests are read in small letters: so must be what they are held against."""
+    table = json.loads((coco / "annotations.json").read_text())
+    table["categories"] = [{"id": 7, "name": "Ship"}, {"id": 9, "name": "Storage_Tank"}]
+    (coco / "annotations.json").write_text(json.dumps(table))
+    by_id = json.loads(perfect(coco).read_text())
+    by_name = [{**row, "category": {7: "SHIP", 9: "storage  tank"}[row["category_id"]]} for row in by_id]
+    for rows in (by_id, by_name):
+        (coco / "given.json").write_text(json.dumps(rows))
+        found_ = detection.run(
+            coco, coco / "annotations.json", context, methods=(), predictions=coco / "given.json", most=9
+        )
+        assert (found_.metrics["AP50"], found_.metrics["acc@0.5"]) == (1, 1)
+        assert set(found_.details["AP50 by class"]["given predictions"]) == {"ship", "storage tank"}
+
+
 def test_detector_and_heat_map_are_measured_alike(coco: Path, context: Context) -> None:
     found_ = detection.run(coco, coco / "annotations.json", context, limit=1)
     assert set(found_.rows) == {"detector", "heat"}

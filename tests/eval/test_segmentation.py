@@ -13,10 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from rsrag.adapters.base import Context
 from rsrag.cli.app import app
+from rsrag.config import Settings
 from rsrag.errors import UsageError
+from rsrag.eval import segmentation
 from rsrag.eval.metrics.masks import Tally, boundary, boundary_f, iou
-from rsrag.eval.segmentation import read_classes
+from rsrag.eval.segmentation import coco_samples, label_samples, read_classes
+from rsrag.models.registry import load_profile
+from rsrag.progress import Silent
 
 
 def square(left: int, side: int = 10, size: int = 40) -> Any:
@@ -45,6 +50,20 @@ def test_unknown_ground_does_not_count() -> None:
     tally = Tally()
     tally.add("a", square(10), square(10) & ~square(12, 8), known)
     assert tally.shared["a"] + 24 == tally.union["a"] == 50
+
+
+def test_an_absent_class_is_no_mask() -> None:
+    """What is not there and was not said to be there is no success; said to be there, it is too much of its class."""
+    nothing = square(0, 0)
+    tally = Tally()
+    tally.add("a", square(10), square(10))
+    tally.add("a", nothing, nothing)
+    tally.add("b", nothing, nothing)
+    assert tally.by_class() == {"a": 1}
+    tally.add("a", square(10), nothing)
+    assert tally.by_class() == {"a": 0.5}
+    assert len(tally.single) == len(tally.edges) == 1
+    assert tally.figures() == {"mIoU": 0.5, "cIoU": 0.5, "gIoU": 1, "boundary F": 1}
 
 
 def test_boundaries() -> None:
@@ -91,6 +110,11 @@ def chips(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def context() -> Context:
+    return Context(load_profile(Settings()), Settings())
+
+
 def run(*arguments: object) -> Any:
     return CliRunner().invoke(app, ["eval", "segmentation", *map(str, arguments)])
 
@@ -110,6 +134,67 @@ def test_polygons(chips: Path) -> None:
     ran = run("--images", chips / "images", "--coco", chips / "coco.json", "--limit", 1)
     assert ran.exit_code == 0, ran.stderr
     assert "refined" in ran.stdout and "pictures: 1" in ran.stdout
+
+
+def test_values_with_the_same_words_are_one_class(chips: Path, context: Context) -> None:
+    classes = {1: "building", 2: "building"}
+    for sample in label_samples(chips / "images", chips / "labels", classes, context):
+        assert set(sample.truth) == {"building"}
+        assert np.array_equal(sample.truth["building"], sample.known) and sample.known.any()
+
+
+class Everywhere:
+    """A heat map that sees grass all over, and nothing else."""
+
+    fingerprint = "everywhere:1"
+
+    def __init__(self, context: Context) -> None:
+        pass
+
+    def query(self, text: str, background: tuple[str, ...] = ()) -> str:
+        return text
+
+    def heats(self, picture: Any, queries: list[str]) -> Any:
+        return np.stack([np.full(picture.shape[:2], 0.9 if q == "grass" else 0.1, dtype=np.float32) for q in queries])
+
+
+def test_the_labelling_is_measured_on_what_a_picture_shows(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Water is not there and not found: that is no mask of IoU 1, as it is none in the other rows."""
+    monkeypatch.setattr(segmentation, "HeatMapper", Everywhere)
+    known = np.ones((40, 40), dtype=bool)
+    truth = {"water": square(0, 0), "grass": square(10, 20)}
+    sample = segmentation.Sample("a", np.zeros((40, 40, 3), dtype=np.uint8), truth, known)
+    found = segmentation.measure(iter([sample]), context, limit=None, seed=0, labelled=True, progress=Silent())
+    row, whole = found.rows["labelling (all classes)"], found.rows["whole picture"]
+    assert found.details["masks"] == 1
+    assert dict(row) == dict(whole) and row["gIoU"] == row["mIoU"] == 400 / 1600
+
+
+def with_polygons(chips: Path, *polygons: Any) -> Path:
+    table = json.loads((chips / "coco.json").read_text())
+    table["annotations"] = [{"image_id": 0, "category_id": 7, "segmentation": value} for value in polygons]
+    (chips / "coco.json").write_text(json.dumps(table))
+    return chips / "coco.json"
+
+
+def test_parts_of_an_annotation_that_overlap_are_one_thing(chips: Path, context: Context) -> None:
+    parts = [[10, 10, 30, 10, 30, 30, 10, 30], [20, 10, 40, 10, 40, 30, 20, 30]]
+    (sample,) = coco_samples(chips / "images", with_polygons(chips, parts), context)
+    assert sample.truth["water"][10:31, 10:41].all() and sample.truth["water"].sum() == 21 * 31
+
+
+@pytest.mark.parametrize("empty", [[], [[]], [[5, 5]], [[5, 5, 9, 9]], "[]"])
+def test_annotations_without_a_polygon_are_left_out(chips: Path, context: Context, empty: Any) -> None:
+    square_ = [10, 10, 20, 10, 20, 20, 10, 20]
+    (sample,) = coco_samples(chips / "images", with_polygons(chips, empty, square_), context)
+    assert sample.truth["water"].sum() == 11 * 11
+    with pytest.raises(UsageError, match="has a polygon"):
+        list(coco_samples(chips / "images", with_polygons(chips, empty), context))
+
+
+def test_polygons_of_no_numbers_are_refused(chips: Path, context: Context) -> None:
+    with pytest.raises(UsageError, match="no number"):
+        list(coco_samples(chips / "images", with_polygons(chips, [[0, 0, float("nan"), 0, 9, 9]]), context))
 
 
 def test_bad_data(chips: Path) -> None:

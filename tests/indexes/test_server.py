@@ -211,6 +211,14 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_opening_by_location(folder: Path) -> None:
     with pytest.raises(ConfigError, match="'grpc'"):
         open_index("grpc://127.0.0.1:6334")
+    for wrong in ("localhost:6333", "10.0.0.1:6333/"):  # someone forgot the scheme
+        with pytest.raises(ConfigError, match="no URL of a Qdrant server"):
+            open_index(wrong, api_key=None)
+    with pytest.raises(ConfigError, match="no URL"):
+        open_index(str(folder / "index"), api_key="secret")
+    own = open_index(str(folder / "own"), api_key=None)
+    assert isinstance(own, EdgeIndex)
+    own.close()
     index = open_index(str(folder / "index"))
     assert isinstance(index, EdgeIndex)
     index.close()

@@ -12,7 +12,7 @@ from rasters import TEN_METRES, UTM31
 
 from rsrag.errors import BadFootprint
 from rsrag.ingest import guard
-from rsrag.ingest.readers.aligned import AlignedSource, Grid
+from rsrag.ingest.readers.aligned import AlignedSource, Grid, full_turn
 from rsrag.ingest.readers.base import RasterSource, ReadOptions
 from rsrag.ingest.readers.images import open_image
 from rsrag.types import Window
@@ -86,3 +86,46 @@ def test_an_image_without_position_fits_no_map(tmp_path: Path) -> None:
         values = half.read(Window(10, 10, 50, 50)).data
         own = same.read(Window(10, 10, 51, 50)).data.astype(np.float32)
         assert np.abs(values - (own[..., :-1] + own[..., 1:]) / 2).max() <= 1
+
+
+@pytest.mark.parametrize(("west", "start"), [(179.99, -180.01), (-180.01, 179.99)])
+def test_longitudes_a_turn_apart_are_the_same_ground(tmp_path: Path, west: float, start: float) -> None:
+    picture = ground(200, 100)
+    path = write(tmp_path / "s.tif", picture, transform=(1e-4, 0, west, 0, -1e-4, 10.0), crs="EPSG:4326")
+    with AlignedSource(source(path), Grid(200, 100, (1e-4, 0, start, 0, -1e-4, 10.0), "EPSG:4326")) as found:
+        pixels = found.read(Window(0, 0, 200, 100))
+        assert pixels.mask.all() and np.array_equal(pixels.data.transpose(1, 2, 0), picture)
+        half = found.moved((0.5, 0.0)).read(Window(50, 10, 100, 50))
+        own = picture[10:60, 50:151].astype(np.float32)
+        assert half.mask.all() and np.abs(half.data.transpose(1, 2, 0) - (own[:, :-1] + own[:, 1:]) / 2).max() <= 1
+
+
+@pytest.mark.parametrize("west", [179.99, -180.01])
+def test_a_grid_in_metres_across_the_antimeridian_is_filled(tmp_path: Path, west: float) -> None:
+    picture = ground(200, 100)
+    path = write(tmp_path / "s.tif", picture, transform=(1e-4, 0, west, 0, -1e-4, 10.0), crs="EPSG:4326")
+    (middle,), (top,) = to_crs("EPSG:4326", "EPSG:32660", [180.0], [9.999])
+    with AlignedSource(source(path), Grid(120, 60, (11.0, 0, middle - 660, 0, -11.0, top), "EPSG:32660")) as found:
+        whole = found.read(Window(0, 0, 120, 60))
+        assert whole.mask.all()
+        part = found.read(Window(50, 20, 30, 20))
+        assert part.mask.all() and np.abs(part.data - whole.data[:, 20:40, 50:80]).mean() < 2
+        columns = np.round((whole.data[0] - whole.data[0].mean()).mean(axis=0), 3)
+        assert columns.std() > 0  # ground on both sides, not one column repeated
+
+
+def test_a_grid_across_the_edge_of_a_map_of_the_earth_is_read_from_both_ends(tmp_path: Path) -> None:
+    picture = ground(360, 180)
+    path = write(tmp_path / "s.tif", picture, transform=(1.0, 0, -180.0, 0, -1.0, 90.0), crs="EPSG:4326")
+    with AlignedSource(source(path), Grid(40, 30, (1.0, 0, 160.0, 0, -1.0, 20.0), "EPSG:4326")) as found:
+        pixels = found.read(Window(0, 0, 40, 30))
+        assert pixels.mask.all()
+        there = np.concatenate([picture[70:100, 340:], picture[70:100, :20]], axis=1)
+        assert np.abs(pixels.data.transpose(1, 2, 0) - there).max() <= 1
+    with AlignedSource(source(path), Grid(360, 180, (1.0, 0, -180.0, 0, -1.0, 90.0), "EPSG:4326")) as same:
+        assert same.read(Window(0, 0, 360, 180)).data.dtype == np.uint8  # its own grid: read as it is
+
+
+def test_a_turn_is_told_in_the_units_of_the_longitude() -> None:
+    assert full_turn("EPSG:4326") == 360.0 and full_turn("EPSG:4807") == 400.0  # grads
+    assert full_turn(UTM31) is None and full_turn("nonsense") is None

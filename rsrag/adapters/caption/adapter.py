@@ -15,10 +15,10 @@ from rsrag.adapters.base import Context, TaskResult
 from rsrag.adapters.caption.examples import Examples, read_examples
 from rsrag.adapters.caption.fuse import Fused, Fuser
 from rsrag.adapters.caption.look import indices, regions
-from rsrag.adapters.look import View, opened
+from rsrag.adapters.look import View, opened, reading
 from rsrag.adapters.measure import cell_of
 from rsrag.cite import check
-from rsrag.errors import BadModelFile, ReaderError, UsageError
+from rsrag.errors import BadModelFile, ReaderError, UnsupportedSource, UsageError
 from rsrag.facts import fact_sentences
 from rsrag.models import registry
 from rsrag.models.base import ImageEncoder, Picture, Prompt, TextEncoder
@@ -51,7 +51,8 @@ class CaptionRequest:
         examples: folder or zip file of captioned pictures, whose captions are drawn on; None for none.
         captions: their caption file; ``captions.json`` inside of ``examples`` when None.
         split: only this part of the examples.
-        seed: of the decoder's drafts.
+        seed: of the decoder's drafts, 0 or more.
+        bands: which band of the image is what, such as "red=4,green=3,blue=2,nir=8", where the file does not say.
     """
 
     image: Any
@@ -60,6 +61,7 @@ class CaptionRequest:
     captions: Path | None = None
     split: str | None = None
     seed: int = 0
+    bands: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,8 +88,9 @@ class CaptionTask:
         """Describe.
 
         Raises:
-            UsageError: an unknown style, knowledge without an archive, captions without pictures.
-            SourceError: the image or the examples cannot be used.
+            UsageError: an unknown style, knowledge without an archive, captions without pictures, a seed below 0, bands
+                that cannot be read.
+            SourceError: the image or the examples cannot be used, or the image has no valid pixel.
             ModelError: the decoder's files are damaged.
         """
         if request.style not in STYLES:
@@ -96,6 +99,9 @@ class CaptionTask:
             raise UsageError("knowledge needs an archive", hint="run it in a workspace, or name one with --workspace")
         if request.captions is not None and request.examples is None:
             raise UsageError("captions of which pictures?", hint="--examples FOLDER")
+        if request.seed < 0:
+            raise UsageError(f"a seed of {request.seed}", hint="a whole number from 0 on")
+        options = reading(request.bands)
         begun = time.perf_counter()
         encoder, text = encoders(context)
         examples = None
@@ -108,13 +114,13 @@ class CaptionTask:
         captioner = decoder(encoder, warnings, needed=examples is None)
         fuser = Fuser(captioner, examples, text)
         models = dict(context.fingerprints()) | ({"caption": captioner.fingerprint} if captioner else {})
-        with opened(request.image, context) as view:
+        with opened(request.image, context, options=options) as view:
             gsd = view.subject.gsd_m
             if gsd is not None and gsd > COARSE_M:
                 warnings.append(
                     f"pixels of {gsd:.3g} m: sentences were learned on finer pictures and can be plainly wrong"
                 )
-            picture = view.picture(longest=_LONGEST)
+            picture, valid = view.seen(longest=_LONGEST)
             said = fuser.sentence(encoder.encode_images([picture])[0], seed=request.seed)
             evidence = neighbours(said, examples)
             sentences = [
@@ -125,7 +131,7 @@ class CaptionTask:
             if request.style == "detailed":
                 parts = described_parts(view, fuser, encoder, request.seed)
                 sentences += part_sentences(parts)
-                for more, found in (regions(picture, context), indices(view, context)):
+                for more, found in (regions(picture, valid, context), indices(view, context)):
                     sentences += more
                     facts += found
             result = Caption(
@@ -200,7 +206,10 @@ def neighbours(said: Fused, examples: Examples | None) -> tuple[Evidence, ...]:
 
 
 def described_parts(view: View, fuser: Fuser, encoder: ImageEncoder, seed: int) -> tuple[tuple[str, str], ...]:
-    """What each ninth of a scene shows by itself, read in windows; nothing for a scene too small to be cut."""
+    """What each ninth of a scene that has valid pixels shows by itself, read in windows.
+
+    Nothing for a scene too small to be cut.
+    """
     width, height = view.subject.width, view.subject.height
     if min(width, height) < _PARTS * _PART:
         return ()
@@ -210,7 +219,10 @@ def described_parts(view: View, fuser: Fuser, encoder: ImageEncoder, seed: int) 
             left, right = col * width // _PARTS, (col + 1) * width // _PARTS
             top, bottom = row * height // _PARTS, (row + 1) * height // _PARTS
             window = Window(left, top, right - left, bottom - top)
-            picture = view.picture(window, longest=_LONGEST // 2)
+            try:
+                picture, _ = view.seen(window, longest=_LONGEST // 2)
+            except UnsupportedSource:
+                continue
             said = fuser.sentence(encoder.encode_images([picture])[0], seed=seed)
             found.append((cell_of((left, top, right, bottom), width, height), spoken(said.words)))
     return tuple(found)

@@ -8,16 +8,18 @@ import cv2
 import numpy as np
 
 from rsrag.adapters.base import Context
-from rsrag.adapters.change.indices import VEGETATION_NDVI, WATER_NDWI, available, index
+from rsrag.adapters.change.indices import INDICES, VEGETATION_NDVI, WATER_NDWI, available, index
 from rsrag.adapters.heat import BACKGROUND, HeatMapper
 from rsrag.adapters.look import View
 from rsrag.adapters.measure import area_text, cell_of, pixel_area_m2
 from rsrag.adapters.sweep import sweep
+from rsrag.ingest.readers.base import Mask
 from rsrag.models.base import Picture
 from rsrag.types import Fact, Sentence
 
 _CORE = 1024
 _SEEN = 448
+_LEAST_SIDE = 16
 _LEAST = 0.08
 """Share of the picture that a kind of ground must have to be told."""
 _COLOURS = {
@@ -31,64 +33,73 @@ _COLOURS = {
 def indices(view: View, context: Context) -> tuple[list[Sentence], list[Fact]]:
     """Mean NDVI and NDWI and the shares of vegetation and water, over the whole scene in windows.
 
-    Vegetation is NDVI above 0.4, water NDWI above 0, of valid pixels (digital numbers where no reflectance is given).
-    Nothing where the bands allow no index.
+    Vegetation is NDVI above 0.4, water NDWI above 0, of the pixels that are valid and have both bands (digital numbers
+    where no reflectance is given). Nothing where the bands allow no index, or no pixel has one.
     """
     roles = [str(band.role) for band in view.source.bands]
     names = [name for name in available(roles) if name in ("ndvi", "ndwi")]
     if not names:
         return [], []
-    totals, over, valid = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0), 0
+    totals, over, counted = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0), dict.fromkeys(names, 0)
     line = {"ndvi": VEGETATION_NDVI, "ndwi": WATER_NDWI}
     for step in sweep(view.subject.width, view.subject.height, core=_CORE, margin=0):
         pixels = view.source.read(step.core)
         values = np.stack([
             pixels.data[n].astype(np.float32) * band.scale + band.offset for n, band in enumerate(view.source.bands)
         ])  # fmt: skip
-        mask = pixels.mask
-        valid += int(mask.sum())
         for name in names:
-            found = index(name, values, roles)[mask]
+            pair = [next(roles.index(role) for role in side if role in roles) for side in INDICES[name]]
+            usable = pixels.mask & np.isfinite(values[pair]).all(axis=0)
+            found = index(name, values, roles)[usable]
             totals[name] += float(found.sum(dtype=np.float64))
             over[name] += int((found > line[name]).sum())
-    if not valid:
-        return [], []
-    facts = [Fact(f"{name}_mean", totals[name] / valid) for name in names]
+            counted[name] += len(found)
+    names = [name for name in names if counted[name]]
+    facts = [Fact(f"{name}_mean", totals[name] / counted[name]) for name in names]
     said = []
     pixel = pixel_area_m2(view.subject)
     for name, what in (("ndvi", "vegetation"), ("ndwi", "water")):
         if name in names:
-            share = over[name] / valid
+            share = over[name] / counted[name]
             facts.append(Fact(f"share of {what}", share))
             area = f", {area_text(pixel * over[name])}" if pixel else ""
             said.append(f"{what} covers {share:.0%}{area} ({name.upper()} above {line[name]:g})")
+    if not said:
+        return [], []
     text = " and ".join(said)
     return [Sentence(f"{text[0].upper()}{text[1:]}.", ())], facts
 
 
-def regions(picture: Picture, context: Context, words: Sequence[str] = BACKGROUND) -> tuple[list[Sentence], list[Fact]]:
+def regions(
+    picture: Picture, valid: Mask, context: Context, words: Sequence[str] = BACKGROUND
+) -> tuple[list[Sentence], list[Fact]]:
     """Kinds of ground that the dense cells look most like, with share, colour and place in a 3×3 grid.
 
     Args:
         picture: uint8 RGB [h, w, 3].
+        valid: its pixels that count, bool [h, w].
         context: with the encoder.
         words: kinds that compete.
     """
     height, width = picture.shape[:2]
     scale = min(1.0, _SEEN / max(height, width))
-    size = max(16, round(width * scale)), max(16, round(height * scale))
-    seen = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), dtype=np.uint8) if scale < 1 else picture
+    # Long thin pictures are made wider: cells and the parts of the grid need some pixels a side.
+    size = max(_LEAST_SIDE, round(width * scale)), max(_LEAST_SIDE, round(height * scale))
+    if size != (width, height):
+        picture, valid = _resized(picture, valid, size)
+    if not valid.any():
+        return [], []
+    whole = "the picture" if valid.all() else "what is valid"
     mapper = HeatMapper(context, zooms=(1.0,))
-    heats = mapper.heats(seen, [mapper.query(word, background=[w for w in words if w != word]) for word in words])
+    heats = mapper.heats(picture, [mapper.query(word, background=[w for w in words if w != word]) for word in words])
     best = np.argmax(heats, axis=0)
-    shares = np.bincount(best.ravel(), minlength=len(words)) / best.size
+    shares = np.bincount(best[valid], minlength=len(words)) / np.count_nonzero(valid)
     parts, facts = [], []
     for number in np.argsort(-shares, kind="stable")[:4]:
         share = float(shares[number])
         if share < _LEAST:
             break
-        mask = best == number
-        rows, cols = np.nonzero(mask)
+        mask = valid & (best == number)
         heat = np.where(mask, heats[number], 0)
         cells = {}
         for row in range(3):
@@ -96,17 +107,26 @@ def regions(picture: Picture, context: Context, words: Sequence[str] = BACKGROUN
                 top, bottom, left, right = (n * side // 3 for n, side in (
                     (row, size[1]), (row + 1, size[1]), (col, size[0]), (col + 1, size[0])
                 ))  # fmt: skip
-                name = cell_of((left, top, right, bottom), *size)
-                cells[name] = float(heat[top:bottom, left:right].mean())
+                if pixels := np.count_nonzero(valid[top:bottom, left:right]):
+                    name = cell_of((left, top, right, bottom), *size)
+                    cells[name] = float(heat[top:bottom, left:right].sum()) / pixels
         where = max(cells, key=lambda n: cells[n])
-        colour = colour_name(seen[rows, cols].reshape(-1, 3).mean(axis=0))
+        colour = colour_name(picture[mask].mean(axis=0))
         place = "" if share > 0.7 else f", most of all at the {where.replace('-', ' ')}"
-        parts.append(f"{colour} {words[number]} ({share:.0%} of the picture{place})")
+        parts.append(f"{colour} {words[number]} ({share:.0%} of {whole}{place})")
         facts.append(Fact(f"looks like {words[number]}", share))
     if not parts:
         return [], []
     listed = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
     return [Sentence(f"The ground looks like {listed}.", ())], facts
+
+
+def _resized(picture: Picture, valid: Mask, size: tuple[int, int]) -> tuple[Picture, Mask]:
+    """Averages of the valid pixels, valid where there is one."""
+    weight = cv2.resize(valid.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    total = cv2.resize(np.where(valid[..., None], picture, 0).astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    mean = total / np.maximum(weight, np.float32(1e-6))[..., None]
+    return np.clip(np.rint(mean), 0, 255).astype(np.uint8), weight > 0
 
 
 def colour_name(colour: Sequence[float] | np.ndarray[tuple[int], np.dtype[np.float64]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from rsrag._version import __version__
 from rsrag.adapters import measure
 from rsrag.adapters.base import Context, Subject
-from rsrag.adapters.change import describe, detect, ground, indices, outline
+from rsrag.adapters.change import areas, describe, detect, ground, indices, outline
 from rsrag.adapters.change.clouds import COARSE_M, clouds
 from rsrag.adapters.change.detect import Detector, Method
 from rsrag.adapters.change.pair import Pair
@@ -23,7 +24,7 @@ from rsrag.adapters.change.request import ChangeRequest, ChangeResult
 from rsrag.adapters.change.statistics import sample
 from rsrag.adapters.sweep import steps, sweep
 from rsrag.errors import BadModelFile, UsageError
-from rsrag.export_layers import Layer, LayerWriter
+from rsrag.export_layers import NODATA, Layer, LayerWriter
 from rsrag.models import changehead
 from rsrag.models.changehead import ChangeHead
 from rsrag.models.dense import DenseEncoder
@@ -33,6 +34,14 @@ from rsrag.types import Fact, Provenance, Window
 CORE = 512
 MIN_PIXELS = 16
 """Changes of fewer pixels are left out unless an area is named."""
+MOST_MARGIN = 128
+"""Pixels read around a window at most when areas are cleaned: larger ones are sized across windows afterwards."""
+_REACH = 8
+"""Pixels from the edge of a window within which cleaning may see other areas than the whole scene would."""
+_ALIKE = 1e-3
+"""Pixels whose areas differ by less than this share are summed as if they were equal."""
+Sides = tuple[bool, bool, bool, bool]
+NO_SIDES: Sides = (False, False, False, False)
 FINE_M = 3.0
 """Metres a pixel up to which the trained network is the default: its training pairs lie at 0.5 to 2 m."""
 
@@ -58,9 +67,10 @@ def compare(pair: Pair, request: ChangeRequest, context: Context) -> ChangeResul
     """Everything about one pair but the answers to questions.
 
     Raises:
-        UsageError: a method that the pair's bands do not allow.
+        UsageError: a method that the pair's bands do not allow, or a threshold or least area that is no size.
         ModelError: the trained network was asked for and cannot be loaded.
     """
+    least = _least_pixels(request, pair.subject)
     seconds: dict[str, float] = {}
     warnings = [*pair.notes]
     clock = _Clock(seconds)
@@ -77,7 +87,6 @@ def compare(pair: Pair, request: ChangeRequest, context: Context) -> ChangeResul
     magnitude, histogram = _magnitudes(detector, masked, context)
     clock.lap("detect")
     line = request.threshold if request.threshold is not None else detector.threshold(histogram)
-    least = _least_pixels(request, pair.subject)
     mask, tally = _mask(magnitude, line, least, detector, context)
     clock.lap("mask")
     told = (
@@ -186,28 +195,47 @@ def _magnitudes(detector: Detector, masked: bool, context: Context) -> tuple[Lay
 
 
 def _mask(magnitude: Layer, line: float, least: int, detector: Detector, context: Context) -> tuple[Layer, Tally]:
+    """The mask of changed areas of at least ``least`` pixels, and what is counted on it."""
     subject = detector.pair.subject
-    tally = Tally(0, 0, 0.0, np.zeros((3, 3, 2), dtype=np.int64))
-    margin = int(min(128, max(16, least)))
-    whole = Window(0, 0, subject.width, subject.height)
+    margin = min(MOST_MARGIN, max(16, least + _REACH))
     writer = LayerWriter("change", "mask", subject.width, subject.height, subject.crs, subject.transform)
     with writer:
         for step in sweep(subject.width, subject.height, core=CORE, margin=margin):
-            values = magnitude.read(step.outer)
-            found = cleaned(values > line, least, fill=detector.method != "combined", open_edge=step.outer != whole)
+            values, outer = magnitude.read(step.outer), step.outer
             known = np.isfinite(values)
-            found &= known
-            inner = found[step.inner]
-            writer.write(step.core, np.where(known[step.inner], inner, 255))
-            _count(tally, subject, step.core, inner, known[step.inner])
+            right, bottom = outer.col + outer.width, outer.row + outer.height
+            sides = (outer.col > 0, outer.row > 0, right < subject.width, bottom < subject.height)
+            fill = detector.method != "combined"
+            found = cleaned(values > line, least, fill=fill, open_sides=sides, known=known)[step.inner]
+            writer.write(step.core, np.where(known[step.inner], found, 255))
     context.progress.advance(0)
-    return writer.layer, tally
+    mask = writer.layer
+    if least + _REACH > margin and max(subject.width, subject.height) > CORE:
+        mask = areas.without_small(mask, least, CORE)
+    tally = Tally(0, 0, 0.0, np.zeros((3, 3, 2), dtype=np.int64))
+    for window in mask.windows(CORE):
+        values = mask.read(window)
+        _count(tally, subject, window, values == 1, values != NODATA["mask"])
+    return mask, tally
 
 
-def cleaned(mask: npt.NDArray[np.bool_], least: int, *, fill: bool, open_edge: bool = False) -> npt.NDArray[np.bool_]:
+def cleaned(
+    mask: npt.NDArray[np.bool_],
+    least: int,
+    *,
+    fill: bool,
+    open_sides: Sides = NO_SIDES,
+    known: npt.NDArray[np.bool_] | None = None,
+) -> npt.NDArray[np.bool_]:
     """A raw mask without specks and lines a pixel wide, small gaps closed, areas of fewer than ``least`` pixels gone.
 
-    With ``open_edge`` areas that touch the edge of the window stay: they may go on beyond it.
+    Args:
+        mask: of one window.
+        least: pixels of the smallest area that stays.
+        fill: whether specks are removed and gaps closed.
+        open_sides: left, top, right, bottom: sides on which the scene goes on. Areas that touch one stay, as they may
+            go on beyond it.
+        known: where the magnitude is known; nothing changed elsewhere.
     """
     if not mask.any():
         return mask
@@ -215,12 +243,15 @@ def cleaned(mask: npt.NDArray[np.bool_], least: int, *, fill: bool, open_edge: b
     if fill:
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
         raw = cv2.morphologyEx(cv2.morphologyEx(raw, cv2.MORPH_OPEN, kernel), cv2.MORPH_CLOSE, kernel)
+    if known is not None:
+        raw = np.where(known, raw, 0).astype(np.uint8)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(raw, connectivity=4)
     height, width = raw.shape
     left, top = stats[:, cv2.CC_STAT_LEFT], stats[:, cv2.CC_STAT_TOP]
     right, bottom = left + stats[:, cv2.CC_STAT_WIDTH], top + stats[:, cv2.CC_STAT_HEIGHT]
-    cut = (left == 0) | (top == 0) | (right == width) | (bottom == height)
-    small = (stats[:, cv2.CC_STAT_AREA] < least) & ~(cut & open_edge)
+    touching = np.stack([left == 0, top == 0, right == width, bottom == height])
+    cut = (touching & np.array(open_sides)[:, None]).any(axis=0)
+    small = (stats[:, cv2.CC_STAT_AREA] < least) & ~cut
     small[0] = True
     return np.asarray(~small[labels])
 
@@ -228,14 +259,11 @@ def cleaned(mask: npt.NDArray[np.bool_], least: int, *, fill: bool, open_edge: b
 def _count(
     tally: Tally, subject: Subject, window: Window, changed: npt.NDArray[np.bool_], known: npt.NDArray[np.bool_]
 ) -> None:
-    number = int(changed.sum())
     tally.compared += int(known.sum())
-    tally.changed += number
-    if number:
-        area = measure.pixel_area_m2(subject, window)
-        tally.area_m2 = None if area is None or tally.area_m2 is None else tally.area_m2 + number * area
-    elif tally.area_m2 == 0.0 and measure.pixel_area_m2(subject, window) is None:
-        tally.area_m2 = None
+    tally.changed += int(changed.sum())
+    if tally.area_m2 is not None:
+        area = _area(subject, window, changed)
+        tally.area_m2 = None if area is None else tally.area_m2 + area
     rows = np.minimum(2, 3 * (np.arange(window.height) + window.row) // subject.height)
     cols = np.minimum(2, 3 * (np.arange(window.width) + window.col) // subject.width)
     for row in np.unique(rows):
@@ -244,16 +272,49 @@ def _count(
             tally.cells[row, col] += (int(changed[part].sum()), int(known[part].sum()))
 
 
+def _area(subject: Subject, window: Window, changed: npt.NDArray[np.bool_]) -> float | None:
+    """Area of the changed pixels of a window, which is quartered until its pixels are alike; None without scale."""
+    each = measure.pixel_area_m2(subject, window)
+    number = int(changed.sum())
+    if each is None or not number:
+        return None if each is None else 0.0
+    col, row, width, height = window
+    left, top = width // 2, height // 2
+    samples = (
+        Window(col, row, width, max(1, top)), Window(col, row, max(1, left), height),
+        # Where the equator halves a window, both of its halves are alike, yet the pixels of either are not.
+        Window(col + width // 4, row + height // 4, max(1, left), max(1, top)),
+    )  # fmt: skip
+    if all(abs((measure.pixel_area_m2(subject, part) or each) - each) <= _ALIKE * each for part in samples):
+        return number * each
+    total = 0.0
+    for rows in (slice(0, top), slice(top, height)):
+        for cols in (slice(0, left), slice(left, width)):
+            quarter = changed[rows, cols]
+            if quarter.any():
+                part = Window(col + cols.start, row + rows.start, quarter.shape[1], quarter.shape[0])
+                total += _area(subject, part, quarter) or 0.0
+    return total
+
+
 # --- small parts ---
 
 
 def _least_pixels(request: ChangeRequest, subject: Subject) -> int:
+    """Pixels of the smallest change that counts."""
+    for what, option, value in (
+        ("threshold", "--threshold", request.threshold),
+        ("least area", "--min-area", request.min_area_m2),
+    ):
+        if value is not None and not (math.isfinite(value) and value >= 0):
+            raise UsageError(f"a {what} of {value:g}", hint=f"{option}: a finite number of 0 or more, or leave it out")
     if request.min_area_m2 is None:
         return MIN_PIXELS
     each = measure.pixel_area_m2(subject)
     if each is None:
         raise UsageError("a least area in metres for images without a scale", hint="leave it out")
-    return max(1, round(request.min_area_m2 / each))
+    # More than the whole grid is as good as any larger number.
+    return max(1, round(min(request.min_area_m2 / each, subject.width * subject.height + 1)))
 
 
 def _looks(pair: Pair) -> tuple[Any, Any]:

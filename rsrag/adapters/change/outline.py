@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+import shapely
 
 from rsrag.adapters import measure
 from rsrag.adapters.base import Region, Subject
@@ -45,6 +46,11 @@ class Ground:
     before: Layer
     after: Layer
     both: Layer | None
+
+    @property
+    def told(self) -> tuple[Layer, ...]:
+        """What the kinds of a whole area are read from: what became what, or the dates each by itself."""
+        return (self.both,) if self.both is not None else (self.before, self.after)
 
 
 def kinds(pair: Pair, mask: Layer, encoder: DenseEncoder | None, progress: Progress) -> Ground | None:
@@ -129,14 +135,12 @@ def regions(
     """The largest regions, how many there are in all, and how many have no outline."""
     kept: list[tuple[float, int, Any, str]] = []
     count = 0
-    for kind, shape in _shapes(mask, found):
-        if shape.area < least:
-            continue
+    for kind, shape in _shapes(mask, found, least):
         count += 1
         push: Callable[..., Any] = heapq.heappush if len(kept) < MOST_REGIONS else heapq.heappushpop
         push(kept, (float(shape.area), -count, shape, kind))
     magnitude_of = _Reader(magnitude)
-    kinds_of = () if found is None else (_Reader(found.before), _Reader(found.after))
+    kinds_of = () if found is None else tuple(_Reader(layer) for layer in found.told)
     tolerance = 0.7 * (measure.metres_per_pixel(subject) or 1.0)
     outlined = []
     for _, _, shape, kind in sorted(kept, key=lambda item: (-item[0], -item[1])):
@@ -153,13 +157,29 @@ def regions(
     return tuple(outlined), count, max(0, count - len(kept))
 
 
-def _shapes(mask: Layer, found: Ground | None) -> Iterator[tuple[str, Any]]:
-    """Changed areas, cut where what became what differs if that is known pixel by pixel."""
-    if found is None or found.both is None:
-        yield from (("", shape) for _, shape in mask.polygons())
-        return
-    for value, shape in found.both.polygons(range(_KINDS * _KINDS)):
-        yield f"{indices.CLASSES[value // _KINDS]}>{indices.CLASSES[value % _KINDS]}", shape
+def _shapes(mask: Layer, found: Ground | None, least: int) -> Iterator[tuple[str, Any]]:
+    """Changed areas of at least ``least`` pixels, with what became what.
+
+    They are cut where that differs, if it is known pixel by pixel. An area of which no part is large enough stays in
+    one piece, and so do all whose kinds are not known so: these come without a kind.
+    """
+    pieces: list[tuple[float, float]] = []
+    if found is not None and found.both is not None:
+        for value, shape in found.both.polygons(range(_KINDS * _KINDS)):
+            if shape.area >= least:
+                pieces.append(_first_pixel(shape))
+                yield f"{indices.CLASSES[value // _KINDS]}>{indices.CLASSES[value % _KINDS]}", shape
+    held = shapely.STRtree(shapely.points(np.array(pieces, dtype=np.float64).reshape(-1, 2)))
+    for _, shape in mask.polygons():
+        if shape.area >= least and not held.query(shape, predicate="contains").size:
+            yield "", shape
+
+
+def _first_pixel(shape: Any) -> tuple[float, float]:
+    """Middle of the leftmost pixel in the uppermost row of a pixel polygon."""
+    x, y = shapely.get_coordinates(shape.exterior).T
+    first = int(np.lexsort((x, y))[0])
+    return float(x[first]) + 0.5, float(y[first]) + 0.5
 
 
 class _Reader:
@@ -200,12 +220,26 @@ def _about(
         before, _, after = kind.partition(">")
         facts += [Fact("from_class", before, ""), Fact("to_class", after, "")]
     else:
-        for name, reader in zip(("from_class", "to_class"), kinds_of, strict=bool(kinds_of)):
-            told = reader.read(window)
-            told = told[chosen & (told != ground.UNKNOWN)]
-            if len(told):
-                facts.append(Fact(name, indices.CLASSES[Counter(told.tolist()).most_common(1)[0][0]], ""))
+        common = _commonest([reader.read(window) for reader in kinds_of], chosen)
+        names = [indices.CLASSES[value] if value is not None else "" for value in common]
+        facts += [Fact(name, told, "") for name, told in zip(("from_class", "to_class"), names, strict=False) if told]
     return facts, float(np.clip(score, 0, 1))
+
+
+def _commonest(layers: Sequence[npt.NDArray[Any]], chosen: npt.NDArray[np.bool_]) -> list[int | None]:
+    """The kinds before and after of the chosen pixels.
+
+    From one layer of what became what, if that of more than half of the pixels is the same; from one layer a date, that
+    of most pixels of each.
+    """
+    most: list[int | None] = []
+    for values in layers:
+        told = values[chosen & (values != ground.UNKNOWN)]
+        value, number = Counter(told.tolist()).most_common(1)[0] if len(told) else (None, 0)
+        most.append(value if len(layers) > 1 or 2 * number > len(told) else None)
+    if len(layers) == 1:
+        return list(divmod(most[0], _KINDS)) if most[0] is not None else []
+    return most
 
 
 def transitions(

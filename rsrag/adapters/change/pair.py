@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import shapely
+from shapely.affinity import translate
 
 from rsrag import geo
+from rsrag.adapters import measure
 from rsrag.adapters.base import Context, Subject
 from rsrag.adapters.look import View, opened
 from rsrag.errors import BadFootprint, UsageError
-from rsrag.ingest.readers.aligned import AlignedSource, Grid
+from rsrag.ingest.readers.aligned import AlignedSource, Grid, full_turn
 from rsrag.ingest.readers.base import Pixels, ReadOptions
 from rsrag.ingest.readers.photo import MIN_SIDE
 from rsrag.times import format_span
@@ -74,8 +76,8 @@ class Pair:
     notes: tuple[str, ...] = ()
 
     def read(self, window: Window) -> tuple[Pixels, Pixels]:
-        """Both dates of a window of the grid."""
-        return self.before.read(window), self.after.read(window)
+        """Both dates of a window of the grid; a pixel is valid where every band that is compared has a value."""
+        return _complete(self.before, window, self.roles), _complete(self.after, window, self.roles)
 
     def values(self, before: Pixels, after: Pixels) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Comparable values of both dates, float32 [bands, h, w]: physical ones of common bands, else the pictures."""
@@ -90,10 +92,21 @@ class Pair:
         return replace(self, after=self.after.moved(shift))
 
 
+def _complete(source: AlignedSource, window: Window, roles: tuple[str, ...]) -> Pixels:
+    """A window whose mask leaves out pixels that lack one of the bands: a band outside the picture may have holes."""
+    pixels = source.read(window)
+    if not roles or pixels.data.dtype.kind != "f":
+        return pixels
+    return replace(pixels, mask=pixels.mask & np.isfinite(pixels.data[_positions(source, roles)]).all(axis=0))
+
+
+def _positions(source: AlignedSource, roles: tuple[str, ...]) -> list[int]:
+    return [next(i for i, band in enumerate(source.bands) if band.role == role) for role in roles]
+
+
 def _physical(source: AlignedSource, pixels: Pixels, roles: tuple[str, ...]) -> npt.NDArray[np.float32]:
     layers = []
-    for role in roles:
-        position = next(i for i, band in enumerate(source.bands) if band.role == role)
+    for position in _positions(source, roles):
         band = source.bands[position]
         layers.append(pixels.data[position].astype(np.float32) * np.float32(band.scale) + np.float32(band.offset))
     return np.asarray(np.nan_to_num(np.stack(layers), nan=0.0, posinf=0.0, neginf=0.0), dtype=np.float32)
@@ -262,18 +275,35 @@ def _in_pixels_of(reference: Subject, other: Subject) -> Any:
     except (CRSError, ProjError) as error:
         raise BadFootprint(f"{other.name} and {reference.name}: coordinates cannot be related: {error}") from error
 
-    def convert(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def to_map(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         x, y = points @ (a, b) + c, points @ (d, e) + f
         if other.crs != reference.crs:
             x, y = to_reference.transform(x, y)
-        return np.column_stack(
-            [(re * (x - rc) - rb * (y - rf)) / determinant, (ra * (y - rf) - rd * (x - rc)) / determinant]
-        )
+        return np.column_stack([x, y])
 
-    placed = shapely.transform(box, convert)
+    def to_pixels(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        x, y = points[:, 0] - rc, points[:, 1] - rf
+        return np.column_stack([(re * x - rb * y) / determinant, (ra * y - rd * x) / determinant])
+
+    placed = shapely.transform(box, to_map)
     if not np.isfinite(shapely.get_coordinates(placed)).all():
         raise BadFootprint(f"{other.name} lies outside the domain of {reference.name}'s coordinates")
-    return shapely.make_valid(placed)
+    turn = full_turn(reference.crs)
+    if turn is not None:
+        placed = placed if other.crs == reference.crs else measure.unwrapped(placed, turn)
+        placed = _on_every_turn(placed, reference, turn)
+    return shapely.make_valid(shapely.transform(placed, to_pixels))
+
+
+def _on_every_turn(placed: Any, reference: Subject, turn: float) -> Any:
+    """An outline in longitudes, once for every turn round the Earth on which it may meet the reference."""
+    assert reference.transform is not None
+    a, b, c, *_ = reference.transform
+    corners = [c + a * col + b * row for col in (0, reference.width) for row in (0, reference.height)]
+    west, _, east, _ = placed.bounds
+    first, last = math.ceil((min(corners) - east) / turn), math.floor((max(corners) - west) / turn)
+    copies = [translate(placed, turn * k) for k in range(first, last + 1)]
+    return shapely.union_all(shapely.make_valid(copies)) if copies else placed
 
 
 def _title(first: Subject, second: Subject) -> str:

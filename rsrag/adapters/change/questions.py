@@ -78,12 +78,12 @@ def understand(question: str, earlier: Sequence[Asked] = ()) -> Asked:
 
 def answer(asked: Asked, result: ChangeResult) -> str:
     """The answer from a comparison's mask and statistics."""
-    if asked.thing is not None:
-        return _about_thing(asked, result)
-    if asked.intent == "when":
+    if asked.intent == "when" and asked.thing is None:
         return f"The images compared are of {result.before.when} and {result.after.when}."
     if result.compared == 0:
         return "Nothing could be compared: no pixel is valid at both dates."
+    if asked.thing is not None:
+        return _about_thing(asked, result)
     if not result.changed:
         return {
             "binary": "No.",
@@ -112,6 +112,8 @@ def _position(result: ChangeResult) -> str:
 
 
 def _largest(result: ChangeResult) -> str:
+    if not result.regions:
+        return f"{describe.amount(result.area_m2, result.share)} changed; no single area stands out."
     region = result.regions[0]
     named = {fact.name: fact.value for fact in region.facts}
     size = named.get("area")
@@ -146,6 +148,8 @@ def _about_thing(asked: Asked, result: ChangeResult) -> str:
         return f"No {what} was found." if asked.intent != "binary" else f"No: no {what} was found."
     if asked.intent == "count":
         number = sum(t.count for t in chosen)
+        if not number:
+            return f"No area of {what} is large enough to count: {_extent(chosen, result)} in all."
         parts = (
             "" if asked.direction else f" ({sum(t.count for t in gained)} gained, {sum(t.count for t in lost)} lost)"
         )

@@ -51,26 +51,33 @@ class Change:
 
     def _trend(self, images: Sequence[Any], request: ChangeRequest, context: Context) -> ChangeResult:
         """Every step and the whole, in order of time."""
-        ordered = list(images) if request.in_order else self._by_time(images, request, context)
-        notes = () if ordered == list(images) else ("the images were not in order of time: sorted",)
-        steps = [self._pair(one, two, request, context) for one, two in pairwise(ordered)]
-        whole = self._pair(ordered[0], ordered[-1], request, context)
+        order, notes = list(range(len(images))), list[str]()
+        if not request.in_order:
+            order, notes = self._by_time(images, request, context)
+        ordered = [images[i] for i in order]
+        kept = replace(request, in_order=True)  # the order is chosen here, once for all pairs
+        steps = [self._pair(one, two, kept, context) for one, two in pairwise(ordered)]
+        whole = self._pair(ordered[0], ordered[-1], kept, context)
         result = trend.joined(whole, steps)
         return replace(result, warnings=(*notes, *result.warnings))
 
-    def _by_time(self, images: Sequence[Any], request: ChangeRequest, context: Context) -> list[Any]:
-        """The images by their dates; as given when a date is unknown."""
-        dates = []
+    def _by_time(self, images: Sequence[Any], request: ChangeRequest, context: Context) -> tuple[list[int], list[str]]:
+        """The order of the images by their dates, as given when a date is unknown; and notes on it."""
+        dates, undated = [], []
         with ExitStack() as stack:
             for image in images:
                 view = stack.enter_context(opened(image, context, options=request.options))
                 time = view.subject.time
                 dates.append(time.start if time is not None else None)
+                undated += [view.subject.name] if dates[-1] is None else []
                 stack.close()
-        if any(date is None for date in dates):
-            return list(images)
-        order = sorted(range(len(images)), key=lambda i: (dates[i], i))
-        return [images[i] for i in order]
+        given = list(range(len(images)))
+        if undated:
+            some = len(undated) < len(images)
+            note = f"no date is known of {', '.join(undated)}: the images are compared in the order given"
+            return given, [note] if some else []
+        order = sorted(given, key=lambda i: (dates[i], i))
+        return order, ["the images were not in order of time: sorted"] if order != given else []
 
 
 __all__ = ["Change"]

@@ -107,9 +107,9 @@ def _balance(name: str, steps: Sequence[ChangeResult]) -> str:
     size = area_text(abs(total)) if metric else f"{abs(total):,.0f} pixels"
     always = all(a >= 0 for a in areas) if total > 0 else all(a <= 0 for a in areas)
     verb = "gained" if total > 0 else "lost"
-    verb += " in every step" if always and len(steps) > 1 else " in all"
     what = f"open {name}" if name == WATER else name
-    return f"{what.capitalize()} {verb.split(' ', 1)[0]} {size} {verb.split(' ', 1)[1]}."
+    each = ", some of it in every step" if always and len(steps) > 1 else ""
+    return f"{what.capitalize()} {verb} {size} over the steps together{each}."
 
 
 def _net(name: str, step: ChangeResult) -> tuple[float, float]:

@@ -17,16 +17,19 @@ from rsrag.adapters.classify import knowledge
 from rsrag.adapters.classify.examples import blended, read_examples, shown_rows
 from rsrag.adapters.classify.labels import check_labels
 from rsrag.adapters.classify.wall import Map, classify_everywhere, dense_cells
-from rsrag.adapters.look import View, opened
+from rsrag.adapters.look import View, opened, reading
 from rsrag.errors import UsageError
-from rsrag.models.base import Vectors
+from rsrag.models.base import Picture, Vectors
 from rsrag.models.calibration import Calibration, bank_vectors, calibration, softmax
 from rsrag.models.turns import vectors_of
 from rsrag.train.prompts import TEMPLATES
 from rsrag.types import Evidence, Fact, Provenance, Sentence
+from rsrag.words import fold
 
 _LONGEST = 512
 _MAP_LABELS = 250
+_UNKNOWN = "unknown"
+"""What stands for no class: a map has it beside the labels."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,6 +45,7 @@ class ClassifyRequest:
         examples: folder with one folder a class, whose pictures sharpen the classes.
         knowledge: weigh the labels by what the archive says of the place.
         templates: sentences with ``{}`` where a label goes.
+        bands: which band of the image is what, such as "red=4,green=3,blue=2,nir=8", where the file does not say.
     """
 
     image: Any
@@ -52,6 +56,7 @@ class ClassifyRequest:
     examples: Path | None = None
     knowledge: bool = False
     templates: Sequence[str] = TEMPLATES
+    bands: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,7 @@ class Classification(TaskResult):
     @property
     def label(self) -> str:
         """The best label, or "unknown"."""
-        return self.scores[0].label if self.known else "unknown"
+        return self.scores[0].label if self.known else _UNKNOWN
 
 
 class Classify:
@@ -87,20 +92,27 @@ class Classify:
         """Classify.
 
         Raises:
-            UsageError: labels that cannot be used, or a threshold outside of 0 to 1.
-            SourceError: the image cannot be used.
+            UsageError: labels or bands that cannot be used, or a threshold outside of 0 to 1.
+            SourceError: the image cannot be used, or has no valid pixel.
         """
         labels = check_labels(request.labels)
         if not 0 <= request.unknown <= 1:
             raise UsageError(f"unknown below {request.unknown:g}", hint="a probability from 0 to 1")
         if request.everywhere and len(labels) > _MAP_LABELS:
             raise UsageError(f"a map of {len(labels)} classes", hint=f"at most {_MAP_LABELS}")
+        taken = next((label for label in labels if fold(label) == _UNKNOWN), None)
+        if request.everywhere and taken is not None:
+            raise UsageError(
+                f"the label {taken!r} is what a map calls pixels of no class", hint="another word, such as 'other'"
+            )
+        options = reading(request.bands)
         begun = time.perf_counter()
         encoder = context.profile.image
         fitted = calibration(encoder.fingerprint)
         warnings = [] if fitted.fitted else ["probabilities are not calibrated for this encoder"]
         classes = bank_vectors(encoder.encode_words, [[label] for label in labels], request.templates)
-        with opened(request.image, context) as view:
+        with opened(request.image, context, options=options) as view:
+            picture, _ = view.seen(longest=_LONGEST)
             if request.examples is not None:
                 shown = read_examples(request.examples, context, request.turns)
                 warnings += [f"left out {name}" for name in shown.skipped[:5]]
@@ -108,7 +120,7 @@ class Classify:
                 unused = set(range(len(shown.labels))) - set(shown_rows(shown, labels).values())
                 warnings += [f"examples of {shown.labels[row]!r}, which is no label" for row in sorted(unused)[:5]]
                 warnings.append("the temperature was fitted to words alone, without examples")
-            found, evidence = self._scores(view, request, labels, classes, fitted, context)
+            found, evidence = self._scores(view, picture, request, labels, classes, fitted, context)
             seconds = {"look": time.perf_counter() - begun}
             best = found[0]
             known = best.probability >= request.unknown
@@ -138,13 +150,13 @@ class Classify:
     def _scores(
         self,
         view: View,
+        picture: Picture,
         request: ClassifyRequest,
         labels: Sequence[str],
         classes: Vectors,
         fitted: Calibration,
         context: Context,
     ) -> tuple[list[ClassScore], tuple[Evidence, ...]]:
-        picture = view.picture(longest=_LONGEST)
         cosines = (vectors_of(context.profile.image, [picture], request.turns) @ classes.T)[0]
         likely = softmax(cosines, fitted.temperature)
         evidence: tuple[Evidence, ...] = ()
@@ -158,7 +170,7 @@ class Classify:
 def _areas(labels: Sequence[str], wall: Map | None) -> dict[str, float | None]:
     if wall is None:
         return {}
-    return dict(zip((*labels, "unknown"), wall.square_metres, strict=True))
+    return dict(zip((*labels, _UNKNOWN), wall.square_metres, strict=True))
 
 
 def _facts(labels: Sequence[str], wall: Map | None, areas: Mapping[str, float | None]) -> tuple[Fact, ...]:
@@ -167,7 +179,7 @@ def _facts(labels: Sequence[str], wall: Map | None, areas: Mapping[str, float | 
         return ()
     total = max(1, sum(wall.pixels))
     facts = []
-    for label, pixels in sorted(zip((*labels, "unknown"), wall.pixels, strict=True), key=lambda pair: -pair[1]):
+    for label, pixels in sorted(zip((*labels, _UNKNOWN), wall.pixels, strict=True), key=lambda pair: -pair[1]):
         if not pixels:
             continue
         facts.append(Fact(f"share of {label}", pixels / total))
@@ -199,7 +211,8 @@ def _sentences(
                 area = areas[label]
                 measured = f", {measure.area_text(area)}" if area is not None else ""
                 parts.append(f"{label} {pixels / total:.0%}{measured}")
-        sentences.append(Sentence(f"Over the whole scene: {'; '.join(parts)}.", ()))
+        if parts:
+            sentences.append(Sentence(f"Over the whole scene: {'; '.join(parts)}.", ()))
     return tuple(sentences)
 
 

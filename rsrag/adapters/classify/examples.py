@@ -39,31 +39,40 @@ class Examples:
     skipped: tuple[str, ...] = ()
 
 
+def class_folders(folder: Path) -> list[tuple[str, Path]]:
+    """The folders in a folder, each with the label that its name is; hidden ones are no classes.
+
+    Raises:
+        UsageError: no such folder, or nothing in it.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"no folder {folder}", hint="one folder a class, with pictures in it")
+    found = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not found:
+        raise UsageError(f"no class folders in {folder}", hint="one folder a class, with pictures in it")
+    return [(path.name.replace("_", " "), path) for path in found]
+
+
 def read_examples(folder: Path, context: Context, turns: int) -> Examples:
     """One folder a class; the folder's name is the label.
 
     Raises:
         UsageError: no folder, no classes, or a class without a usable picture.
     """
-    if not folder.is_dir():
-        raise UsageError(f"no folder {folder}", hint="one folder a class, with pictures in it")
-    classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     labels, counts, rows, skipped = [], [], [], []
-    for own in classes:
+    for label, own in class_folders(folder):
         pictures = []
         for path in sorted(p for p in own.rglob("*") if p.suffix.lower() in _SUFFIXES)[:_MOST]:
             try:
                 with opened(path, context) as view:
-                    pictures.append(view.picture(longest=512))
+                    pictures.append(view.seen(longest=512)[0])
             except SourceError as error:
                 skipped.append(f"{own.name}/{path.name}: {error.message}")
         if not pictures:
             raise UsageError(f"no usable picture in {own}")
-        labels.append(own.name.replace("_", " "))
+        labels.append(label)
         counts.append(len(pictures))
         rows.append(vectors_of(context.profile.image, pictures, turns).mean(axis=0))
-    if not labels:
-        raise UsageError(f"no class folders in {folder}", hint="one folder a class, with pictures in it")
     return Examples(tuple(labels), tuple(counts), unit(np.stack(rows)), tuple(skipped))
 
 

@@ -54,6 +54,11 @@ def read_labels(path: Path) -> tuple[str, ...]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read labels {path}: {error}") from error
+    if path.suffix.lower() == ".csv":
+        raise UsageError(
+            f"labels {path}: folders and words in columns belong to rsrag eval classification",
+            hint="here one label a line in a .txt file, or JSON",
+        )
     if path.suffix.lower() != ".json":
         lines = (line.strip() for line in text.splitlines())
         return tuple(line for line in lines if line and not line.startswith("#"))

@@ -18,7 +18,7 @@ from rsrag.adapters.classify.labels import check_labels
 from rsrag.adapters.ground import spatial, words
 from rsrag.adapters.ground.find import Candidate, Finder, Found, turned_box
 from rsrag.adapters.ground.models import open_model
-from rsrag.adapters.look import View, opened
+from rsrag.adapters.look import View, opened, reading
 from rsrag.errors import UsageError
 from rsrag.models.calibration import bank_vectors, calibration, softmax
 from rsrag.models.turns import vectors_of
@@ -46,6 +46,7 @@ class GroundRequest:
         least: lowest score of what is given; chosen by the method when None.
         model: a large model instead: a detector or reader of the registry, "reader" for the profile's, a directory.
         boxes: how that reader writes boxes, where its registry row does not say.
+        bands: which band of the image is what, such as "red=4,green=3,blue=2,nir=8", where the file does not say.
     """
 
     image: Any
@@ -56,6 +57,7 @@ class GroundRequest:
     least: float | None = None
     model: str | None = None
     boxes: str | None = None
+    bands: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,8 +90,9 @@ class Ground:
         """Look for it.
 
         Raises:
-            UsageError: no target in the text, a box outside of the image, an unknown method, a score outside of 0 to 1.
-            SourceError: the image cannot be used.
+            UsageError: no target in the text, a box outside of the image, an unknown method, a score outside of 0 to 1,
+                bands that cannot be read.
+            SourceError: the image cannot be used, or a box has no valid pixel.
             ModelError: a model cannot be loaded.
         """
         if (request.text is None) == (request.box is None):
@@ -98,6 +101,7 @@ class Ground:
             raise UsageError(f"method {request.method!r}", hint=f"one of {', '.join(METHODS)}")
         if request.least is not None and not 0 <= request.least <= 1:
             raise UsageError(f"a least score of {request.least:g}", hint="from 0 to 1")
+        options = reading(request.bands)
         expression = None
         if request.text is not None:
             expression = spatial.parse(request.text)
@@ -109,7 +113,7 @@ class Ground:
             ):
                 known = ", ".join(words.SYNONYMS)
                 raise UsageError(f"the detector does not know {expression.target!r}", hint=f"it knows {known}")
-        with opened(request.image, context) as view:
+        with opened(request.image, context, options=options) as view:
             if expression is not None:
                 return self._find(view, expression, request, context)
             assert request.box is not None
@@ -155,6 +159,7 @@ class Ground:
         subject = view.subject
         window = check_box(box, subject.width, subject.height)
         labels = check_labels(request.labels or words.THINGS)
+        view.seen(window, longest=512)  # where nothing is valid, there is nothing to name
         encoder = context.profile.image
         fitted = calibration(encoder.fingerprint)
         classes = bank_vectors(encoder.encode_words, [[label] for label in labels], TEMPLATES)

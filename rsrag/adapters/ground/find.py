@@ -11,18 +11,19 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from rsrag.adapters.base import Context, PixelBox
+from rsrag.adapters.base import Context, PixelBox, Subject
 from rsrag.adapters.ground.models import Model
 from rsrag.adapters.ground.words import Known, class_of, singular
 from rsrag.adapters.heat import HeatMapper
 from rsrag.adapters.heatlayers import heat_layer
 from rsrag.adapters.look import View
 from rsrag.adapters.sweep import steps, sweep
-from rsrag.errors import BadModelFile
+from rsrag.errors import BadModelFile, UsageError
 from rsrag.export_layers import Layer, LayerWriter
+from rsrag.ingest.readers.photo import MIN_SIDE
 from rsrag.models import groundhead
 from rsrag.models.base import Picture
-from rsrag.models.boxes import as_boxes, suppressed
+from rsrag.models.boxes import as_boxes, clipped, suppressed
 from rsrag.models.groundhead import EMPTY, SAME, Detections, ObjectDetector
 from rsrag.types import Window
 
@@ -97,8 +98,13 @@ class Finder:
         """Candidates for a phrase.
 
         Raises:
+            UsageError: an empty phrase, such as what "the ship near the largest" refers to.
             BadModelFile: the detector is asked for and cannot be loaded.
         """
+        if not phrase:
+            raise UsageError(
+                "what the things should be near or beside is not named", hint='such as "the ships near the bridge"'
+            )
         if self.model is not None:
             return self._modelled(self.model, phrase)
         known = None
@@ -119,6 +125,7 @@ class Finder:
         self.models["detector"] = detector.fingerprint
         if self._all is None:
             self._all = everywhere(self.view, detector.detect, self.context, finest=FINEST)
+            self.warnings += too_fine(self.view.subject)
         candidates: list[Candidate] = []
         for name in known.classes:
             number = detector.classes.index(name)
@@ -157,6 +164,33 @@ def _candidates(found: Detections, name: str) -> list[Candidate]:
     ]
 
 
+def reduction(subject: Subject, finest: float) -> int:
+    """How many times smaller a scene is shown to a detector: a power of two that leaves pixels enough to look at.
+
+    Args:
+        subject: the image.
+        finest: metres a pixel; finer scenes are reduced, since things would be larger than the detector knows them.
+    """
+    scale = 1
+    while (
+        subject.gsd_m
+        and subject.gsd_m * scale < finest
+        and min(subject.width, subject.height) // (2 * scale) >= MIN_SIDE
+    ):
+        scale *= 2
+    return scale
+
+
+def too_fine(subject: Subject) -> tuple[str, ...]:
+    """A warning where a scene covers so little ground that it cannot be reduced to what the detector knows."""
+    shown = (subject.gsd_m or FINEST) * reduction(subject, FINEST)
+    if shown >= FINEST:
+        return ()
+    size = f"{subject.width}×{subject.height} pixels of {subject.gsd_m:.2g} m"
+    known = f"things look larger than the detector knows them (at {FINEST} m a pixel or more), and may be missed"
+    return (f"{size} show too little ground: {known}; give a larger part of the scene",)
+
+
 def everywhere(
     view: View,
     detect: Callable[[Picture], Detections],
@@ -172,21 +206,20 @@ def everywhere(
         detect: finds things in a picture.
         context: told of every window.
         core: side of a window's core in pixels; a margin is read around it.
-        finest: metres a pixel; finer scenes are averaged down by powers of two, since things would be larger than the
-            detector knows them.
+        finest: metres a pixel; finer scenes are averaged down, see :func:`reduction`.
     """
     subject = view.subject
-    scale = 1
-    while subject.gsd_m and subject.gsd_m * scale < finest:
-        scale *= 2
+    scale = reduction(subject, finest)
     core, margin = core * scale, (MARGIN if core == CORE else MARGIN_OF_MODELS) * scale
     context.progress.start("detector", steps(subject.width, subject.height, core=core), unit="windows")
     parts: list[Detections] = []
     for step in sweep(subject.width, subject.height, core=core, margin=margin):
         pixels = view.source.read(step.outer, scale)
-        if pixels.mask.any() and min(pixels.mask.shape) >= 16:
+        if pixels.mask.any():
             own = detect(view.source.stretch.apply(pixels))
+            # The last reduced pixel may stand for fewer pixels than the others: a box around it ends with the scene.
             boxes = own.boxes * scale + np.array([step.outer.col, step.outer.row] * 2)
+            boxes = clipped(boxes, subject.width, subject.height)
             parts.append(_in_core(Detections(boxes, own.scores, own.labels), step.core))
         context.progress.advance()
     context.progress.finish()

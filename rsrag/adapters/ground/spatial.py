@@ -33,7 +33,7 @@ _TAIL = re.compile(
     r"\s*\b(?:are there|is there|are|is|can be seen|are visible|do you see|there"
     r"|(?:in|on|of|within) (?:the|this) (?:image|picture|scene|photo|tile|map))$"
 )
-_ARTICLE = re.compile(r"^(of the|of|the|a|an|this|that|these|those)\s+")
+_ARTICLE = re.compile(r"^(of the|of|the|a|an|this|that|these|those)\s+", re.IGNORECASE)
 _SIDES = {
     "left": "left", "right": "right", "top": "top", "bottom": "bottom", "upper": "top", "lower": "bottom",
     "north": "top", "south": "bottom", "west": "left", "east": "right", "northern": "top", "southern": "bottom",
@@ -44,8 +44,6 @@ _SIDE = "|".join(sorted(_SIDES, key=len, reverse=True))
 _CORNERS = {"northwest": "top-left", "northeast": "top-right", "southwest": "bottom-left", "southeast": "bottom-right"}
 _WHERE = rf"(?:(?:{'|'.join(_CORNERS)}|{_SIDE})(?:[- ](?:{_SIDE}))?)"
 _PART = r"(?:[- ](?:corner|side|part|half|edge|end|hand side|margin|area))?"
-_EMPTY = {*_SIDES, *_CORNERS, "the", "a", "an", "this", "that", "these", "those", "of", "it", "them", "thing", "things"}
-"""Words that name nothing to look for."""
 _PLACED = re.compile(rf"\s+(?:in|on|at|to|toward|towards|along|near)\s+(?:the\s+)?(?P<where>{_WHERE}){_PART}$")
 _LEADING = re.compile(rf"^(?P<where>{_WHERE})\s+(?=\S)")
 _RELATIONS = {
@@ -70,6 +68,11 @@ _EXTREMES = {
     "rightmost": "right", "topmost": "top", "uppermost": "top", "bottommost": "bottom", "lowermost": "bottom",
     "northernmost": "top", "southernmost": "bottom", "westernmost": "left", "easternmost": "right",
 }  # fmt: skip
+_EMPTY = {
+    *_SIDES, *_CORNERS, *_NUMBERS, *_ORDINALS, *_EXTREMES, "nearest", "closest", "the", "a", "an", "this", "that",
+    "these", "those", "of", "it", "they", "them", "ones", "thing", "things",
+}  # fmt: skip
+"""Words that name nothing to look for, alone or together: "the second one", "the two largest"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +123,19 @@ def parse(text: str) -> Expression:
     definite = re.match(r"(?:the|this|that|a|an|nearest|closest)\b", words) is not None
     words, number, rank, extreme, leading = _adjectives(words)
     where = where or leading
-    if words in _EMPTY:
+    if all(word in _EMPTY for word in words.split()):
         words = ""
     plural = is_plural(words) or (number or 1) > 1
     single = not plural and not counting and (definite or extreme is not None or number == 1)
     return Expression(words, single, counting, extreme, rank, number, where, relation, anchor)
+
+
+def without_article(text: str) -> str:
+    """A text without the articles and pointing words that it begins with; empty where it has no others."""
+    words = " ".join(text.split())
+    while (found := _ARTICLE.match(f"{words} ")) is not None:
+        words = words[found.end() :]
+    return words
 
 
 def _stripped(words: str) -> str:

@@ -13,16 +13,18 @@ import numpy as np
 from rsrag._version import __version__
 from rsrag.adapters import measure
 from rsrag.adapters.base import Context, Region, TaskResult
+from rsrag.adapters.ground.spatial import without_article
+from rsrag.adapters.ground.words import is_plural
 from rsrag.adapters.heat import HeatMapper
 from rsrag.adapters.heatlayers import heat_layer
 from rsrag.adapters.look import View, opened
-from rsrag.adapters.outlines import outlined
+from rsrag.adapters.outlines import outlined_of
 from rsrag.adapters.segment.models import maker as large_maker
 from rsrag.adapters.segment.models import open_segmenter
 from rsrag.adapters.segment.priors import Prior, prior_for
 from rsrag.adapters.segment.refine import LEAST, Counts, Scores, middle_of, refined, scored
 from rsrag.adapters.segment.rivals import rivals
-from rsrag.adapters.segment.things import Thing, paint, things_named
+from rsrag.adapters.segment.things import Thing, Things, paint, things_if_any, things_named
 from rsrag.adapters.sweep import Step, steps, sweep
 from rsrag.errors import UsageError
 from rsrag.export_layers import Layer, LayerWriter
@@ -106,22 +108,25 @@ class Segment:
             SourceError: the image cannot be used.
             ModelError: a model cannot be loaded.
         """
-        text = " ".join(request.text.split())
+        text = without_article(request.text)
         _check(request, text)
         begun = time.perf_counter()
         with opened(request.image, context, options=read_options({"bands": request.bands})) as view:
             large = open_segmenter(request.model, context) if request.model else None
-            wanted = large is None and request.method in ("auto", "detector")
-            things = things_named(text, view, context) if wanted else None
-            if wanted and things is None and request.method == "detector":
-                raise UsageError(f"the detector does not know {text!r}", hint="--method refined uses the heat map")
+            things: Things | None = None
+            told: tuple[str, ...] = ()
+            if large is None and request.method == "detector":
+                things = things_named(text, view, context)
+                if things is None:
+                    raise UsageError(f"the detector does not know {text!r}", hint="--method refined uses the heat map")
+            elif large is None and request.method == "auto":
+                things, told = things_if_any(text, view, context)
             prior: Prior | None = None
-            told = things.warnings if things is not None else ()
             if large is not None:
                 method, model, seconds = large.name, large.fingerprint, {}
                 maker, told = large_maker(large, text, view, context)
             elif things is not None:
-                method, model = "detector", things.model
+                method, model, told = "detector", things.model, things.warnings
                 seconds = {"detector": time.perf_counter() - begun}
                 maker = partial(_painted, view, things.found)
             else:
@@ -134,7 +139,7 @@ class Segment:
                 method = f"{method} with {prior.name}" if prior is not None else method
             key = method.split()[0] if large is None else "segmenter"
             mask, score, areas = _write(view, maker, request, context)
-            regions = _regions(view, mask, score, text, request)
+            regions, pieces = _regions(view, mask, score, text, request)
             seconds["outline"] = time.perf_counter() - begun - sum(seconds.values())
             strict, given, lax = areas.metres if np.isfinite(areas.metres).all() else (None, None, None)
             band = None if strict is None or lax is None else (strict, lax)
@@ -142,13 +147,13 @@ class Segment:
             return Segmentation(
                 task=self.name,
                 subject=view.subject,
-                sentences=_sentences(text, share, given, band, len(regions), prior),
+                sentences=_sentences(text, share, given, band, pieces, prior),
                 facts=_facts(areas, share, given, band),
                 regions=regions,
                 layers=(mask, score),
                 picture=view.picture(),
                 provenance=Provenance({**context.fingerprints(), key: model}, "", __version__, seconds),
-                warnings=(*told, *_warnings(view, prior)),
+                warnings=(*told, *_warnings(view, prior, pieces, len(regions))),
                 target=text,
                 method=method,
                 share=share,
@@ -238,11 +243,13 @@ def _write(
     return mask.layer, sure.layer, areas
 
 
-def _regions(view: View, mask: Layer, score: Layer, text: str, request: SegmentRequest) -> tuple[Region, ...]:
-    """Connected outlines by falling area, simplified, each with its mean score."""
+def _regions(
+    view: View, mask: Layer, score: Layer, text: str, request: SegmentRequest
+) -> tuple[tuple[Region, ...], int]:
+    """Connected outlines by falling area, simplified, each with its mean score, and how many there are in all."""
     side = measure.metres_per_pixel(view.subject) or 1.0
     smallest = SPECK_PX if request.smallest is None else request.smallest / side**2
-    return outlined(view.subject, mask, [1], lambda _: text, score, smallest=smallest, simplify=request.simplify)
+    return outlined_of(view.subject, mask, [1], lambda _: text, score, smallest=smallest, simplify=request.simplify)
 
 
 def _facts(areas: _Areas, share: float, given: float | None, band: tuple[float, float] | None) -> tuple[Fact, ...]:
@@ -262,21 +269,26 @@ def _sentences(
     count: int,
     prior: Prior | None,
 ) -> tuple[Sentence, ...]:
+    several = is_plural(text)
     if share == 0:
-        return (Sentence(f"No {text} was found in the image.", ()),)
+        return (Sentence(f"No {text} {'were' if several else 'was'} found in the image.", ()),)
     measured = ""
     if given is not None and band is not None:
         low, high = measure.area_text(band[0]), measure.area_text(band[1])
         measured = f", {measure.area_text(given)} (between {low} and {high} at stricter and laxer thresholds)"
-    pieces = f"in {count} {'piece' if count == 1 else 'pieces'}" if count else "in specks"
+    pieces = f"in {count:,} {'piece' if count == 1 else 'pieces'}" if count else "in specks"
     how = f" {prior.name.upper()} was used." if prior is not None else ""
-    return (Sentence(f"{text[:1].upper()}{text[1:]} covers {share:.1%} of the image{measured}, {pieces}.{how}", ()),)
+    covers = f"{text[:1].upper()}{text[1:]} {'cover' if several else 'covers'}"
+    return (Sentence(f"{covers} {share:.1%} of the image{measured}, {pieces}.{how}", ()),)
 
 
-def _warnings(view: View, prior: Prior | None) -> tuple[str, ...]:
+def _warnings(view: View, prior: Prior | None, pieces: int, drawn: int) -> tuple[str, ...]:
+    told = []
     if prior is not None and all(view.source.bands[n].dtype == "uint8" for n in range(len(view.source.bands))):
-        return (f"{prior.name.upper()} of an 8-bit picture: its contrast may have been changed",)
-    return ()
+        told.append(f"{prior.name.upper()} of an 8-bit picture: its contrast may have been changed")
+    if drawn < pieces:
+        told.append(f"only the largest {drawn:,} of {pieces:,} pieces have an outline; the mask and the areas have all")
+    return tuple(told)
 
 
 SEGMENT = Segment()

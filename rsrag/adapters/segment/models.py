@@ -17,7 +17,7 @@ from rsrag.adapters.heatlayers import heat_layer
 from rsrag.adapters.look import View
 from rsrag.adapters.segment.refine import Scores
 from rsrag.adapters.segment.rivals import rivals
-from rsrag.adapters.segment.things import Thing, Things, paint, things_named
+from rsrag.adapters.segment.things import Thing, Things, paint, things_if_any
 from rsrag.adapters.sweep import Step
 from rsrag.errors import ModelError, UsageError
 from rsrag.models import registry
@@ -64,8 +64,9 @@ def maker(
     """
     if model.prompt == "words":
         return partial(_named, model, text, view), ()
-    things = things_named(text, view, context) or _warm(text, view, context)
-    return partial(_boxed, view, things.found, partial(_cut, model)), things.warnings
+    things, told = things_if_any(text, view, context)
+    things = things or _warm(text, view, context)
+    return partial(_boxed, view, things.found, partial(_cut, model)), (*told, *things.warnings)
 
 
 def _prompt(folder: Path) -> str:

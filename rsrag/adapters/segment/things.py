@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rsrag.adapters.base import Context, PixelBox
-from rsrag.adapters.ground.find import FINEST, everywhere
+from rsrag.adapters.ground.find import FINEST, everywhere, too_fine
 from rsrag.adapters.ground.words import class_of
 from rsrag.adapters.look import View
 from rsrag.adapters.segment.refine import Scores
@@ -61,14 +61,15 @@ class Things:
 
 
 def things_named(text: str, view: View, context: Context) -> Things | None:
-    """What the detector finds of a text; None if it does not know such things or cannot be loaded."""
+    """What the detector finds of a text; None if it does not know such things.
+
+    Raises:
+        BadModelFile: it knows them, and cannot be loaded.
+    """
     known = class_of(text)
     if known is None:
         return None
-    try:
-        detector = groundhead.shipped()
-    except BadModelFile:
-        return None
+    detector = groundhead.shipped()
     every = everywhere(view, detector.detect, context, finest=FINEST)
     found = []
     for name in known.classes:
@@ -77,9 +78,19 @@ def things_named(text: str, view: View, context: Context) -> Things | None:
         own = every.chosen((every.labels == number) & (every.scores >= LAX * limit))
         for (left, top, right, bottom), score in zip(own.boxes.tolist(), own.scores.tolist(), strict=True):
             found.append(Thing((left, top, right, bottom), rescored(score, limit)))
-    told = f"{known.unheard!r} is not judged: the detector knows {' or '.join(known.classes)} as such"
+    told = too_fine(view.subject)
+    if known.unheard:
+        told += (f"{known.unheard!r} is not judged: the detector knows {' or '.join(known.classes)} as such",)
     order = sorted(found, key=lambda thing: -thing.score)
-    return Things(tuple(order), detector.fingerprint, (told,) if known.unheard else ())
+    return Things(tuple(order), detector.fingerprint, told)
+
+
+def things_if_any(text: str, view: View, context: Context) -> tuple[Things | None, tuple[str, ...]]:
+    """What the detector finds of a text; None, and why, where it cannot be loaded and the heat map must do."""
+    try:
+        return things_named(text, view, context), ()
+    except BadModelFile as error:
+        return None, (f"the heat map was used, since the detector cannot be: {error.message}",)
 
 
 def rescored(score: float, limit: float) -> float:
