@@ -104,7 +104,7 @@ def run(
     }  # fmt: skip
     if skipped or left:
         details["left out"] = len(skipped) + len(left)
-        details["left out files"] = [f"{skip.file}: {skip.reason}" for skip in (*skipped, *left)][:_SHOWN]
+        details["left out files"] = [*skipped, *left][:_SHOWN]
     if warnings:
         details["warnings"] = "; ".join(warnings)
     step = max(1, len(asked) // _SHOWN)
