@@ -27,20 +27,6 @@ def outlined(
     *,
     smallest: float,
     simplify: float | None = None,
-) -> tuple[Region, ...]:
-    """Connected areas of equal value, the largest first, at most :data:`MOST`; see :func:`outlined_of`."""
-    return outlined_of(subject, layer, values, name, score, smallest=smallest, simplify=simplify)[0]
-
-
-def outlined_of(
-    subject: Subject,
-    layer: Layer,
-    values: Sequence[int],
-    name: Callable[[int], str],
-    score: Layer,
-    *,
-    smallest: float,
-    simplify: float | None = None,
 ) -> tuple[tuple[Region, ...], int]:
     """Connected areas of equal value, the largest first, at most :data:`MOST`, and how many there are in all.
 

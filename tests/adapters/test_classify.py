@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rasters import TEN_METRES, UTM31, write_tiff
 
+from rsrag.adapters import outlines
 from rsrag.adapters.base import Context
 from rsrag.adapters.classify import CLASSIFY, ClassifyRequest
 from rsrag.adapters.classify.adapter import ClassScore, _sentences
@@ -148,6 +149,17 @@ def test_a_border_is_drawn_where_it_is(context: Context) -> None:
     assert float(np.mean(off)) == pytest.approx(0, abs=16), off  # half a cell
 
 
+def test_areas_beyond_the_most_outlines_are_told(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = np.concatenate([np.tile(SEA, (2, 2, 1)), np.tile(SAND, (2, 2, 1)), np.tile(SEA, (2, 2, 1))], axis=1)
+    request = ClassifyRequest(scene, LABELS, everywhere=True)
+    whole = CLASSIFY.run(request, context)
+    assert len(whole.regions) >= 3 and not any("outline" in warning for warning in whole.warnings)
+    monkeypatch.setattr(outlines, "MOST", 2)
+    cut = CLASSIFY.run(request, context)
+    assert len(cut.regions) == 2 and cut.text == whole.text
+    assert f"only the largest 2 of {len(whole.regions)} areas have an outline" in cut.warnings
+
+
 def test_cells_and_pictures_of_the_words_tower_share_a_scale(context: Context, tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     classes = bank_vectors(context.profile.image.encode_words, [[label] for label in LABELS], ["{}"])
@@ -203,7 +215,7 @@ def test_nothing_valid_has_no_class(everywhere: bool, tmp_path: Path, context: C
 
 
 def test_a_map_without_classes_is_not_told() -> None:
-    wall = Map((), (), (0, 0, 0), (None, None, None))
+    wall = Map((), (), 0, (0, 0, 0), (None, None, None))
     areas = dict.fromkeys(("sea", "sand", "unknown"))
     (sentence,) = _sentences([ClassScore("sea", 0.9, 0.3)], True, wall, areas, [])
     assert sentence.text.startswith("The image shows sea")

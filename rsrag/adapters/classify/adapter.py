@@ -129,6 +129,8 @@ class Classify:
                 cells, temperature = dense_cells(context, classes)
                 wall = classify_everywhere(view, labels, cells, temperature, request.unknown, context)
                 seconds["map"] = time.perf_counter() - begun - seconds["look"]
+                if (drawn := len(wall.regions)) < wall.pieces:
+                    warnings.append(f"only the largest {drawn:,} of {wall.pieces:,} areas have an outline")
             areas = _areas(labels, wall)
             return Classification(
                 task=self.name,

@@ -42,11 +42,13 @@ Cells = Callable[[Picture], tuple[Scores, int]]
 class Map:
     """Class map, probability map, and pixels and square metres (None without scale) of every class and of unknown.
 
-    ``regions`` are the connected areas of the classes of at least :data:`SMALLEST` pixels, the largest first.
+    ``regions`` are the connected areas of the classes of at least :data:`SMALLEST` pixels, the largest first; of the
+    ``pieces`` there are, those that are handed on.
     """
 
     layers: tuple[Layer, ...]
     regions: tuple[Region, ...]
+    pieces: int
     pixels: tuple[int, ...]
     square_metres: tuple[float | None, ...]
 
@@ -112,11 +114,11 @@ def classify_everywhere(
             context.progress.advance()
     context.progress.finish()
     names = {entry.value: entry.label for entry in entries}
-    regions = outlined(
+    regions, pieces = outlined(
         subject, classes.layer, range(len(labels)), names.__getitem__, sure.layer, smallest=float(SMALLEST)
     )
     metres = tuple(None if np.isnan(area) else float(area) for area in areas)
-    return Map((classes.layer, sure.layer), regions, tuple(int(n) for n in counts), metres)
+    return Map((classes.layer, sure.layer), regions, pieces, tuple(int(n) for n in counts), metres)
 
 
 def _window(view: View, step: Step, cells: Cells, temperature: float) -> tuple[npt.NDArray[np.uint8], Scores]:

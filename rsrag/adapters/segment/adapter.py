@@ -18,7 +18,7 @@ from rsrag.adapters.ground.words import is_plural
 from rsrag.adapters.heat import HeatMapper
 from rsrag.adapters.heatlayers import heat_layer
 from rsrag.adapters.look import View, opened
-from rsrag.adapters.outlines import outlined_of
+from rsrag.adapters.outlines import outlined
 from rsrag.adapters.segment.models import maker as large_maker
 from rsrag.adapters.segment.models import open_segmenter
 from rsrag.adapters.segment.priors import Prior, prior_for
@@ -249,7 +249,7 @@ def _regions(
     """Connected outlines by falling area, simplified, each with its mean score, and how many there are in all."""
     side = measure.metres_per_pixel(view.subject) or 1.0
     smallest = SPECK_PX if request.smallest is None else request.smallest / side**2
-    return outlined_of(view.subject, mask, [1], lambda _: text, score, smallest=smallest, simplify=request.simplify)
+    return outlined(view.subject, mask, [1], lambda _: text, score, smallest=smallest, simplify=request.simplify)
 
 
 def _facts(areas: _Areas, share: float, given: float | None, band: tuple[float, float] | None) -> tuple[Fact, ...]:
