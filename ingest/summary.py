@@ -63,7 +63,8 @@ class IngestSummary:
         """0 all good, 1 nothing usable, 3 some skipped with an error, 130 interrupted."""
         if self.interrupted:
             return ExitCode.INTERRUPTED
-        if not (self.done or self.skipped or self.removed):
+        held = self.tiles or self.tiles_known or self.places or self.passages
+        if not (self.skipped or self.removed or (self.done and held)):
             return ExitCode.NOTHING
         return ExitCode.PARTIAL if self.errors else ExitCode.OK
 

@@ -115,6 +115,8 @@ def show_summary(state: Session, summary: IngestSummary) -> None:
     text.append_text(line(" Written ", "bold"))
     text.append_text(line(f"{tiles}, {summary.places:,} places, {summary.passages:,} passages"))
     console.print(text.append_text(line(f" in {summary.seconds:.1f} s", "dim")))
+    if summary.done and summary.exit_code == ExitCode.NOTHING:
+        state.note("nothing of it will be found: no tile shows anything" if summary.tiles_blank else "nothing in it")
     if summary.interrupted or summary.exit_code == ExitCode.INTERRUPTED:
         state.note("interrupted: resume with the same command")
 

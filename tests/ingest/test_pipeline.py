@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import archives
+import numpy as np
 import pytest
+from rasters import write_tiff
 
 import rsrag
 from rsrag.engine import Engine
 from rsrag.errors import UsageError
+from rsrag.ingest.summary import IngestOptions
 from rsrag.progress import Silent
 
 
@@ -114,6 +117,10 @@ def test_bad_items_are_recorded_and_the_rest_goes_on(engine: Engine, folder: Pat
 def test_nothing_usable_is_exit_1_and_nothing_named_is_usage(engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "empty.tif").touch()
     assert engine.ingest([tmp_path / "empty.tif"]).exit_code == 1
+    write_tiff(tmp_path / "blank.tif", np.full((3, 64, 64), 7, np.uint8), nodata=7)
+    blank = engine.ingest([tmp_path / "blank.tif"], options=IngestOptions(allow_unlocated=True))
+    assert (blank.done, blank.tiles, blank.tiles_blank, blank.exit_code) == (1, 0, 5, 1)  # at two scales
+    assert engine.ingest([tmp_path / "blank.tif"], options=IngestOptions(allow_unlocated=True)).exit_code == 0  # known
     with pytest.raises(UsageError):
         engine.ingest()
 
