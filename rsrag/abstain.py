@@ -21,6 +21,7 @@ from rsrag.questions import Question, understand
 from rsrag.rerank import diversify, passage_text
 from rsrag.sentences import FEATURES as SENTENCE_FEATURES
 from rsrag.sentences import SentenceScorer, candidates, read_weights
+from rsrag.superlatives import Fit, fit
 from rsrag.types import Evidence, Hit, Location
 from rsrag.words import coverage, stem, terms
 
@@ -159,6 +160,14 @@ def names_factor(question: str, passages: Sequence[Hit]) -> float:
     return factor
 
 
+def superlative_factor(question: str, passages: Sequence[Hit]) -> float:
+    """What it takes from the confidence, in [0, 1], that the greatest of all is asked about and all that is said of
+    the greatest is said of another rank or region (:mod:`rsrag.superlatives`)."""
+    evidence = [Evidence(n, hit, "") for n, hit in enumerate(passages[:_READ], start=1)]
+    said = [found for one in candidates(evidence) if (found := fit(question, one.text)) is not None]
+    return _UNKNOWN if said and min(said) is not Fit.FITS else 1.0
+
+
 def probability(figures: npt.NDArray[np.float64], calibration: Calibration) -> float:
     """Calibrated probability for the features of one question."""
     logit = float(figures @ np.asarray(calibration.weights)) + calibration.bias
@@ -203,7 +212,7 @@ def confidence(
     text = 0.0
     if passages:
         text = probability(features(question, passages, WordSpace.shared(settings)), Calibration.shipped())
-        text *= names_factor(question, passages)
+        text *= names_factor(question, passages) * superlative_factor(question, passages)
     return max(text, 0.9) if stored else text
 
 

@@ -7,7 +7,17 @@ import numpy as np
 import pytest
 from evidence import DESERT, DESERT_TEXT, LAKE, LAKE_TEXT, passage_hit, tile_hit
 
-from rsrag.abstain import FEATURES, Calibration, confidence, features, names_factor, probability, should_abstain, why
+from rsrag.abstain import (
+    FEATURES,
+    Calibration,
+    confidence,
+    features,
+    names_factor,
+    probability,
+    should_abstain,
+    superlative_factor,
+    why,
+)
 from rsrag.alike import WordSpace
 from rsrag.config import Settings
 from rsrag.errors import BadModelFile
@@ -49,6 +59,17 @@ def test_features_measure_what_they_say() -> None:
     assert figures["known"] == 1.0 and figures["like"] == 1.0 and figures["kind"] == 1.0
     other = dict(zip(FEATURES, features("How heavy was Lake Chad?", POOR, space), strict=True))
     assert other["kind"] == 0.0 and other["margin"] < 0.1 and other["known"] < 1.0
+
+
+def test_the_greatest_of_all_is_not_taken_from_a_region() -> None:
+    region = (passage_hit("a", "Lake Three is the deepest lake in North America, at 614 m.", LAKE),)
+    assert superlative_factor("Which lake is the deepest?", region) == 0.3
+    assert superlative_factor("Which lake in North America is the deepest?", region) == 1.0
+    first = passage_hit("b", "Lake One is the deepest lake in the world, at 1,642 m.", LAKE)
+    assert superlative_factor("Which lake is the deepest?", (*region, first)) == 1.0
+    assert (
+        superlative_factor("How deep is the lake?", region) == superlative_factor("Which is the widest?", region) == 1.0
+    )
 
 
 def test_a_short_question_with_an_unknown_name_is_declined() -> None:

@@ -14,6 +14,7 @@ from rsrag.facts import fact_answers, position_text, tile_sentences
 from rsrag.models.base import ModelRow, Prompt
 from rsrag.questions import Question, understand
 from rsrag.sentences import Candidate, SentenceScorer, candidates, fitting_numbers, read_weights
+from rsrag.superlatives import Fit, fit
 from rsrag.types import Evidence, Place
 from rsrag.words import coverage, terms
 
@@ -22,6 +23,8 @@ Piece = tuple[str, int]
 
 _SECOND = 1.5
 """A second sentence joins the best one if its score lies no further below (scores are logits)."""
+_FITS = 2.0
+"""What a sentence about the greatest of all, where that is asked about, is ahead of those that name none (logits)."""
 _ABOUT = 3
 """Sentences that describe a place."""
 
@@ -69,6 +72,10 @@ class ExtractiveReader:
         if not any(_touches(asked, c) for c in found):
             return []
         scores = self._scorer().score(asked, found)
+        fits = [fit(asked.text, c.text) for c in found]
+        if Fit.FITS in fits:  # then the second greatest, and the greatest elsewhere, are no answers
+            scores = np.where([one in (None, Fit.FITS) for one in fits], scores, -np.inf)
+            scores = scores + np.array([_FITS * (one is Fit.FITS) for one in fits])
         order = [int(i) for i in np.argsort(-scores, kind="stable")]
         chosen = [i for i in order[:2] if scores[order[0]] - scores[i] <= _SECOND]
         return [(_in_context(found[i]), found[i].number) for i in chosen]

@@ -67,6 +67,16 @@ def test_a_sentence_torn_from_its_context_is_led_by_the_place(reader: Extractive
     assert text.startswith("Lake Chad: It covers 25,000 km² [1].")
 
 
+def test_the_greatest_of_all_is_not_the_second_nor_that_of_a_region(reader: ExtractiveReader) -> None:
+    second = passage_hit("a", "Lake Two is the second deepest lake in the world, with a depth of 1,470 m.", LAKE)
+    region = passage_hit("b", "Lake Three is the deepest lake in North America, at 614 m.", DESERT, 0.9)
+    first = passage_hit("c", "Lake One is the deepest lake in the world, with a depth of 1,642 m.", DESERT, 0.4)
+    told = ask(reader, "Which lake is the deepest?", second, region, first)
+    assert "1,642 m" in told and "Lake Two" not in told and "Lake Three" not in told
+    assert "1,470 m" in ask(reader, "Which is the second deepest lake?", second, region, first)
+    assert "614 m" in ask(reader, "Which lake is the deepest in North America?", second, region, first)
+
+
 def test_no_passages_or_nothing_in_common_is_an_empty_answer(reader: ExtractiveReader) -> None:
     assert ask(reader, "Who wrote Hamlet?", passage_hit("a", DESERT_TEXT, DESERT)) == ""
     assert "".join(reader.read(compose("How deep is it?", []))) == ""

@@ -1,0 +1,66 @@
+"""Whether a sentence tells of the greatest that is asked about: of all, not the second one, nor that of a region.
+
+"Which lake is the deepest?" shares its words with the second deepest lake and with the deepest one of North America as
+well as with the deepest of all. Rules, not fitted.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import IntEnum
+
+_LIKE = {"biggest": "largest", "tallest": "highest", "earliest": "oldest", "broadest": "widest"}
+_WORDS = (
+    "deepest|largest|biggest|greatest|longest|shortest|highest|tallest|lowest|oldest|earliest|youngest|smallest|widest|"
+    "broadest|narrowest|shallowest|driest|wettest|coldest|hottest|northernmost|southernmost|easternmost|westernmost"
+)
+_RANK = (
+    r"second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|eleventh|twelfth|next|\d{1,3}(?:st|nd|rd|th)"
+)  # fmt: skip
+_SAID = re.compile(
+    rf"(?<!\bits )(?<!\btheir )(?:\b(?P<rank>{_RANK})[\s-]+)?\b(?P<word>{_WORDS})\b(?=(?P<rest>[^.;]*))", re.IGNORECASE
+)
+"""Not "406 m deep at its deepest", which compares a thing with itself."""
+_NAME = r"[A-ZÀ-Ý][\w'’-]*"
+_SCOPE = re.compile(
+    r"(?:[\s,]+[\w'’-]+){0,7}?\s+(?:in|of|on|within|among)\s+"
+    rf"(?P<name>(?:an?\s+)[\w'’-]+(?:\s+[\w'’-]+)?|(?:the\s+)?{_NAME}(?:\s+{_NAME})*)"
+)
+"""Within eight words: "in North America", "of the Great Lakes", "in a freshwater lake"."""
+_EVERYWHERE = {"world", "earth"}
+
+
+class Fit(IntEnum):
+    """How a sentence stands to the superlative of a question."""
+
+    FITS = 0
+    ELSEWHERE = 1
+    RANKED = 2
+
+
+def fit(question: str, sentence: str) -> Fit | None:
+    """How a sentence stands to the superlative that is asked about; None where one of both has none.
+
+    Returns:
+        ``RANKED`` when it tells of another rank than the question ("the second deepest"), ``ELSEWHERE`` when it names a
+        region that the question does not ("the deepest of North America"), else ``FITS``; the best of several.
+    """
+    asked = {_kind(said): (said["rank"] or "").lower() for said in _SAID.finditer(question)}
+    found = [_one(said, asked, question.lower()) for said in _SAID.finditer(sentence) if _kind(said) in asked]
+    return min(found, default=None)
+
+
+def _kind(said: re.Match[str]) -> str:
+    word = said["word"].lower()
+    return _LIKE.get(word, word)
+
+
+def _one(said: re.Match[str], asked: dict[str, str], question: str) -> Fit:
+    if (said["rank"] or "").lower() != asked[_kind(said)]:
+        return Fit.RANKED
+    scope = _SCOPE.match(said["rest"])
+    if scope is None:
+        return Fit.FITS
+    names = scope["name"].lower().split()
+    known = names[-1] in _EVERYWHERE or names[-1] in question
+    return Fit.FITS if known else Fit.ELSEWHERE
