@@ -30,6 +30,8 @@ _SHARE = 0.5
 """Of the free memory that a batch may take: other models and the archive want some too."""
 _TRIAL = 2
 _PROC = Path("/proc")
+_TRIES = 3
+"""Times that some work is measured whose peak reads 0."""
 _CGROUP = Path("/sys/fs/cgroup")
 _OUT = ("out of memory", "can't allocate memory", "not enough memory", "failed to allocate memory", "bad_alloc")
 
@@ -164,6 +166,16 @@ def peak_bytes(device: str, work: Callable[[], None]) -> int | None:
         work()
         torch.cuda.synchronize(device)
         return int(torch.cuda.max_memory_allocated(device) - before)
+    found = None
+    for _ in range(_TRIES):
+        found = _peak_here(work)
+        if found != 0:
+            break
+    return found
+
+
+def _peak_here(work: Callable[[], None]) -> int | None:
+    """The peak of this process; 0 too where more was given back meanwhile, by other threads, than the work took."""
     gc.collect()  # what is garbage now must not be given back while the work is measured
     with contextlib.suppress(OSError):
         (_PROC / "self" / "clear_refs").write_text("5", encoding="ascii")  # sets the peak back to what is taken now

@@ -75,7 +75,7 @@ def test_float32_gives_the_model_s_vectors_under_its_fingerprint(
     exports: dict[str, export.Export], clip_row: ModelRow, pictures: list[np.ndarray[Any, Any]]
 ) -> None:
     made = exports["onnx"]
-    source, encoder = registry.load(clip_row, Settings(runtime="torch-f32")), loaded(made)
+    source, encoder = registry.load(clip_row, Settings(runtime="torch-f32")), loaded(made, runtime="ort")
     assert isinstance(encoder, ImageEncoder)
     assert encoder.fingerprint == source.fingerprint == made.fingerprint
     assert (encoder.dim, encoder.input_size) == (32, 32)
