@@ -14,9 +14,7 @@ _WORDS = (
     "deepest|largest|biggest|greatest|longest|shortest|highest|tallest|lowest|oldest|earliest|youngest|smallest|widest|"
     "broadest|narrowest|shallowest|driest|wettest|coldest|hottest|northernmost|southernmost|easternmost|westernmost"
 )
-_RANK = (
-    r"second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|eleventh|twelfth|next|\d{1,3}(?:st|nd|rd|th)"
-)  # fmt: skip
+_RANK = r"second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|eleventh|twelfth|next|\d{1,3}(?:st|nd|rd|th)"
 _SAID = re.compile(
     rf"(?<!\bits )(?<!\btheir )(?:\b(?P<rank>{_RANK})[\s-]+)?\b(?P<word>{_WORDS})\b(?=(?P<rest>[^.;]*))", re.IGNORECASE
 )

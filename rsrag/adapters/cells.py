@@ -74,8 +74,9 @@ class CellEncoder:
 def dense_grid(dense: DenseEncoder, picture: Picture, kernel: Grid, border: int) -> tuple[Grid, int]:
     """:meth:`CellEncoder.grid` of a tower's maps, each cell in the middle of what it sees."""
     side = dense.strides["semantic"]
-    moved = cv2.copyMakeBorder(picture[_LEAD_PX:, _LEAD_PX:], 0, _LEAD_PX, 0, _LEAD_PX, cv2.BORDER_REFLECT)
-    cells = dense.maps(np.asarray(moved, dtype=np.uint8), ["semantic"])["semantic"]
+    if min(picture.shape[:2]) > _LEAD_PX:  # else there is one cell to a side, and nothing to move
+        picture = np.pad(picture[_LEAD_PX:, _LEAD_PX:], ((0, _LEAD_PX), (0, _LEAD_PX), (0, 0)), mode="symmetric")
+    cells = dense.maps(picture, ["semantic"])["semantic"]
     return _unit(np.stack([cv2.filter2D(plane, -1, kernel, borderType=border) for plane in cells])), side
 
 

@@ -15,11 +15,12 @@ from rasters import TEN_METRES, UTM31, write_tiff
 
 from rsrag.adapters import outlines
 from rsrag.adapters.base import Context
+from rsrag.adapters.cells import CellEncoder
 from rsrag.adapters.classify import CLASSIFY, ClassifyRequest
 from rsrag.adapters.classify.adapter import ClassScore, _sentences
 from rsrag.adapters.classify.examples import blended, read_examples
 from rsrag.adapters.classify.labels import check_labels, read_labels, split_labels
-from rsrag.adapters.classify.wall import Map, dense_cells
+from rsrag.adapters.classify.wall import MEAN, Map, dense_cells
 from rsrag.config import Settings
 from rsrag.errors import UnsupportedSource, UsageError
 from rsrag.models.calibration import Calibration, bank_vectors, calibration, softmax
@@ -160,6 +161,13 @@ def test_areas_beyond_the_most_outlines_are_told(context: Context, monkeypatch: 
     assert f"only the largest 2 of {len(whole.regions)} areas have an outline" in cut.warnings
 
 
+@pytest.mark.parametrize("side", [1, 8, 10, 11, 16, 33])
+def test_small_pictures_have_cells_too(side: int, context: Context) -> None:
+    picture = np.full((side, 40, 3), 90, dtype=np.uint8)
+    cells, step = CellEncoder(context).grid(picture, MEAN)
+    assert (step, cells.shape[1:]) == (32, (1 if side <= 32 else 2, 2)) and np.isfinite(cells).all()
+
+
 def test_cells_and_pictures_of_the_words_tower_share_a_scale(context: Context, tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     classes = bank_vectors(context.profile.image.encode_words, [[label] for label in LABELS], ["{}"])
@@ -176,7 +184,7 @@ def test_cells_and_pictures_share_a_scale(context: Context) -> None:
     pictures += [SEA, SAND]
     near = np.stack([cells(picture)[0].mean(axis=(1, 2)) for picture in pictures])
     whole = vectors_of(context.profile.image, pictures, 1) @ classes.T
-    assert np.abs(near - whole).mean() < 0.1  # the cells are those of the base tower alone
+    assert np.abs(near - whole).mean() < 0.05
 
 
 def test_knowledge_weighs_and_is_cited(tmp_path: Path) -> None:

@@ -54,23 +54,22 @@ class Map:
 
 
 def dense_cells(context: Context, classes: Vectors) -> tuple[Cells, float]:
-    """Cosines of classes with cells, on the scale of whole pictures, and the temperature that fits them.
+    """Cosines of classes with cells, on the scale of whole pictures, and the temperature of those.
 
-    The maps of the ``mini`` profile are those of its base tower, whose temperature is kept beside the profile's.
+    Cells of the ``mini`` profile are those of its words tower, which makes most of a whole picture's vector.
 
     Args:
         context: with the encoder.
         classes: float32 [C, dim] as the encoder's words.
     """
     encoder = CellEncoder(context)
-    own = calibration(encoder.fingerprint)
 
     def cosines(picture: Picture) -> tuple[Scores, int]:
         vectors, side = encoder.grid(picture, MEAN, cv2.BORDER_REFLECT)
         texts = classes[:, : len(vectors)] * np.float32(encoder.scale)
         return np.asarray(np.tensordot(texts, vectors, axes=1), dtype=np.float32), side
 
-    return cosines, (own if own.fitted else calibration(context.profile.image.fingerprint)).temperature
+    return cosines, calibration(context.profile.image.fingerprint).temperature
 
 
 def legend(labels: Sequence[str], *, unknown: bool) -> tuple[LegendEntry, ...]:
