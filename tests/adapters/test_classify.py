@@ -133,7 +133,15 @@ def test_examples_teach_a_class_that_words_do_not(tmp_path: Path, context: Conte
         CLASSIFY.run(request, context)
 
 
-def test_a_border_is_drawn_where_it_is(context: Context) -> None:
+@pytest.mark.parametrize("turn", range(4))
+def test_a_border_is_drawn_where_it_is(turn: int, context: Context) -> None:
+    scene = np.concatenate([np.tile(SEA, (3, 3, 1)), np.tile(SAND, (3, 3, 1))], axis=1)
+    drawn = CLASSIFY.run(ClassifyRequest(np.ascontiguousarray(np.rot90(scene, turn)), LABELS, everywhere=True), context)
+    classes = np.rot90(drawn.layers[0].read(longest=1024), -turn)
+    assert ((classes == 0).mean(axis=0) > 0.5).sum() == pytest.approx(384, abs=8)
+
+
+def test_borders_between_cells_lie_aside_to_no_side(context: Context) -> None:
     """A map that lies aside lies aside the other way once the scene is turned round; a tower that sees more of one
     class at a border does so whichever way it is turned."""
     off = []
@@ -147,7 +155,7 @@ def test_a_border_is_drawn_where_it_is(context: Context) -> None:
             off.append(int(((classes == 0).mean(axis=0) > 0.5).sum()) - border)
     right, down, left, up = np.reshape(off, (3, 4)).mean(axis=0)
     assert abs(right - left) / 2 < 8 and abs(down - up) / 2 < 8, off
-    assert float(np.mean(off)) == pytest.approx(0, abs=16), off  # half a cell
+    assert float(np.mean(off)) == pytest.approx(0, abs=12), off
 
 
 def test_areas_beyond_the_most_outlines_are_told(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
