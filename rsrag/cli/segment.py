@@ -36,7 +36,10 @@ def segment(
     bands: Bands = None,
     model: Annotated[
         str | None,
-        typer.Option(metavar="NAME|DIR", help="A large segmenter instead: SAM or SAM 2 (boxes), CLIPSeg (words)."),
+        typer.Option(
+            metavar="NAME|DIR",
+            help="A large segmenter instead: SAM or SAM 2 (boxes), CLIPSeg (words), Mask2Former (its own classes).",
+        ),
     ] = None,
     out: Out = None,
     as_json: AsJson = False,

@@ -1,7 +1,9 @@
-"""Large segmenters on this machine: masks by words (CLIPSeg) and by boxes (SAM, SAM 2) through transformers."""
+"""Large segmenters on this machine, through transformers: masks by words (CLIPSeg), by boxes (SAM, SAM 2), or of the
+classes that a model was trained on (Mask2Former, MaskFormer)."""
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Sequence
 from functools import cached_property
@@ -11,13 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from rsrag.config import Settings
-from rsrag.errors import ConfigError, ModelError
+from rsrag.errors import BadModelFile, ConfigError, ModelError
 from rsrag.models import checkpoints
 from rsrag.models.base import ModelRow, Picture
 from rsrag.models.devices import LOADING
 
-PROMPTS = ("words", "boxes")
-_CLASSES = {"words": "CLIPSegForImageSegmentation", "boxes": "AutoModelForMaskGeneration"}
+PROMPTS = ("words", "boxes", "labels")
+_CLASSES = {
+    "words": "CLIPSegForImageSegmentation",
+    "boxes": "AutoModelForMaskGeneration",
+    "labels": "AutoModelForUniversalSegmentation",
+}
 _AT_ONCE = 16
 """Boxes of one pass."""
 
@@ -26,9 +32,10 @@ Box = tuple[float, float, float, float]
 
 
 class TransformersSegmenter:
-    """Masks of what words name, or of what lies in boxes.
+    """Masks of what words name, of what lies in boxes, or of classes.
 
-    The option ``prompt`` of the row says which: "words" for CLIPSeg, "boxes" for SAM and SAM 2. Weights are
+    The option ``prompt`` of the row says which: "words" for CLIPSeg, "boxes" for SAM and SAM 2, "labels" for
+    Mask2Former and MaskFormer, which know the classes of their training only. Weights are
     safetensors; code from the checkpoint is never run, and nothing is fetched.
 
     Args:
@@ -89,6 +96,37 @@ class TransformersSegmenter:
         ]
         return np.concatenate([np.zeros((0, *picture.shape[:2]), np.float32), *parts])
 
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes that the model knows, by number; those of models with other prompts mean nothing.
+
+        Raises:
+            BadModelFile: the checkpoint names none.
+        """
+        try:
+            table = json.loads((self._path / "config.json").read_text(encoding="utf-8"))["id2label"]
+            return tuple(str(table[str(number)]) for number in range(len(table)))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BadModelFile(f"segmenter {self.name}: {self._path} names no classes: {error!r}") from error
+
+    def classed(self, picture: Picture, numbers: Sequence[int]) -> Masks:
+        """How much every pixel belongs to any of some classes: float32 [H, W], 0 to 1.
+
+        The sum over queries of the class's probability times the mask's, as for semantic maps in MaskFormer (Cheng et
+        al. 2021, section 3.4).
+
+        Args:
+            picture: uint8 RGB [H, W, 3].
+            numbers: of classes in :attr:`labels`.
+
+        Raises:
+            ConfigError: the model is prompted in another way.
+            MissingExtra: transformers is not installed.
+            ModelError: the checkpoint cannot be loaded, or the model failed.
+        """
+        self._must_read("labels")
+        return self._guarded(lambda model, processor: _by_labels(model, processor, picture, numbers))
+
     def _must_read(self, prompt: str) -> None:
         if self.prompt != prompt:
             raise ConfigError(f"segmenter {self.name} is prompted by {self.prompt}, not by {prompt}")
@@ -121,6 +159,23 @@ def _by_words(model: Any, processor: Any, picture: Picture, text: str) -> Masks:
             logits.reshape(1, 1, *logits.shape[-2:]), (height, width), mode="bilinear", align_corners=False
         )
         return np.asarray(torch.sigmoid(wide)[0, 0].cpu().numpy(), dtype=np.float32)
+
+
+def _by_labels(model: Any, processor: Any, picture: Picture, numbers: Sequence[int]) -> Masks:
+    import torch
+    from PIL import Image
+    from torch.nn import functional
+
+    height, width = picture.shape[:2]
+    with torch.inference_mode():
+        given = model(**processor(images=Image.fromarray(picture), return_tensors="pt").to(model.device))
+        # The last class is "nothing".
+        classes = given.class_queries_logits.float().softmax(dim=-1)[0, :, list(numbers)].sum(dim=-1)
+        masks = functional.interpolate(
+            given.masks_queries_logits.float(), (height, width), mode="bilinear", align_corners=False
+        )
+        score = torch.einsum("q,qhw->hw", classes, torch.sigmoid(masks[0])).clamp(0, 1)
+        return np.asarray(score.cpu().numpy(), dtype=np.float32)
 
 
 def _by_boxes(model: Any, processor: Any, picture: Picture, boxes: Sequence[Box]) -> Masks:

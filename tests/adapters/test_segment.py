@@ -306,6 +306,11 @@ class Scripted:
         self.prompt = prompt
         self.boxes: list[Any] = []
 
+    labels = ("house, building", "water", "palm-tree")
+
+    def classed(self, picture: npt.NDArray[np.uint8], numbers: list[int]) -> npt.NDArray[np.float32]:
+        return self.named(picture, "") * (numbers == [1])
+
     def named(self, picture: npt.NDArray[np.uint8], text: str) -> npt.NDArray[np.float32]:
         grey = picture.mean(axis=2)
         return (grey < grey.mean()).astype(np.float32)
@@ -322,6 +327,25 @@ def test_a_large_model_by_words(tmp_path: Path, context: Context, monkeypatch: p
     truth = np.zeros((SIDE, SIDE), dtype=bool)
     truth[LAKE] = True
     assert ((result.layers[0].read() == 1) == truth).mean() > 0.95
+
+
+def test_a_large_model_of_classes(tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "open_segmenter", lambda name, context: Scripted("labels"))
+    path = scene(tmp_path / "lake.tif")
+    result = SEGMENT.run(SegmentRequest(path, "the water", model="scripted"), context)
+    truth = np.zeros((SIDE, SIDE), dtype=bool)
+    truth[LAKE] = True
+    assert ((result.layers[0].read() == 1) == truth).mean() > 0.95
+    with pytest.raises(UsageError, match="was not trained on 'storage tank'") as refused:
+        SEGMENT.run(SegmentRequest(path, "storage tank", model="scripted"), context)
+    assert "3 classes, such as house, building" in str(refused.value.hint)
+
+
+def test_classes_are_found_by_any_of_their_names() -> None:
+    from rsrag.adapters.segment.models import classes_named
+
+    for text, number in (("buildings", 0), ("House", 0), ("palm trees", 2), ("palm tree", 2)):
+        assert classes_named(text, Scripted("labels")) == [number]  # type: ignore[arg-type]
 
 
 def test_a_large_model_by_boxes_gets_the_detector_s_or_the_warm_ones(
@@ -346,5 +370,7 @@ def test_a_directory_says_by_its_settings_how_it_is_prompted(tmp_path: Path) -> 
     assert _prompt(tmp_path) == "boxes"
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "clipseg"}))
     assert _prompt(tmp_path) == "words"
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "mask2former"}))
+    assert _prompt(tmp_path) == "labels"
     (tmp_path / "config.json").write_text("[]")
     assert _prompt(tmp_path) == "boxes"

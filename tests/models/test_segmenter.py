@@ -18,7 +18,7 @@ pytest.importorskip("transformers")
 pytest.importorskip("torchvision")
 PICTURE = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
 BOXES = [(10.0, 10.0, 50.0, 40.0), (60.0, 20.0, 100.0, 80.0)]
-MAKERS = {"words": segmenters.clipseg, "boxes": segmenters.sam}
+MAKERS = {"words": segmenters.clipseg, "boxes": segmenters.sam, "labels": segmenters.mask2former}
 
 
 def row_of(folder: Path, prompt: str) -> ModelRow:
@@ -56,6 +56,26 @@ def test_a_prompt_of_the_other_kind_is_refused(prompt: str, checkpoints: dict[st
     model = load(checkpoints, prompt)
     with pytest.raises(ConfigError, match=f"is prompted by {prompt}"):
         model.boxed(PICTURE, BOXES) if prompt == "words" else model.named(PICTURE, "water")
+    with pytest.raises(ConfigError, match=f"is prompted by {prompt}"):
+        model.named(PICTURE, "water") if prompt == "labels" else model.classed(PICTURE, [0])
+
+
+def test_classes_give_a_score_for_every_pixel(checkpoints: dict[str, Path], no_socket: None) -> None:
+    model = load(checkpoints, "labels")
+    assert model.labels == ("house, building", "water", "tree")
+    score = model.classed(PICTURE, [1])
+    assert score.shape == (90, 120) and score.dtype == np.float32 and 0 <= score.min() < score.max() <= 1
+    assert np.array_equal(score, load(checkpoints, "labels").classed(PICTURE, [1]))
+    both = model.classed(PICTURE, [0, 1])
+    assert (both >= score - 1e-6).all() and not np.array_equal(both, score)
+
+
+def test_a_checkpoint_without_names_of_classes(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    for file in checkpoints["labels"].iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(BadModelFile, match="names no classes"):
+        _ = registry.load(row_of(tmp_path, "labels"), Settings(device="cpu")).labels
 
 
 @pytest.mark.parametrize("prompt", list(MAKERS))
@@ -71,7 +91,12 @@ def test_missing_tensors_and_pickles_are_refused(prompt: str, checkpoints: dict[
     save_file({k: v for k, v in tensors.items() if k != gone}, tmp_path / "model.safetensors", {"format": "pt"})
     broken = registry.load(row_of(tmp_path, prompt), Settings(device="cpu"))
     with pytest.raises(BadModelFile, match="lacks 1 tensors"):
-        broken.named(PICTURE, "water") if prompt == "words" else broken.boxed(PICTURE, BOXES)
+        ask = {
+            "words": lambda: broken.named(PICTURE, "water"),
+            "boxes": lambda: broken.boxed(PICTURE, BOXES),
+            "labels": lambda: broken.classed(PICTURE, [0]),
+        }
+        ask[prompt]()
 
 
 def test_wrong_options(tmp_path: Path) -> None:

@@ -34,6 +34,26 @@ def clipseg(directory: Path, seed: int = 0) -> Path:
     return directory
 
 
+def mask2former(directory: Path, seed: int = 0) -> Path:
+    """Mask2Former on a small Swin transformer, with three classes."""
+    import torch
+    import transformers as tf
+
+    backbone = tf.SwinConfig(
+        image_size=64, patch_size=4, embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2], window_size=4,
+        out_features=["stage1", "stage2", "stage3", "stage4"],
+    )  # fmt: skip
+    config = tf.Mask2FormerConfig(
+        backbone_config=backbone, feature_size=32, mask_feature_size=32, hidden_dim=32, encoder_feedforward_dim=32,
+        encoder_layers=1, decoder_layers=2, num_attention_heads=2, dim_feedforward=32, num_queries=5,
+        id2label={0: "house, building", 1: "water", 2: "tree"}, label2id={"house, building": 0, "water": 1, "tree": 2},
+    )  # fmt: skip
+    torch.manual_seed(seed)
+    tf.Mask2FormerForUniversalSegmentation(config).save_pretrained(directory)
+    tf.Mask2FormerImageProcessor(size={"height": 64, "width": 64}).save_pretrained(directory)
+    return directory
+
+
 def sam(directory: Path, seed: int = 0) -> Path:
     """SAM: a windowed ViT, a prompt encoder and the decoder of masks."""
     import torch

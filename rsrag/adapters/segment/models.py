@@ -1,8 +1,9 @@
-"""Large segmenters instead of the small means: by words all over a scene, or box by box."""
+"""Large segmenters instead of the small means: by words or classes all over a scene, or box by box."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from rsrag.adapters.base import Context, PixelBox
 from rsrag.adapters.ground.find import proposals
+from rsrag.adapters.ground.words import singular
 from rsrag.adapters.heat import HeatMapper
 from rsrag.adapters.heatlayers import heat_layer
 from rsrag.adapters.look import View
@@ -24,8 +26,9 @@ from rsrag.models import registry
 from rsrag.models.base import ModelRow, Picture
 from rsrag.models.segmenter import TransformersSegmenter
 
-_BY_WORDS = ("clipseg",)
-"""Values of ``model_type`` of checkpoints that are prompted by words; others are by boxes."""
+_PROMPTS = {"clipseg": "words", "mask2former": "labels", "maskformer": "labels"}
+"""How checkpoints are prompted by their ``model_type``; others are by boxes."""
+_TOLD = 12
 
 
 def open_segmenter(name: str, context: Context) -> TransformersSegmenter:
@@ -56,14 +59,19 @@ def maker(
     """What gives the score of a window's core (float32, NaN where the scene shows nothing), and warnings.
 
     Args:
-        model: prompted by words, or by boxes: those of the detector for the kinds it knows, else the warm regions of
-            the heat map.
+        model: prompted by words, by classes that it knows, or by boxes: those of the detector for the kinds it knows,
+            else the warm regions of the heat map.
         text: what to outline.
         view: the open image.
         context: with the encoder; told of every window.
+
+    Raises:
+        UsageError: the model knows classes only, and the text names none of them.
     """
     if model.prompt == "words":
-        return partial(_named, model, text, view), ()
+        return partial(_seen, view, partial(model.named, text=text)), ()
+    if model.prompt == "labels":
+        return partial(_seen, view, partial(model.classed, numbers=classes_named(text, model))), ()
     things, told = things_if_any(text, view, context)
     things = things or _warm(text, view, context)
     return partial(_boxed, view, things.found, partial(_cut, model)), (*told, *things.warnings)
@@ -74,12 +82,33 @@ def _prompt(folder: Path) -> str:
         kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
     except (OSError, ValueError, AttributeError):
         kind = None
-    return "words" if kind in _BY_WORDS else "boxes"
+    return _PROMPTS.get(str(kind), "boxes")
 
 
-def _named(model: TransformersSegmenter, text: str, view: View, step: Step) -> Scores:
+def classes_named(text: str, model: TransformersSegmenter) -> list[int]:
+    """Numbers of a model's classes that a text names; a class may have several names, as "house, building".
+
+    Raises:
+        UsageError: it names none.
+    """
+    words = singular(" ".join(text.casefold().replace("-", " ").split()))
+    found = [
+        number
+        for number, label in enumerate(model.labels)
+        if words in {singular(name.strip()) for name in re.split("[,;/]", label.casefold().replace("-", " "))}
+    ]
+    if not found:
+        known = sorted(label for label in model.labels)
+        raise UsageError(
+            f"{model.name} was not trained on {text!r}",
+            hint=f"it knows {len(known)} classes, such as {', '.join(known[:_TOLD])}",
+        )
+    return found
+
+
+def _seen(view: View, score_of: Callable[[Picture], npt.NDArray[np.float32]], step: Step) -> Scores:
     pixels = view.source.read(step.outer)
-    score = model.named(view.source.stretch.apply(pixels), text)
+    score = score_of(view.source.stretch.apply(pixels))
     return np.where(pixels.mask, score, np.float32(np.nan))[step.inner]
 
 
