@@ -164,7 +164,7 @@ def _mini(model: MiniImageEncoder, to: str, work: Path, calibration: Sequence[Pi
         openvino.save_model(
             openvino.Core().read_model(str(source / "encoder.onnx")), str(graph), compress_to_fp16=False
         )
-        tower = OpenVinoTower(graph, "f32", outputs, planes)
+        tower = OpenVinoTower(graph, "f32", outputs, of_planes=True)
     config = {key: value for key, value in model.config.items() if key not in ("sha256", "fingerprint")}
     config |= {"graph": graph.name, "format": to, "rsrag": __version__}
     if to != "onnx-int8":

@@ -132,7 +132,7 @@ class MiniImageEncoder:
         files = {name: _checked_bytes(self.directory, name, digests) for name in names}
         path = self.directory / self._graph
         candidates = [
-            Candidate(f"openvino-{n}", partial(OpenVinoTower, path, n, _OUTPUTS, planes))
+            Candidate(f"openvino-{n}", partial(OpenVinoTower, path, n, _OUTPUTS, of_planes=True))
             for n in runtime.openvino_numbers()
         ]
         if path.suffix == ".onnx":

@@ -17,7 +17,7 @@ import rsrag
 from rsrag.cli.models_check import check_profile
 from rsrag.config import Settings
 from rsrag.errors import BadModelFile, ConfigError, ModelError, UsageError
-from rsrag.models import cliptokens, export, registry, runtime
+from rsrag.models import cliptokens, export, registry, runtime, towers
 from rsrag.models.base import ImageEncoder, ModelRow
 from rsrag.models.mini import MiniImageEncoder
 
@@ -232,6 +232,20 @@ def test_openvino(clip_row: ModelRow, folder: Path, tmp_path: Path, pictures: li
     exact_openvino = registry.load(registry.find("mini-image"), Settings(runtime="openvino-f32"))
     plain = registry.load(registry.find("mini-image"), Settings())
     np.testing.assert_allclose(exact_openvino.encode_images(pictures), plain.encode_images(pictures), atol=1e-4)
+
+
+def test_openvino_makes_a_graph_for_a_size_that_comes_again() -> None:
+    pytest.importorskip("openvino")
+    side = 128
+    batch = np.random.default_rng(0).integers(0, 255, (8, side, side, 3), dtype=np.uint8)
+    tower = towers.OpenVinoTower(MINI / "encoder.onnx", "f32", ("semantic", "instance"), of_planes=True)
+    first, free = towers.run(tower, batch), tower._any_size
+    assert tower._one_size is None
+    again = towers.run(tower, batch)
+    assert tower._one_size is not None and tower._one_size is not free
+    np.testing.assert_allclose(again, first, atol=1e-5)
+    np.testing.assert_allclose(towers.run(tower, batch[:3]), first[:3], atol=1e-5)  # others go on as before
+    np.testing.assert_allclose(towers.run(tower, batch), first, atol=1e-5)
 
 
 def test_openvino_tells_nobody_that_it_was_imported() -> None:
