@@ -20,6 +20,8 @@ MIN_VALID = 0.2
 """Tiles with a smaller share of valid pixels count as blank."""
 VEGETATION_NDVI = 0.4
 """NDVI above which a pixel counts as green vegetation; on soil and water it stays well below."""
+_DIGITS = 32
+"""Hexadecimal digits of a digest of pixels."""
 _GLANCE = 256
 """Pixels that are compared before all of them are."""
 WATER_NDWI = 0.0
@@ -153,10 +155,10 @@ def blank_reason(pixels: TilePixels, min_valid: float = MIN_VALID) -> str | None
 
 
 def pixel_digest(picture: Picture) -> str:
-    """Digest of an 8-bit picture and its shape: BLAKE2b, 128 bits, hexadecimal."""
-    state = hashlib.blake2b(repr(picture.shape).encode(), digest_size=16)
+    """Digest of an 8-bit picture and its shape: the first 128 bits of SHA-256, hexadecimal."""
+    state = hashlib.sha256(repr(picture.shape).encode())
     state.update(np.ascontiguousarray(picture).data)
-    return state.hexdigest()
+    return state.hexdigest()[:_DIGITS]
 
 
 def perceptual_hash(picture: Picture) -> int:

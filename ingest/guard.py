@@ -134,6 +134,14 @@ _UNPACK = "unpack it and ingest the folder"
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.\-_]+:")
 
 
+def expanded(text: str | os.PathLike[str]) -> Path:
+    """A path with ``~`` replaced by a home folder; as it is where there is no such user."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
+
+
 def check_path(text: str | os.PathLike[str]) -> Path:
     """The local file or folder that a text names, as an absolute path.
 
@@ -151,7 +159,7 @@ def check_path(text: str | os.PathLike[str]) -> Path:
         raise RefusedSource(f"{shown}: virtual paths of GDAL are not opened", hint="download or unpack it first")
     if "://" in raw:
         raise RefusedSource(f"{shown}: network addresses are not opened", hint="download it and give the local path")
-    path = Path(raw).expanduser()
+    path = expanded(raw)
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:

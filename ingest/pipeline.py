@@ -37,7 +37,7 @@ from rsrag.ingest.ahead import (
 from rsrag.ingest.digest import digest_file
 from rsrag.ingest.discover import Discovered, discover, state_of
 from rsrag.ingest.groups import Grouper
-from rsrag.ingest.guard import harden_gdal
+from rsrag.ingest.guard import expanded, harden_gdal
 from rsrag.ingest.knowledge import is_knowledge
 from rsrag.ingest.passages import KnowledgeWriter
 from rsrag.ingest.readers.options import read_options
@@ -155,7 +155,7 @@ class _Run:
         return {str(f.path) for f in found}
 
     def _discovered(self, sources: Sequence[str], knowledge: Sequence[str]) -> Iterator[Discovered | ItemError]:
-        named = {Path(k).expanduser().resolve() for k in knowledge}
+        named = {expanded(k).resolve() for k in knowledge}
         for item in discover(sources, self._reading.options):
             if isinstance(item, ItemError) or item.is_imagery or (self._wants(item) and item.path not in named):
                 yield item
@@ -301,7 +301,7 @@ class _Run:
 
     def _forget_missing(self, sources: Sequence[str], seen: set[str]) -> None:
         """Remove what came from files below the given folders that are gone."""
-        roots = [Path(s).expanduser().resolve() for s in sources]
+        roots = [expanded(s).resolve() for s in sources]
         for record in self._catalog.sources():
             path = Path(record.path)
             below = any(path == root or path.is_relative_to(root) for root in roots)

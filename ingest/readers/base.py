@@ -170,7 +170,7 @@ def scene_digest(path: Path, options: ReadOptions, hints: SceneHints = NO_HINTS,
         raise UnreadableSource(f"{path.name}: {error.strerror or error}") from error
     parts += [hints.extra] if hints.extra else []
     parts += [signature] if signature else []
-    return hashlib.blake2b("\x1f".join([digest, *parts]).encode(), digest_size=16).hexdigest() if parts else digest
+    return hashlib.sha256("\x1f".join([digest, *parts]).encode()).hexdigest() if parts else digest
 
 
 def scene_id(digest: str) -> str:

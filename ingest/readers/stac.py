@@ -173,7 +173,7 @@ class _Reader:
         licence = own.get("license") or collection.get("license")
         gsd = asset.get("gsd") or own.get("gsd")
         transform = _transform(asset.get("proj:transform"))
-        digest = hashlib.blake2b(json.dumps(item, sort_keys=True).encode(), digest_size=16)
+        digest = hashlib.sha256(json.dumps(item, sort_keys=True).encode())
         return SceneHints(
             title=str(own.get("title") or name)[:200],
             collection=str(item.get("collection") or collection.get("id") or "") or None,

@@ -31,16 +31,27 @@ Box = Annotated[
 ]
 When = Annotated[
     str | None,
-    typer.Option("--datetime", "--when", metavar="DATE|START/END", help="A date (2020, 2020-05, …) or interval."),
+    typer.Option(
+        "--datetime",
+        "--when",
+        metavar="DATE|START/END",
+        help="A date (2020, 2020-05, …) or interval; of tiles, passages stay.",
+    ),
 ]
 Intersects = Annotated[
     str | None,
     typer.Option(metavar="FILE|GEOJSON|WKT", help="Polygon that results must touch, in longitude, latitude."),
 ]
 Collections = Annotated[
-    list[str] | None, typer.Option("--collections", "-c", metavar="NAME", help="Collections; repeat, or use commas.")
+    list[str] | None,
+    typer.Option(
+        "--collections", "-c", metavar="NAME", help="Collections of tiles, passages stay; repeat, or use commas."
+    ),
 ]
-Sensors = Annotated[list[str] | None, typer.Option("--sensor", metavar="NAME", help="Sensors; repeat, or use commas.")]
+Sensors = Annotated[
+    list[str] | None,
+    typer.Option("--sensor", metavar="NAME", help="Sensors of tiles, passages stay; repeat, or use commas."),
+]
 Facts = Annotated[
     list[str] | None,
     typer.Option("--fact", metavar="CONDITION", help='Condition on a measured fact, such as "ndvi_mean>0.5". Repeat.'),

@@ -41,7 +41,7 @@ def test_paths_that_lead_elsewhere_are_refused(text: str) -> None:
         check_path(text)
 
 
-@pytest.mark.parametrize("text", ["", "  ", "no-such-file.tif", "a\0b"])
+@pytest.mark.parametrize("text", ["", "  ", "no-such-file.tif", "a\0b", "~nobody-of-that-name/a.tif"])
 def test_paths_that_lead_nowhere_are_unreadable(text: str) -> None:
     with pytest.raises(UnreadableSource):
         check_path(text)
