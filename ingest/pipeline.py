@@ -47,7 +47,7 @@ from rsrag.ingest.summary import IngestOptions, IngestSummary, Tally
 from rsrag.models.base import Profile
 from rsrag.progress import Progress, Silent
 from rsrag.times import parse_span
-from rsrag.types import ItemError
+from rsrag.types import ItemError, Scene
 
 __all__ = ["IngestOptions", "IngestSummary", "ingest"]
 
@@ -98,6 +98,8 @@ class _Run:
         self._encoder = profile.image
         self._run_id = ""
         self._ending: deque[Job] = deque()
+        self._marks: list[SourceRecord] = []
+        self._scenes: list[tuple[Scene, str]] = []
         self._knowledge = KnowledgeWriter(catalog, index, profile)
         said = _said(options)
         tile_size = settings.tile_size or _side(profile.image.input_size)
@@ -168,7 +170,8 @@ class _Run:
 
     def _images(self, items: Sequence[Discovered]) -> None:
         """Everything that is read ahead, in order; a source is finished once all its tiles are committed."""
-        writer = TileWriter(self._catalog, self._index, self._encoder, Grouper(self._catalog), self._tally)
+        grouper = Grouper(self._catalog)
+        writer = TileWriter(self._catalog, self._index, self._encoder, grouper, self._tally, self._begin_scenes)
         try:
             with ReadAhead(items, self._catalog, TileMeasurer(self._encoder), self._reading) as events:
                 for event in events:
@@ -189,13 +192,11 @@ class _Run:
                     writer.add(job, measured)
                 self._progress.advance()
             case Opened(job, scene, tiles, first):
-                mark = self._mark(job)
                 if first:
+                    mark = self._mark(job)
                     self._make_room(job.record, mark)
-                with self._catalog.together("begin a scene"):
-                    if first:
-                        self._begin(mark)
-                    self._catalog.save_scene(scene, job.key)
+                    self._marks.append(mark)
+                self._scenes.append((scene, job.key))
                 self._progress.start(job.label, tiles, unit="tiles")
             case Known(count):
                 self._tally.tiles_known += count
@@ -215,10 +216,18 @@ class _Run:
                 self._progress.finish()
                 writer.flush()
                 self._settle()
+                self._begin_scenes()
                 self._failed(job.key, job.record, error, fresh=job.fresh)
             case Pause(done):
                 writer.flush()
+                self._begin_scenes()
                 done.set()
+
+    def _begin_scenes(self) -> None:
+        """Note what is being read, many at once: at the latest before the first of its tiles is indexed."""
+        if self._scenes:
+            self._catalog.begin_scenes(self._marks, self._scenes)
+            self._marks, self._scenes = [], []
 
     def _settle(self) -> None:
         """Finish the sources that were read and whose tiles are all committed, in order."""
@@ -227,6 +236,7 @@ class _Run:
             job = self._ending.popleft()
             ready.append((self._mark(job), job.errors))
         if ready:
+            self._begin_scenes()  # of those that showed nothing
             self._done(ready)
 
     def _mark(self, job: Job) -> SourceRecord:

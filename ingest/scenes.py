@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeGuard
@@ -117,13 +117,27 @@ class TileWriter:
     """Embeds and writes tiles. Index first, then the catalogue: what the catalogue knows is certainly indexed.
 
     The encoder works in a thread of its own. Tiles are grouped and written in the order they came.
+
+    Args:
+        catalog: where tiles are committed.
+        index: where their vectors go.
+        encoder: of pictures.
+        grouper: finds near-duplicates.
+        tally: of what was written.
+        begin: called before tiles are written; sees to it that their scenes are in the catalogue.
     """
 
     def __init__(
-        self, catalog: Catalog, index: VectorIndex, encoder: ImageEncoder, grouper: Grouper, tally: Tally
+        self,
+        catalog: Catalog,
+        index: VectorIndex,
+        encoder: ImageEncoder,
+        grouper: Grouper,
+        tally: Tally,
+        begin: Callable[[], None],
     ) -> None:
         self._catalog, self._index, self._encoder = catalog, index, encoder
-        self._grouper, self._tally = grouper, tally
+        self._grouper, self._tally, self._begin = grouper, tally, begin
         self._fresh: list[tuple[Waiting, MeasuredTile]] = []
         self._sent: deque[tuple[list[tuple[Waiting, MeasuredTile]], Future[Vectors]]] = deque()
         self._rows: list[tuple[Waiting, Scene, TileRow]] = []
@@ -191,6 +205,7 @@ class TileWriter:
         self._committed = time.monotonic()
         if not rows:
             return
+        self._begin()
         self._index.upsert(TILES, [tile_point(row.tile, scene, row.vector) for _, scene, row in rows])
         self._catalog.save_tiles_of_scenes([row for _, _, row in rows])
         self._grouper.committed()

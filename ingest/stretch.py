@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -45,20 +46,18 @@ class Stretch:
 
     def apply(self, pixels: Pixels) -> Picture:
         """The 8-bit picture, uint8 of shape [height, width, 3]; invalid pixels are black."""
-        height, width = pixels.mask.shape
-        picture = np.empty((height, width, 3), dtype=np.uint8)
-        for i, channel in enumerate(self.channels):
+        seen = []
+        for channel in self.channels:
             band = pixels.data[channel.position]
-            if self.how == "identity" and band.dtype == np.uint8:
-                picture[..., i] = band
-            else:
+            if self.how != "identity" or band.dtype != np.uint8:
                 with np.errstate(over="ignore", invalid="ignore"):  # far outside the limits: black or white
                     scaled = (band.astype(np.float32) - channel.low) * (255.0 / (channel.high - channel.low))
                 np.nan_to_num(scaled, copy=False, nan=0.0, posinf=255.0, neginf=0.0)
-                picture[..., i] = np.clip(np.rint(scaled), 0, 255)
-        if len(self.channels) == 1:
-            picture[..., 1:] = picture[..., :1]
-        picture[~pixels.mask] = 0
+                band = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+            seen.append(np.ascontiguousarray(band))
+        picture: Picture = np.asarray(cv2.merge(seen * 3 if len(seen) == 1 else seen))
+        if not pixels.mask.all():
+            picture[~pixels.mask] = 0
         return picture
 
 

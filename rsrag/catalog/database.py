@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -50,7 +49,6 @@ class Database:
         # Both dialects have an INSERT … ON CONFLICT of their own, with the same methods.
         dialect = import_module(f"sqlalchemy.dialects.{engine.dialect.name}")
         self._insert: Callable[[Table], Any] = dialect.insert
-        self._own = threading.local()
         self._upserts: dict[tuple[type[Base], tuple[str, ...] | None], Any] = {}
 
     @contextmanager
@@ -61,26 +59,11 @@ class Database:
 
     @contextmanager
     def _writing(self, doing: str) -> Iterator[Connection]:
-        """A write transaction: all of it is there when the block ends, or none of it; part of :meth:`together`."""
-        joined: Connection | None = getattr(self._own, "connection", None)
-        if joined is not None:
-            with translated(self.name, doing):
-                yield joined
-            return
+        """A write transaction: all of it is there when the block ends, or none of it."""
         with translated(self.name, doing), self._engine.connect() as plain:
             connection = plain.execution_options(**{WRITES: True})
             with connection.begin():
                 yield connection
-
-    @contextmanager
-    def together(self, doing: str) -> Iterator[None]:
-        """One write transaction for everything that this thread writes in the block; what it reads is older."""
-        with self._writing(doing) as connection:
-            outer, self._own.connection = getattr(self._own, "connection", None), connection
-            try:
-                yield
-            finally:
-                self._own.connection = outer
 
     def _upsert(
         self, connection: Connection, model: type[Base], rows: Sequence[Values], *, only: Sequence[str] | None = None

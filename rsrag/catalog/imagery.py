@@ -15,14 +15,15 @@ from rsrag.catalog.codec import (
     look_values,
     scene_from,
     scene_values,
+    source_values,
     tile_from,
     tile_values,
     vector_from,
 )
 from rsrag.catalog.database import chunks, delete_in, rows_in, table_of
 from rsrag.catalog.journal import Journal
-from rsrag.catalog.records import IMAGE_VECTOR, TileRow, Vector
-from rsrag.catalog.tables import EmbeddingTable, LookTable, SceneTable, ThumbnailTable, TileTable
+from rsrag.catalog.records import IMAGE_VECTOR, SourceRecord, TileRow, Vector
+from rsrag.catalog.tables import EmbeddingTable, LookTable, SceneTable, SourceTable, ThumbnailTable, TileTable
 from rsrag.errors import CatalogError, UsageError
 from rsrag.types import Filters, Scene, Tile, TimeSpan
 
@@ -73,9 +74,22 @@ class Imagery(Journal):
 
     def save_scene(self, scene: Scene, source_path: str) -> None:
         """Store or replace a scene that came from a source."""
-        with self._writing(f"save scene {scene.id}") as connection:
-            self._claim(connection, source_path, "scene", [scene.id], digest=scene.digest)
-            self._upsert(connection, SceneTable, [scene_values(scene)])
+        self.begin_scenes([], [(scene, source_path)])
+
+    def begin_scenes(self, sources: Sequence[SourceRecord], scenes: Sequence[tuple[Scene, str]]) -> None:
+        """Note that sources are being read, forget their former errors, and store their scenes: all, or none.
+
+        Args:
+            sources: as they are to be known until they are finished.
+            scenes: each once, with the path of its source.
+        """
+        told = f"scene {scenes[0][0].id}" if len(scenes) == 1 else f"{len(scenes)} scenes"
+        with self._writing(f"save {told}") as connection:
+            self._forget_errors(connection, [source.path for source in sources])
+            self._upsert(connection, SourceTable, list(map(source_values, sources)))
+            digests = {path: scene.digest for scene, path in reversed(scenes)}  # of the first scene of each
+            self._claim_all(connection, "scene", digests, [(path, scene.id) for scene, path in scenes])
+            self._upsert(connection, SceneTable, [scene_values(scene) for scene, _ in scenes])
 
     def save_tiles(self, scene_id: str, rows: Sequence[TileRow]) -> None:
         """Store or replace tiles of a scene with vectors and thumbnails: all of them, or none.

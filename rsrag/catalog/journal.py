@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, func, select, update
 
 from rsrag.catalog.codec import error_from, error_values, run_from, source_from, source_values
-from rsrag.catalog.database import Database, rows_in, table_of
+from rsrag.catalog.database import Database, delete_in, rows_in, table_of
 from rsrag.catalog.records import RunRecord, SourceRecord
 from rsrag.catalog.tables import ErrorTable, MetaTable, OriginTable, RunTable, SourceTable
 from rsrag.errors import CatalogError
@@ -56,9 +56,15 @@ class Journal(Database):
         self, connection: Connection, path: str, kind: ItemKind, ids: Sequence[str], *, digest: str = ""
     ) -> None:
         """Note that items come from a source, which is "partial" until it is finished."""
-        record = SourceRecord(path, digest, kind, status="partial")
-        self._upsert(connection, SourceTable, [source_values(record)], only=["status"])
-        origins = [{"kind": kind, "item_id": item, "source_path": path} for item in ids]
+        self._claim_all(connection, kind, {path: digest}, [(path, item) for item in ids])
+
+    def _claim_all(
+        self, connection: Connection, kind: ItemKind, digests: Mapping[str, str], items: Sequence[tuple[str, str]]
+    ) -> None:
+        """The same for several sources: the digest of each by its path, and path and id of every item."""
+        records = [SourceRecord(path, digest, kind, status="partial") for path, digest in digests.items()]
+        self._upsert(connection, SourceTable, list(map(source_values, records)), only=["status"])
+        origins = [{"kind": kind, "item_id": item, "source_path": path} for path, item in items]
         self._upsert(connection, OriginTable, origins)
 
     def begin_run(self, command: str, argv: Sequence[str]) -> str:
@@ -114,7 +120,10 @@ class Journal(Database):
     def clear_errors(self, source: str) -> None:
         """Forget the errors of a source, which is about to be tried again."""
         with self._writing("clear errors") as connection:
-            connection.execute(delete(_ERRORS).where(_ERRORS.c.source == source))
+            self._forget_errors(connection, [source])
+
+    def _forget_errors(self, connection: Connection, sources: Sequence[str]) -> None:
+        delete_in(connection, _ERRORS.c.source, sources)
 
     def set_meta(self, key: str, value: Json) -> None:
         """Store a value about the workspace, any JSON value."""

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rsrag.catalog import Catalog, TileRow
+from rsrag.catalog import Catalog, SourceRecord, TileRow
 from rsrag.errors import BadVector, CatalogError, UsageError
 from rsrag.geo import footprint_from_bbox, footprint_from_ring
-from rsrag.types import BBox, Fact, Filters, TimeSpan
+from rsrag.types import BBox, Fact, Filters, ItemError, TimeSpan
 
 
 def when(start: str | None, end: str | None) -> TimeSpan:
@@ -63,19 +63,22 @@ def test_tiles_of_many_scenes_are_saved_at_once_or_not_at_all(filled: Catalog, m
     assert filled.tile_ids_of("scene-9") == set()
 
 
-def test_what_is_written_together_is_there_whole_or_not_at_all(filled: Catalog, make) -> None:
-    with pytest.raises(CatalogError, match="scene-9"), filled.together("save two scenes"):
-        filled.save_scene(make.scene("scene-3"), "/data/scene-3.tif")
-        filled.save_tiles("scene-9", [make.tile_row("tile", "scene-9")])
-    assert filled.scene("scene-3") is None
-    with ThreadPoolExecutor(1) as other, filled.together("save two scenes"):
-        filled.save_scene(make.scene("scene-3"), "/data/scene-3.tif")
-        assert other.submit(filled.scene, "scene-3").result() is None
-        with filled.together("save a scene"):
-            filled.save_scene(make.scene("scene-4"), "/data/scene-4.tif")
-    assert ids(filled.scenes()) == ["scene-1", "scene-2", "scene-3", "scene-4"]
-    filled.save_scene(make.scene("scene-5"), "/data/scene-5.tif")
-    assert filled.scene("scene-5") is not None
+def test_scenes_of_many_sources_begin_at_once_or_not_at_all(filled: Catalog, make) -> None:
+    filled.record_error(None, ItemError("/data/3.tif", "UnreadableSource", "torn"))
+    filled.record_error(None, ItemError("/data/9.tif", "UnreadableSource", "torn"))
+    marks = [SourceRecord(f"/data/{n}.tif", f"digest {n}", "geotiff", 5, 6, "partial") for n in (3, 4)]
+    begun = [(make.scene("scene-3"), "/data/3.tif"), (make.scene("scene-4"), "/data/4.tif")]
+    bad = replace(make.scene("scene-5"), digest=None)
+    with pytest.raises(CatalogError, match="cannot save 3 scenes"):
+        filled.begin_scenes(marks, [*begun, (bad, "/data/4.tif")])
+    assert filled.scene("scene-3") is None and filled.source("/data/3.tif") is None
+    assert len(filled.errors()) == 2
+    filled.begin_scenes(marks, [*begun, (make.scene("scene-5"), "/data/4.tif")])  # such as a document of several images
+    assert ids(filled.scenes()) == ["scene-1", "scene-2", "scene-3", "scene-4", "scene-5"]
+    assert [filled.source(mark.path) for mark in marks] == marks
+    assert [error.source for error in filled.errors()] == ["/data/9.tif"], "those of what is read again are forgotten"
+    filled.remove_source("/data/4.tif")
+    assert ids(filled.scenes()) == ["scene-1", "scene-2", "scene-3"]
 
 
 def test_tiles_of_an_unknown_scene(catalog: Catalog, make) -> None:
