@@ -438,7 +438,7 @@ class Engine:
             image: file, bytes, uint8 RGB array [H, W, 3], or id of a scene or tile of the archive.
             text: what to outline, such as "water".
             threshold: score from which a pixel belongs to it.
-            method: "auto", "detector", "refined" or "heat"; see ``docs/segment.md``.
+            method: "auto", "decoder", "detector", "refined" or "heat"; see ``docs/segment.md``.
             index: use NDWI for water and NDVI for plants where the bands allow.
             simplify: metres (pixels without a scale) that an outline may move; two pixels when None.
             smallest: least area of an outline in m2 (square pixels without a scale).

@@ -33,7 +33,7 @@ def segmentation(
     profile: ProfileName = None,
     as_json: AsJson = False,
 ) -> None:
-    """Outline every class of every picture by its words: heat map and refinement against the truth."""
+    """Outline every class of every picture by its words: what is shipped, heat map and refinement against the truth."""
     state = session(ctx, as_json=as_json)
     from rsrag.cli.progress import progress_for
     from rsrag.eval.segmentation import run

@@ -52,6 +52,15 @@ class Tally:
             self.single.append(shared / union)
             self.edges.append(boundary_f(found, truth))
 
+    def include(self, other: Tally) -> None:
+        """Count what another one has counted."""
+        for label, value in other.shared.items():
+            self.shared[label] += value
+        for label, value in other.union.items():
+            self.union[label] += value
+        self.single.extend(other.single)
+        self.edges.extend(other.edges)
+
     def by_class(self) -> dict[str, float]:
         """IoU of each class, without those of which neither truth nor answer has a pixel."""
         return {c: self.shared[c] / u for c, u in self.union.items() if u}

@@ -20,8 +20,8 @@ def segment(
     method: Annotated[
         str,
         typer.Option(
-            metavar="auto|detector|refined|heat",
-            help="Detector's boxes for the ten kinds it knows, heat map that follows the picture, or bare heat map.",
+            metavar="auto|decoder|detector|refined|heat",
+            help="Pixel decoder for what it was trained on, detector's boxes, refined heat map, or bare heat map.",
         ),
     ] = "auto",
     without_index: Annotated[

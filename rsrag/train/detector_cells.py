@@ -14,7 +14,8 @@ import torch
 from rsrag.models.groundviews import CELL
 from rsrag.train import detector_cache as caching
 from rsrag.train.detector_cache import Labelled
-from rsrag.train.detector_head import Head, targets, together
+from rsrag.train.detector_head import Head, targets
+from rsrag.train.projecting import together
 
 Indices = npt.NDArray[np.int64]
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,12 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rsrag.models.groundviews import CELL, LEVELS, Level
+from rsrag.models.groundviews import CELL
+from rsrag.train.projecting import CHANNELS, Projected, Projection
 
-CHANNELS = sum(level.kept for level in LEVELS)
 UNIT = 16.0
 """Distances to the sides of a box are exp(output) times this many pixels."""
-Projection = Mapping[str, npt.NDArray[np.float32]]
 
 
 class Head(nn.Module):  # type: ignore[misc]
@@ -58,47 +56,19 @@ class Head(nn.Module):  # type: ignore[misc]
 
 
 class Whole(nn.Module):  # type: ignore[misc]
-    """From the encoder's maps to scores [N, classes, H, W] and boxes [N, 4, H, W]: what is exported.
-
-    Each level is projected where it is coarse, then enlarged to the grid.
-    """
+    """From the encoder's maps to scores [N, classes, H, W] and boxes [N, 4, H, W]: what is exported."""
 
     def __init__(self, head: Head, projection: Projection) -> None:
         super().__init__()
         self.head = head
-        self.project = nn.ModuleDict()
-        for level in LEVELS:
-            weight = torch.from_numpy(projection[f"{level.name}.weight"])
-            step = shrink(level)
-            conv = nn.Conv2d(level.channels, level.kept, step, stride=step)
-            conv.weight.data = weight.reshape(level.kept, level.channels, step, step).contiguous()
-            conv.bias.data = -(weight @ torch.from_numpy(projection[f"{level.name}.mean"]))  # type: ignore[union-attr]
-            self.project[level.name] = conv
+        self.projected = Projected(projection)
 
     def forward(self, *maps: Tensor) -> tuple[Tensor, Tensor]:
-        found = {level.name: self.project[level.name](x) for level, x in zip(LEVELS, maps, strict=True)}
-        out = self.head(together(found))
+        out = self.head(self.projected(*maps))
         classes = self.head.classes
         quality = torch.sigmoid(out[:, classes : classes + 1])
         scores = torch.sqrt(torch.sigmoid(out[:, :classes]) * quality)
         return scores, torch.exp(out[:, classes + 1 :].clamp(-4, 4.5)) * UNIT
-
-
-def shrink(level: Level) -> int:
-    """Cells a side of a level that make one of the grid."""
-    return max(1, CELL // level.stride)
-
-
-def together(maps: Mapping[str, Tensor]) -> Tensor:
-    """Projected levels [N, kept, h, w] on the grid of cells, [N, CHANNELS, H, W]."""
-    parts = []
-    for level in LEVELS:
-        x = maps[level.name]
-        factor = level.stride // CELL
-        if factor > 1:
-            x = functional.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)
-        parts.append(x)
-    return torch.cat(parts, dim=1)
 
 
 def targets(

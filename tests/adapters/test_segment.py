@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from affine import Affine
 from rasters import TEN_METRES, UTM31, write_tiff
 from typer.testing import CliRunner
 
@@ -17,15 +19,14 @@ from rsrag.adapters import outlines
 from rsrag.adapters.base import Context
 from rsrag.adapters.heat import BACKGROUND
 from rsrag.adapters.look import opened
-from rsrag.adapters.segment import SEGMENT, SegmentRequest, things
+from rsrag.adapters.segment import SEGMENT, SegmentRequest, means, things
 from rsrag.adapters.segment import adapter as module
 from rsrag.adapters.segment.priors import prior_for
 from rsrag.adapters.segment.rivals import rivals
 from rsrag.cli.app import app
 from rsrag.config import Settings
 from rsrag.errors import BadModelFile, UnsupportedSource, UsageError
-from rsrag.models import groundhead
-from rsrag.models.groundhead import EMPTY
+from rsrag.models import groundhead, pixelhead
 from rsrag.models.registry import load_profile
 from rsrag.types import QueryImage
 
@@ -126,9 +127,9 @@ def test_things_are_cut_out_of_the_detectors_boxes(context: Context, monkeypatch
         ),
         "stub",
     )
-    monkeypatch.setattr(things, "things_named", lambda *_: found)
-    monkeypatch.setattr(module, "CORE", 64)  # the discs are painted from several windows each
-    result = SEGMENT.run(SegmentRequest(picture.astype(np.uint8), "tanks"), context)
+    monkeypatch.setattr(means, "things_named", lambda *_: found)
+    monkeypatch.setattr(means, "CORE", 64)  # the discs are painted from several windows each
+    result = SEGMENT.run(SegmentRequest(picture.astype(np.uint8), "tanks", method="detector"), context)
     mask, score = (layer.read() for layer in result.layers)
     assert result.method == "detector" and len(result.regions) == 1
     assert ((mask == 1) & discs[0]).sum() / ((mask == 1) | discs[0]).sum() > 0.9
@@ -148,7 +149,7 @@ def test_windows_agree(tmp_path: Path, context: Context, monkeypatch: pytest.Mon
     """An index does not depend on how the scene is cut into windows, nor does what is stitched have holes."""
     path = scene(tmp_path / "lake.tif")
     whole = SEGMENT.run(SegmentRequest(path, "water"), context)
-    monkeypatch.setattr(module, "CORE", 64)
+    monkeypatch.setattr(means, "CORE", 64)
     monkeypatch.setattr(module, "MARGIN", 24)
     parts = SEGMENT.run(SegmentRequest(path, "water"), context)
     one, two = whole.layers[0].read() == 1, parts.layers[0].read() == 1
@@ -166,7 +167,7 @@ def test_ground_without_data_is_no_area(tmp_path: Path, context: Context) -> Non
 
 
 def test_nothing_found_is_an_answer(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LEAST", 1.1)
+    monkeypatch.setattr(means, "LEAST", 1.1)
     result = SEGMENT.run(SegmentRequest(np.full((64, 64, 3), 90, dtype=np.uint8), "glacier"), context)
     assert result.share == 0 and result.regions == () and result.text == "No glacier was found in the image."
     assert not (result.layers[0].read() == 1).any()
@@ -184,8 +185,8 @@ def test_nothing_found_is_an_answer(context: Context, monkeypatch: pytest.Monkey
 def test_articles_are_not_looked_for_and_numbers_agree(
     text: str, target: str, said: str, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "LEAST", 1.1)
-    monkeypatch.setattr(things, "everywhere", lambda *_, **__: EMPTY)
+    monkeypatch.setattr(means, "LEAST", 1.1)
+    monkeypatch.setattr(pixelhead, "shipped", lambda: Decoder(lambda picture: picture[..., 0] > 255))
     result = SEGMENT.run(SegmentRequest(np.full((64, 64, 3), 90, dtype=np.uint8), text), context)
     assert (result.target, result.text) == (target, said)
     assert not any("'the'" in told for told in result.warnings)
@@ -193,44 +194,138 @@ def test_articles_are_not_looked_for_and_numbers_agree(
 
 def test_several_things_cover_and_one_covers(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     found = things.Things((things.Thing((20, 20, 40, 40), 0.9),), "stub")
-    monkeypatch.setattr(things, "things_named", lambda *_: found)
+    monkeypatch.setattr(means, "things_named", lambda *_: found)
     picture = np.full((64, 64, 3), 90, dtype=np.uint8)
-    assert SEGMENT.run(SegmentRequest(picture, "the ships"), context).text.startswith("Ships cover ")
-    assert SEGMENT.run(SegmentRequest(picture, "a ship"), context).text.startswith("Ship covers ")
+    for text, said in (("the ships", "Ships cover "), ("a ship", "Ship covers ")):
+        assert SEGMENT.run(SegmentRequest(picture, text, method="detector"), context).text.startswith(said)
 
 
 def test_pieces_are_counted_beyond_those_with_an_outline(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     found = [things.Thing((x, y, x + 10, y + 10), 0.9) for x in (4, 24, 44) for y in (4, 24, 44)]
-    monkeypatch.setattr(things, "things_named", lambda *_: things.Things(tuple(found), "stub"))
+    monkeypatch.setattr(means, "things_named", lambda *_: things.Things(tuple(found), "stub"))
     monkeypatch.setattr(outlines, "MOST", 4)
-    result = SEGMENT.run(SegmentRequest(np.full((64, 64, 3), 90, dtype=np.uint8), "ships"), context)
+    request = SegmentRequest(np.full((64, 64, 3), 90, dtype=np.uint8), "ships", method="detector")
+    result = SEGMENT.run(request, context)
     assert len(result.regions) == 4 and "in 9 pieces" in result.text
     told = "only the largest 4 of 9 pieces have an outline; the mask and the areas have all"
     assert result.warnings == (told,)
 
 
 def broken() -> None:
-    raise BadModelFile("detector.onnx: another digest")
+    raise BadModelFile("head.onnx: another digest")
 
 
-def test_a_damaged_detector_is_told_of(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Asked for, it is an error; otherwise the heat map is used, and a warning says why."""
-    monkeypatch.setattr(groundhead, "shipped", broken)
+def test_damaged_models_are_told_of(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for, it is an error; otherwise the next best means is used, and a warning says why."""
     request = SegmentRequest(np.full((64, 64, 3), 90, dtype=np.uint8), "ships")
+    monkeypatch.setattr(pixelhead, "shipped", broken)
+    with pytest.raises(BadModelFile, match="another digest"):
+        SEGMENT.run(replace(request, method="decoder"), context)
+    first = "the pixel decoder was not used, since it cannot be: head.onnx: another digest"
+    detected = SEGMENT.run(request, context)
+    assert detected.method == "detector" and detected.warnings == (first,)
+    monkeypatch.setattr(groundhead, "shipped", broken)
     with pytest.raises(BadModelFile, match="another digest"):
         SEGMENT.run(replace(request, method="detector"), context)
-    told = "the heat map was used, since the detector cannot be: detector.onnx: another digest"
-    assert told in SEGMENT.run(request, context).warnings
+    second = "the heat map was used, since the detector cannot be: head.onnx: another digest"
+    assert SEGMENT.run(request, context).warnings == (first, second)
     assert SEGMENT.run(replace(request, method="heat"), context).warnings == ()
-    monkeypatch.setattr(module, "open_segmenter", lambda name, context: Scripted("boxes"))
+    monkeypatch.setattr(means, "open_segmenter", lambda name, context: Scripted("boxes"))
     result = SEGMENT.run(replace(request, model="scripted"), context)
-    assert result.method == "scripted" and told in result.warnings
+    assert result.method == "scripted" and second in result.warnings
 
 
-def test_pictures_too_small_for_the_detector_are_told_of(context: Context) -> None:
+@pytest.mark.parametrize("method", ["decoder", "detector"])
+def test_pictures_too_small_for_what_is_known_are_told_of(method: str, context: Context) -> None:
     picture = QueryImage(np.full((120, 120, 3), 90, dtype=np.uint8), "fine.png", gsd_m=0.02)
-    result = SEGMENT.run(SegmentRequest(picture, "cars"), context)
-    assert result.method == "detector" and "show too little ground" in result.warnings[0]
+    result = SEGMENT.run(SegmentRequest(picture, "cars", method=method), context)
+    assert result.method == method and "show too little ground" in result.warnings[0]
+
+
+class Decoder:
+    """A pixel decoder whose answer is known: what is told of a picture is the first two of its classes."""
+
+    classes, fingerprint = ("ship", "building", "vegetation", "vehicle"), "scripted:2"
+
+    def __init__(self, told: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.bool_]]) -> None:
+        self._told = told
+        self.seen: list[tuple[int, ...]] = []
+
+    def scores(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        self.seen.append(picture.shape)
+        found = self._told(picture).astype(np.float32)
+        return np.stack([found, found, np.zeros_like(found), np.zeros_like(found)])
+
+
+def roofs(size: int = 160) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+    """A grey picture with a bright rectangle, and where that lies."""
+    there = np.zeros((size, size), dtype=bool)
+    there[size // 4 : size // 2, size // 8 : size * 3 // 4] = True
+    return np.where(there[..., None], 220, 80).repeat(3, axis=2).astype(np.uint8), there
+
+
+@pytest.fixture
+def bright(monkeypatch: pytest.MonkeyPatch) -> Decoder:
+    decoder = Decoder(lambda picture: picture[..., 0] > 150)
+    monkeypatch.setattr(pixelhead, "shipped", lambda: decoder)
+    return decoder
+
+
+def test_the_decoder_outlines_what_it_was_trained_on(context: Context, bright: Decoder) -> None:
+    picture, there = roofs()
+    for text in ("the buildings", "Houses", "a roof", "boats"):
+        result = SEGMENT.run(SegmentRequest(picture, text), context)
+        assert result.method == "decoder" and result.provenance.models["decoder"] == "scripted:2"
+        assert np.array_equal(result.layers[0].read() == 1, there)
+    assert SEGMENT.run(SegmentRequest(picture, "vegetation"), context).share == 0
+    for text in ("water", "red roofs", "forest"):  # not what it knows
+        assert SEGMENT.run(SegmentRequest(picture, text), context).method == "refined"
+    with pytest.raises(UsageError, match="the decoder does not know 'water'"):
+        SEGMENT.run(SegmentRequest(picture, "water", method="decoder"), context)
+
+
+def test_finer_scenes_are_reduced_for_the_decoder_and_windows_agree(
+    context: Context, bright: Decoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture, there = roofs(512)
+    fine = QueryImage(picture, "fine.png", gsd_m=0.02)
+    result = SEGMENT.run(SegmentRequest(fine, "buildings"), context)
+    assert bright.seen == [(128, 128, 3)], "0.02 m four times, the first power of two beyond 0.05 m"
+    mask = result.layers[0].read() == 1
+    assert (mask & there).sum() / (mask | there).sum() > 0.98
+    monkeypatch.setattr(means, "CORE", 64)
+    monkeypatch.setattr(module, "MARGIN", 8)
+    parts = SEGMENT.run(SegmentRequest(fine, "buildings"), context)
+    assert len(bright.seen) == 5 and np.array_equal(parts.layers[0].read(), result.layers[0].read())
+
+
+def test_coarse_scenes_are_not_for_the_decoder(tmp_path: Path, context: Context, bright: Decoder) -> None:
+    """Ground at ten metres a pixel looks like nothing that it was trained on: only who insists gets an answer."""
+    path = write_tiff(tmp_path / "rgb.tif", bands("uint8")[:3], crs=UTM31, transform=TEN_METRES)
+    assert SEGMENT.run(SegmentRequest(path, "buildings"), context).method == "refined"
+    insisted = SEGMENT.run(SegmentRequest(path, "buildings", method="decoder"), context)
+    assert (
+        insisted.method == "decoder"
+        and "with 10 m a pixel, buildings may be taken for something else" in insisted.warnings[0]
+    )
+
+
+def test_an_index_goes_before_the_decoder(tmp_path: Path, context: Context, bright: Decoder) -> None:
+    transform = Affine(0.1, 0, 500_000, 0, -0.1, 5_000_000)
+    path = write_tiff(
+        tmp_path / "s.tif", bands(), descriptions=("red", "green", "blue", "nir"), crs=UTM31, transform=transform
+    )
+    assert SEGMENT.run(SegmentRequest(path, "vegetation"), context).method == "refined with ndvi"
+    assert SEGMENT.run(SegmentRequest(path, "vegetation", index=False), context).method == "decoder"
+
+
+def test_ground_without_data_has_no_score(tmp_path: Path, context: Context, bright: Decoder) -> None:
+    valid = np.ones((SIDE, SIDE), dtype=bool)
+    valid[:, :30] = False
+    transform = Affine(0.02, 0, 500_000, 0, -0.02, 5_000_000)
+    path = write_tiff(tmp_path / "half.tif", bands("uint8")[:3], crs=UTM31, transform=transform, mask=valid)
+    result = SEGMENT.run(SegmentRequest(path, "buildings"), context)
+    assert np.array_equal(np.isnan(result.layers[1].read()), ~valid)
 
 
 def test_kinds_of_a_thing_do_not_compete_with_it() -> None:
@@ -265,7 +360,7 @@ GOOD = SegmentRequest(np.zeros((32, 32, 3), dtype=np.uint8), "water")
         ({"text": "  "}, "nothing to outline"),
         ({"text": "42 ?"}, "nothing to outline"),
         ({"text": "the"}, "nothing to outline"),
-        ({"method": "magic"}, "one of auto, detector, refined, heat"),
+        ({"method": "magic"}, "one of auto, decoder, detector, refined, heat"),
         ({"threshold": 1.5}, "between 0.1 and 0.9"),
         ({"threshold": float("nan")}, "between 0.1 and 0.9"),
         ({"simplify": -1.0}, "from 0 on"),
@@ -321,7 +416,7 @@ class Scripted:
 
 
 def test_a_large_model_by_words(tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "open_segmenter", lambda name, context: Scripted("words"))
+    monkeypatch.setattr(means, "open_segmenter", lambda name, context: Scripted("words"))
     result = SEGMENT.run(SegmentRequest(scene(tmp_path / "lake.tif"), "pond", model="scripted"), context)
     assert result.method == "scripted" and result.provenance.models["segmenter"] == "scripted:1"
     truth = np.zeros((SIDE, SIDE), dtype=bool)
@@ -330,7 +425,7 @@ def test_a_large_model_by_words(tmp_path: Path, context: Context, monkeypatch: p
 
 
 def test_a_large_model_of_classes(tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "open_segmenter", lambda name, context: Scripted("labels"))
+    monkeypatch.setattr(means, "open_segmenter", lambda name, context: Scripted("labels"))
     path = scene(tmp_path / "lake.tif")
     result = SEGMENT.run(SegmentRequest(path, "the water", model="scripted"), context)
     truth = np.zeros((SIDE, SIDE), dtype=bool)
@@ -352,7 +447,7 @@ def test_a_large_model_by_boxes_gets_the_detector_s_or_the_warm_ones(
     tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = Scripted("boxes")
-    monkeypatch.setattr(module, "open_segmenter", lambda name, context: model)
+    monkeypatch.setattr(means, "open_segmenter", lambda name, context: model)
     result = SEGMENT.run(SegmentRequest(scene(tmp_path / "lake.tif"), "water", model="scripted"), context)
     assert result.method == "scripted" and model.boxes, "the heat map has warm regions to cut"
     assert all(left < right and top < bottom for left, top, right, bottom in model.boxes)

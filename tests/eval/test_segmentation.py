@@ -124,10 +124,37 @@ def test_label_maps(chips: Path) -> None:
     assert ran.exit_code == 0, ran.stderr
     document = json.loads(ran.stdout)
     assert document["suite"] == "segmentation" and document["details"]["masks"] == 4
-    assert set(document["rows"]) == {"refined", "heat map", "whole picture", "labelling (all classes)"}
+    assert set(document["rows"]) == {"shipped", "refined", "heat map", "whole picture", "labelling (all classes)"}
+    assert document["rows"]["shipped"] == document["rows"]["refined"], "words that the decoder does not know"
+    assert "LEAKED" not in document["details"]
     # Half of what is known of each picture is water, half is grass: so says the whole picture as answer.
     assert document["rows"]["whole picture"]["mIoU"] == pytest.approx(0.5)
     assert all(0 <= v <= 1 for row in document["rows"].values() for v in row.values())
+
+
+def test_what_is_shipped_is_the_decoder_where_it_knows_the_words(chips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Decoder:
+        classes, fingerprint = ("building",), "scripted:1"
+
+        def scores(self, picture: Any) -> Any:
+            left = np.zeros(picture.shape[:2], dtype=np.float32)
+            left[:, :48] = 1
+            return left[None]
+
+        def was_trained_on(self, picture: Any) -> bool:
+            return bool(np.array_equal(picture, first))
+
+    classes = chips / "buildings.json"
+    classes.write_text('{"1": "buildings", "2": "grass", "3": null}')
+    first = cv2.imread(str(chips / "images" / "0.png"))[..., ::-1]
+    monkeypatch.setattr(segmentation.pixelhead, "shipped", Decoder)
+    ran = run("--images", chips / "images", "--labels", chips / "labels", "--classes", classes, "--json")
+    assert ran.exit_code == 0, ran.stderr
+    document = json.loads(ran.stdout)
+    assert document["details"]["IoU by class, shipped"]["buildings"] == 1
+    refined, shipped = (document["details"][f"IoU by class, {name}"]["grass"] for name in ("refined", "shipped"))
+    assert refined == shipped, "the heat map answers for the others"
+    assert document["details"]["LEAKED"].startswith("1 of 2 pictures were in the training")
 
 
 def test_polygons(chips: Path) -> None:

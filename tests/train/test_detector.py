@@ -24,7 +24,8 @@ from rsrag.models.groundhead import ObjectDetector, decode  # noqa: E402
 from rsrag.models.groundviews import CELL, LEVELS, views  # noqa: E402
 from rsrag.train import detector, detector_cache  # noqa: E402
 from rsrag.train.detector_cache import Labelled, turn_picture  # noqa: E402
-from rsrag.train.detector_head import CHANNELS, Head, targets  # noqa: E402
+from rsrag.train.detector_head import Head, targets  # noqa: E402
+from rsrag.train.projecting import CHANNELS  # noqa: E402
 
 SIDE = 128
 
