@@ -110,7 +110,9 @@ class Layer:
                 x, y = points[:, 0], points[:, 1]
                 return np.round(np.column_stack([a * x + b * y + c, d * x + e * y + f]))
 
-            for geometry, value in shapes(rasterio.band(source, 1), connectivity=4):
+            band = rasterio.band(source, 1)
+            # Left out of the search where it is not asked for: its one outline would have those of all others as holes.
+            for geometry, value in shapes(band, mask=None if 0 in wanted else band, connectivity=4):
                 if int(value) in wanted:
                     yield int(value), shapely.transform(shapely.geometry.shape(geometry), to_pixels)
 

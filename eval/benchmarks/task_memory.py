@@ -25,11 +25,14 @@ from rasterio.windows import Window
 TASKS: dict[str, tuple[list[str], str]] = {
     "classify": (["--labels", "water,forest,farmland,town", "--map"], "tif"),
     "segment": (["water"], "tif"),
+    "decoder": (["buildings", "--method", "decoder"], "tif"),
     "ground": (["storage tanks"], "geojson"),
     "caption": ([], "html"),
     "change": (["{later}"], "tif"),
 }
 """What follows the image on the command line, and the form of the output; ``{later}`` is a second date of it."""
+VERBS = {"decoder": "segment"}
+"""Commands of tasks that are not called like theirs."""
 
 
 def write_later(raster: Path) -> Path:
@@ -51,7 +54,8 @@ def measured(task: str, raster: Path, out: Path) -> tuple[float, float]:
     if any("{later}" in word for word in words) and not later.exists():
         write_later(raster)
     extra = [word.format(later=later) for word in words]
-    command = [sys.executable, "-m", "rsrag", task, str(raster), *extra, "-o", str(out.with_suffix(f".{ending}"))]
+    verb = VERBS.get(task, task)
+    command = [sys.executable, "-m", "rsrag", verb, str(raster), *extra, "-o", str(out.with_suffix(f".{ending}"))]
     begun = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=out.parent) as process:
         assert process.stderr is not None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import heapq
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,15 +42,27 @@ def outlined(
     """
     side = measure.metres_per_pixel(subject) or 1.0
     moved = 2 * side if simplify is None else simplify
-    shapes = [(value, shape) for value, shape in layer.polygons(values) if shape.area >= smallest]
-    shapes.sort(key=lambda pair: -pair[1].area)
+    pieces = _Counted(pair for pair in layer.polygons(values) if pair[1].area >= smallest)
     found = []
-    for value, shape in shapes[:MOST]:
+    for value, shape in heapq.nlargest(MOST, pieces, key=lambda pair: pair[1].area):
         area = measure.area_m2(subject, shape)  # of the outline as found: the sum of the parts is the whole
         facts = [Fact("area", area, "m2")] if area is not None else []
         outline = measure.simplified(subject, shape, moved)
         found.append(measure.region(subject, name(value), mean_inside(score, shape), outline, facts=facts))
-    return tuple(found), len(shapes)
+    return tuple(found), pieces.count
+
+
+class _Counted:
+    """An iterator that says how many items it gave; none of them is kept."""
+
+    def __init__(self, items: Iterator[tuple[int, Any]]) -> None:
+        self._items = items
+        self.count = 0
+
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        for item in self._items:
+            self.count += 1
+            yield item
 
 
 def mean_inside(score: Layer, shape: Any) -> float:

@@ -60,7 +60,7 @@ class PixelDecoder:
 
     @cached_property
     def _session(self) -> Any:
-        return ort_session(self._graph)
+        return ort_session(self._graph, arena=False)
 
     def was_trained_on(self, picture: Picture) -> bool:
         """Whether these very pixels were in its training."""

@@ -98,8 +98,13 @@ class OrtTower:
         return np.concatenate(launched, axis=1) if len(launched) > 1 else launched[0]
 
 
-def ort_session(graph: Path | bytes) -> Any:
+def ort_session(graph: Path | bytes, *, arena: bool = True) -> Any:
     """A session on every usable core whose threads do not spin while they wait.
+
+    Args:
+        graph: the file, or its bytes.
+        arena: whether memory is kept for the next run; where inputs have many sizes, what is kept does not fit the
+            next one and adds up.
 
     Raises:
         BadModelFile: ONNX Runtime cannot read the graph.
@@ -109,6 +114,7 @@ def ort_session(graph: Path | bytes) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = usable_cores()
     options.log_severity_level = 3
+    options.enable_cpu_mem_arena = arena
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     source = graph if isinstance(graph, bytes) else str(graph)
     try:
