@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -28,8 +27,10 @@ from rsrag.adapters.segment import refine
 from rsrag.adapters.segment.rivals import rivals
 from rsrag.config import resolve
 from rsrag.errors import SourceError, UsageError
+from rsrag.eval.datasets.polygons import Ring, fill, rings
 from rsrag.eval.metrics.masks import Mask, Tally
 from rsrag.eval.reports.result import SuiteResult
+from rsrag.ingest.enrich import pixel_digest
 from rsrag.models import pixelhead
 from rsrag.models.base import Picture
 from rsrag.models.registry import load_profile
@@ -114,10 +115,10 @@ def coco_samples(images: Path, coco: Path, context: Context) -> Iterator[Sample]
     try:
         table = json.loads(coco.read_text(encoding="utf-8"))
         names = {c["id"]: str(c["name"]).replace("_", " ") for c in table["categories"]}
-        rows: dict[Any, list[tuple[str, list[npt.NDArray[np.int32]]]]] = {}
+        rows: dict[Any, list[tuple[str, list[Ring]]]] = {}
         for row in table["annotations"]:
-            if rings := _rings(row["segmentation"]):
-                rows.setdefault(row["image_id"], []).append((names[row["category_id"]], rings))
+            if parts := rings(row["segmentation"]):
+                rows.setdefault(row["image_id"], []).append((names[row["category_id"]], parts))
         listed = [(str(i["file_name"]), i["id"]) for i in table["images"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"cannot read {coco}: {error!r}", hint="COCO annotations with polygons") from error
@@ -129,21 +130,9 @@ def coco_samples(images: Path, coco: Path, context: Context) -> Iterator[Sample]
         picture = _picture(images / name, context)
         shape = picture.shape[:2]
         truth: dict[str, npt.NDArray[np.uint8]] = {}
-        for label, rings in rows[identity]:
-            mask = truth.setdefault(label, np.zeros(shape, dtype=np.uint8))
-            for ring in rings:  # filled together, parts that overlap would be holes
-                cv2.fillPoly(mask, [ring], 1)
+        for label, parts in rows[identity]:
+            fill(truth.setdefault(label, np.zeros(shape, dtype=np.uint8)), parts)
         yield Sample(name, picture, {c: m > 0 for c, m in truth.items()}, np.ones(shape, dtype=np.bool_))
-
-
-def _rings(value: Any) -> list[npt.NDArray[np.int32]]:
-    """The parts of an annotation's polygon, without those of fewer than three points, which enclose nothing."""
-    parts = json.loads(value) if isinstance(value, str) else value  # some exports keep polygons as text
-    parts = parts if parts and isinstance(parts[0], list) else [parts]
-    rings = [np.asarray(part, dtype=np.float64).reshape(-1, 2) for part in parts]
-    if not all(np.isfinite(ring).all() for ring in rings):
-        raise ValueError("a polygon with a corner that is no number")
-    return [np.round(ring).astype(np.int32) for ring in rings if len(ring) >= 3]
 
 
 def _picture(path: Path, context: Context) -> Picture:
@@ -257,7 +246,7 @@ def measure(
         "IoU by class, refined": {c: round(v, 3) for c, v in tallies["refined"].by_class().items()},
         "IoU by class, heat map": {c: round(v, 3) for c, v in tallies["heat map"].by_class().items()},
     }
-    seen = sum(decoder.was_trained_on(sample.picture) for sample in chosen)
+    seen = sum(pixel_digest(sample.picture)[: pixelhead.DIGITS] in decoder.trained_on for sample in chosen)
     if seen and learned:
         details["LEAKED"] = f"{seen} of {len(chosen)} pictures were in the training of the decoder that “shipped” uses"
     return SuiteResult("segmentation", table["shipped"], table, details)

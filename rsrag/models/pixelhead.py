@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -22,13 +21,8 @@ from rsrag.models.towers import ort_session
 
 SHIPPED = DENSE.parent / "pixels"
 GRAPH, CONFIG = "head.onnx", "config.json"
-
-
-def picture_digest(picture: Picture) -> str:
-    """Of a picture's pixels and shape, as kept of what a decoder was trained on: 64 bits of SHA-256, hexadecimal."""
-    state = hashlib.sha256(repr(picture.shape).encode())
-    state.update(np.ascontiguousarray(picture).data)
-    return state.hexdigest()[:16]
+DIGITS = 16
+"""Of the digests of pixels that are kept of what it was trained on."""
 
 
 class PixelDecoder:
@@ -40,6 +34,7 @@ class PixelDecoder:
 
     Attributes:
         classes: what it was trained on.
+        trained_on: first digits of :func:`rsrag.ingest.enrich.pixel_digest` of the pictures.
         fingerprint: of the network.
 
     Raises:
@@ -53,7 +48,7 @@ class PixelDecoder:
             self.classes: tuple[str, ...] = tuple(str(name) for name in config["classes"])
         except (KeyError, TypeError) as error:
             raise BadModelFile(f"no pixel decoder in {directory}: {error}") from error
-        self._trained_on = frozenset(map(str, config.get("picture_digests", ())))
+        self.trained_on = frozenset(map(str, config.get("picture_digests", ())))
         self.encoder = encoder or shipped_maps()
         check_encoder(directory, config, self.encoder.fingerprint, "rsrag.train.pixels")
         self.fingerprint = f"mini-pixels:{config['sha256'][GRAPH][:16]}"
@@ -61,10 +56,6 @@ class PixelDecoder:
     @cached_property
     def _session(self) -> Any:
         return ort_session(self._graph, arena=False)
-
-    def was_trained_on(self, picture: Picture) -> bool:
-        """Whether these very pixels were in its training."""
-        return picture_digest(picture) in self._trained_on
 
     def scores(self, picture: Picture) -> npt.NDArray[np.float32]:
         """Scores 0 to 1 of every class, 0.5 where it is as likely as not, float32 [classes, H, W].

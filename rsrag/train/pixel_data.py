@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rsrag.errors import UsageError
+from rsrag.eval.datasets.polygons import Ring, fill, rings
 from rsrag.models.base import Picture
 from rsrag.models.dense import DenseEncoder
 from rsrag.models.groundviews import CELL, aligned
@@ -66,15 +67,14 @@ def read_things(archive: Path, classes: Sequence[str]) -> list[Outlined]:
     asked = tuple(classes.index(name) for name in names)
     try:
         with zipfile.ZipFile(archive) as opened:
-            polygons = polygons_of(json.loads(opened.read("annotations.json")))
+            polygons = _polygons(json.loads(opened.read("annotations.json")))
             found = []
             for row in rows:
                 picture = maps.read_picture(opened, f"images/{row.member}")
                 bits = np.zeros(picture.shape[:2], dtype=np.uint16)
-                for label, rings in polygons.get(row.key, {}).items():
+                for label, parts in polygons.get(row.key, {}).items():
                     own = np.zeros(picture.shape[:2], dtype=np.uint8)
-                    for ring in rings:  # one at a time: filled together, parts that overlap would be holes
-                        cv2.fillPoly(own, [ring], 1)
+                    fill(own, parts)
                     bits |= own.astype(np.uint16) << classes.index(label)
                 group = f"things {int(''.join(filter(str.isdigit, row.key)) or 0) // NEIGHBOURS}"
                 found.append(Outlined(f"things-{row.key}", "things", group, picture, bits, asked))
@@ -83,17 +83,13 @@ def read_things(archive: Path, classes: Sequence[str]) -> list[Outlined]:
     return found
 
 
-def polygons_of(table: Mapping[str, Any]) -> dict[str, dict[str, list[npt.NDArray[np.int32]]]]:
-    """COCO's polygons by picture and class, corners rounded to pixels."""
+def _polygons(table: Mapping[str, Any]) -> dict[str, dict[str, list[Ring]]]:
+    """Polygons by picture and class."""
     names = {entry["id"]: str(entry["name"]).replace("_", " ") for entry in table["categories"]}
-    found: dict[str, dict[str, list[npt.NDArray[np.int32]]]] = {}
+    found: dict[str, dict[str, list[Ring]]] = {}
     for row in table["annotations"]:
-        parts = row["segmentation"]
-        parts = json.loads(parts) if isinstance(parts, str) else parts
-        parts = parts if parts and isinstance(parts[0], list) else [parts]
-        rings = [np.round(np.asarray(part, dtype=np.float64).reshape(-1, 2)).astype(np.int32) for part in parts if part]
         own = found.setdefault(str(row["image_id"]), {}).setdefault(names[row["category_id"]], [])
-        own += [ring for ring in rings if len(ring) >= 3]
+        own += rings(row["segmentation"])
     return found
 
 

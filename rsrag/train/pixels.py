@@ -26,9 +26,10 @@ from torch.nn import functional
 
 from rsrag.errors import ExitCode, RsragError, UsageError
 from rsrag.eval.metrics.masks import Tally
+from rsrag.ingest.enrich import pixel_digest
 from rsrag.models.dense import DenseEncoder
 from rsrag.models.groundviews import ALIGN, LEVELS
-from rsrag.models.pixelhead import CONFIG, GRAPH, picture_digest
+from rsrag.models.pixelhead import CONFIG, DIGITS, GRAPH
 from rsrag.models.quantise import halve
 from rsrag.train import detector_cache as maps
 from rsrag.train.pixel_data import COVERS, UNKNOWN, Outlined, Shown, Views, cut, read_covers, read_things
@@ -57,7 +58,7 @@ class Recipe:
         seed: of everything random.
     """
 
-    steps: int = 1500
+    steps: int = 700
     batch: int = 8
     side: int = 32
     rate: float = 2e-3
@@ -146,6 +147,19 @@ def fold_of(rows: Sequence[Outlined], folds: int = FOLDS, seed: int = 0) -> list
         for place, group in enumerate(np.random.default_rng(seed).permutation(groups).tolist()):
             dealt[group] = place % folds
     return [dealt[row.group] for row in rows]
+
+
+def folds_named(text: str) -> list[int]:
+    """Numbers of folds: of "0,2", "all" or "none".
+
+    Raises:
+        UsageError: no such fold.
+    """
+    if text in ("all", "none"):
+        return list(range(FOLDS)) if text == "all" else []
+    if not all(part in map(str, range(FOLDS)) for part in text.split(",")):
+        raise UsageError(f"folds {text!r}", hint=f"0 to {FOLDS - 1}, several as 0,1, all, flights, or none")
+    return list(map(int, text.split(",")))
 
 
 def judge(
@@ -255,7 +269,7 @@ def _run(given: argparse.Namespace) -> int:
     about: dict[str, Any] = {
         "trained_on": [_SETS[source] for source in dict.fromkeys(row.source for row in rows)],
         "projection": "UC Merced train, no labels",
-        "picture_digests": sorted({picture_digest(row.picture) for row in rows}),
+        "picture_digests": sorted({pixel_digest(row.picture)[:DIGITS] for row in rows}),
     }
     if together:
         about["cross_validated"] = {"folds": given.folds, **figures(together)}
@@ -274,12 +288,12 @@ def _cross_validated(
 ) -> dict[str, Tally]:
     """What the network of each fold does with the pictures that it has not seen; networks are kept in ``run``."""
     dealt: list[int] | list[str] = fold_of(rows)
-    chosen: list[int] | list[str] = [int(n) for n in folds.split(",") if n.isdigit()]
-    if folds == "all":
-        chosen = list(range(FOLDS))
-    elif folds == "flights":
+    chosen: list[int] | list[str]
+    if folds == "flights":
         dealt = [row.group.rpartition(" ")[0] for row in rows]
         chosen = sorted({own for own, row in zip(dealt, rows, strict=True) if row.source == "covers"})
+    else:
+        chosen = folds_named(folds)
     together: dict[str, Tally] = {}
     for fold in chosen:
         kept = run / f"fold-{fold}.pt"

@@ -179,3 +179,11 @@ def test_a_decoder_of_another_encoder_or_a_changed_file_is_refused(tmp_path: Pat
     (tmp_path / "head.onnx").write_bytes(b"x")
     with pytest.raises(BadModelFile, match="not the file"):
         PixelDecoder(tmp_path)
+
+
+def test_folds_are_named_or_refused() -> None:
+    assert pixels.folds_named("all") == [0, 1, 2, 3, 4] and pixels.folds_named("none") == []
+    assert pixels.folds_named("0,3") == [0, 3]
+    for text in ("5", "", "x", "0,", "-1"):
+        with pytest.raises(UsageError, match="folds"):
+            pixels.folds_named(text)

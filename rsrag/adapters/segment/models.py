@@ -98,7 +98,7 @@ def classes_named(text: str, model: TransformersSegmenter) -> list[int]:
         if words in {singular(name.strip()) for name in re.split("[,;/]", label.casefold().replace("-", " "))}
     ]
     if not found:
-        known = sorted(label for label in model.labels)
+        known = sorted(model.labels)
         raise UsageError(
             f"{model.name} was not trained on {text!r}",
             hint=f"it knows {len(known)} classes, such as {', '.join(known[:_TOLD])}",
