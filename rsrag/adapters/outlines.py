@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,30 @@ import shapely
 
 from rsrag.adapters import measure
 from rsrag.adapters.base import Region, Subject
+from rsrag.adapters.generalise import SMALL, as_it_is, generalised
 from rsrag.export_layers import Layer
 from rsrag.types import Fact, Window
 
 MOST = 5000
 """Outlines that are handed on; smaller ones beyond are left out, and only counted."""
+HOLES = 2000
+"""Small holes of a mask that its outlines leave open; smaller ones beyond are closed, and not counted as area."""
 _SEEN_PX = 256
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outlines:
+    """What was outlined.
+
+    Attributes:
+        regions: the largest connected areas, at most :data:`MOST`.
+        pieces: how many there are in all.
+        closed: how many holes their outlines leave out; their areas do not count them.
+    """
+
+    regions: tuple[Region, ...]
+    pieces: int
+    closed: int = 0
 
 
 def outlined(
@@ -28,8 +47,8 @@ def outlined(
     *,
     smallest: float,
     simplify: float | None = None,
-) -> tuple[tuple[Region, ...], int]:
-    """Connected areas of equal value, the largest first, at most :data:`MOST`, and how many there are in all.
+) -> Outlines:
+    """Connected areas of equal value, the largest first.
 
     Args:
         subject: the image that both layers belong to.
@@ -42,27 +61,32 @@ def outlined(
     """
     side = measure.metres_per_pixel(subject) or 1.0
     moved = 2 * side if simplify is None else simplify
-    pieces = _Counted(pair for pair in layer.polygons(values) if pair[1].area >= smallest)
+    drawn = generalised(layer, pieces=MOST, holes=HOLES, smallest=smallest) if layer.kind == "mask" else as_it_is(layer)
+    pieces = _Counted(pair for pair in drawn.layer.polygons(values) if pair[1].area >= smallest)
     found = []
     for value, shape in heapq.nlargest(MOST, pieces, key=lambda pair: pair[1].area):
+        share = 1 - drawn.filled(shape) / shape.area
         area = measure.area_m2(subject, shape)  # of the outline as found: the sum of the parts is the whole
-        facts = [Fact("area", area, "m2")] if area is not None else []
+        facts = [Fact("area", area * share, "m2")] if area is not None else []
         outline = measure.simplified(subject, shape, moved)
         found.append(measure.region(subject, name(value), mean_inside(score, shape), outline, facts=facts))
-    return tuple(found), pieces.count
+    count = pieces.count if drawn.small is None else drawn.small + pieces.large
+    return Outlines(tuple(found), count, len(drawn.holes))
 
 
 class _Counted:
-    """An iterator that says how many items it gave; none of them is kept."""
+    """Polygons that say how many they were, and how many large ones among them; none of them is kept."""
 
     def __init__(self, items: Iterator[tuple[int, Any]]) -> None:
         self._items = items
-        self.count = 0
+        self.count = self.large = 0
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
-        for item in self._items:
+        for value, shape in self._items:
+            left, top, right, bottom = shape.bounds
             self.count += 1
-            yield item
+            self.large += max(right - left, bottom - top) >= SMALL
+            yield value, shape
 
 
 def mean_inside(score: Layer, shape: Any) -> float:

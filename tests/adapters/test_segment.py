@@ -77,6 +77,25 @@ def test_an_index_outlines_a_lake_to_the_pixel(tmp_path: Path, context: Context)
     assert "NDWI was used" in result.text and "ha" in result.text
 
 
+def test_islands_too_many_to_draw_are_told_and_not_counted_as_water(
+    tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = bands()
+    for row in range(50, 110, 15):
+        for col in range(40, 100, 15):
+            data[:, row : row + 6, col : col + 6] = data[:, :6, :6]
+    path = write_tiff(
+        tmp_path / "islands.tif", data, descriptions=("red", "green", "blue", "nir"), crs=UTM31, transform=TEN_METRES
+    )
+    drawn = SEGMENT.run(SegmentRequest(path, "the lake"), context)
+    monkeypatch.setattr(outlines, "HOLES", 3)
+    closed = SEGMENT.run(SegmentRequest(path, "the lake"), context)
+    assert (len(drawn.regions[0].rings), len(closed.regions[0].rings)) == (17, 4)
+    assert "the smallest 13 holes are in the mask and the areas, not in the outlines" in closed.warnings
+    areas = [next(f.value for f in result.regions[0].facts if f.name == "area") for result in (drawn, closed)]
+    assert areas[1] == pytest.approx(areas[0], rel=1e-6) and closed.area_m2 == drawn.area_m2
+
+
 def test_files_reopen_in_the_grid_of_the_scene(tmp_path: Path, context: Context) -> None:
     import pyogrio
     import rasterio

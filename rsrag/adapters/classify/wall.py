@@ -113,11 +113,11 @@ def classify_everywhere(
             context.progress.advance()
     context.progress.finish()
     names = {entry.value: entry.label for entry in entries}
-    regions, pieces = outlined(
+    outlines = outlined(
         subject, classes.layer, range(len(labels)), names.__getitem__, sure.layer, smallest=float(SMALLEST)
     )
     metres = tuple(None if np.isnan(area) else float(area) for area in areas)
-    return Map((classes.layer, sure.layer), regions, pieces, tuple(int(n) for n in counts), metres)
+    return Map((classes.layer, sure.layer), outlines.regions, outlines.pieces, tuple(int(n) for n in counts), metres)
 
 
 def _window(view: View, step: Step, cells: Cells, temperature: float) -> tuple[npt.NDArray[np.uint8], Scores]:

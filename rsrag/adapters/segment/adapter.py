@@ -9,11 +9,11 @@ import numpy as np
 
 from rsrag._version import __version__
 from rsrag.adapters import measure
-from rsrag.adapters.base import Context, Region, TaskResult
+from rsrag.adapters.base import Context, TaskResult
 from rsrag.adapters.ground.spatial import without_article
 from rsrag.adapters.ground.words import is_plural
 from rsrag.adapters.look import View, opened
-from rsrag.adapters.outlines import outlined
+from rsrag.adapters.outlines import Outlines, outlined
 from rsrag.adapters.segment.means import Means, means_for
 from rsrag.adapters.segment.priors import Prior
 from rsrag.adapters.segment.request import BAND, SegmentRequest, check
@@ -75,7 +75,7 @@ class Segment:
             means = means_for(request, text, view, context)
             seconds, prior = dict(means.seconds), means.prior
             mask, score, areas = _write(view, means, request, context)
-            regions, pieces = _regions(view, mask, score, text, request)
+            outlines = _outlines(view, mask, score, text, request)
             seconds["outline"] = time.perf_counter() - begun - sum(seconds.values())
             strict, given, lax = areas.metres if np.isfinite(areas.metres).all() else (None, None, None)
             band = None if strict is None or lax is None else (strict, lax)
@@ -83,13 +83,13 @@ class Segment:
             return Segmentation(
                 task=self.name,
                 subject=view.subject,
-                sentences=_sentences(text, share, given, band, pieces, prior),
+                sentences=_sentences(text, share, given, band, outlines.pieces, prior),
                 facts=_facts(areas, share, given, band),
-                regions=regions,
+                regions=outlines.regions,
                 layers=(mask, score),
                 picture=view.picture(),
                 provenance=Provenance({**context.fingerprints(), means.key: means.model}, "", __version__, seconds),
-                warnings=(*means.warnings, *_warnings(view, prior, pieces, len(regions))),
+                warnings=(*means.warnings, *_warnings(view, prior, outlines)),
                 target=text,
                 method=means.method,
                 share=share,
@@ -125,10 +125,7 @@ def _write(view: View, means: Means, request: SegmentRequest, context: Context) 
     return mask.layer, sure.layer, areas
 
 
-def _regions(
-    view: View, mask: Layer, score: Layer, text: str, request: SegmentRequest
-) -> tuple[tuple[Region, ...], int]:
-    """Connected outlines by falling area, simplified, each with its mean score, and how many there are in all."""
+def _outlines(view: View, mask: Layer, score: Layer, text: str, request: SegmentRequest) -> Outlines:
     side = measure.metres_per_pixel(view.subject) or 1.0
     smallest = SPECK_PX if request.smallest is None else request.smallest / side**2
     return outlined(view.subject, mask, [1], lambda _: text, score, smallest=smallest, simplify=request.simplify)
@@ -164,12 +161,14 @@ def _sentences(
     return (Sentence(f"{covers} {share:.1%} of the image{measured}, {pieces}.{how}", ()),)
 
 
-def _warnings(view: View, prior: Prior | None, pieces: int, drawn: int) -> tuple[str, ...]:
+def _warnings(view: View, prior: Prior | None, outlines: Outlines) -> tuple[str, ...]:
     told = []
     if prior is not None and all(view.source.bands[n].dtype == "uint8" for n in range(len(view.source.bands))):
         told.append(f"{prior.name.upper()} of an 8-bit picture: its contrast may have been changed")
-    if drawn < pieces:
+    if (drawn := len(outlines.regions)) < (pieces := outlines.pieces):
         told.append(f"only the largest {drawn:,} of {pieces:,} pieces have an outline; the mask and the areas have all")
+    if outlines.closed:
+        told.append(f"the smallest {outlines.closed:,} holes are in the mask and the areas, not in the outlines")
     return tuple(told)
 
 
