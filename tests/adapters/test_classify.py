@@ -21,6 +21,7 @@ from rsrag.adapters.classify.adapter import ClassScore, _sentences
 from rsrag.adapters.classify.examples import blended, read_examples
 from rsrag.adapters.classify.labels import check_labels, read_labels, split_labels
 from rsrag.adapters.classify.wall import MEAN, Map, dense_cells
+from rsrag.adapters.look import reading
 from rsrag.config import Settings
 from rsrag.errors import UnsupportedSource, UsageError
 from rsrag.models.calibration import Calibration, bank_vectors, calibration, softmax
@@ -262,6 +263,21 @@ def test_an_example_without_valid_pixels_is_left_out(tmp_path: Path, context: Co
     shown = read_examples(tmp_path, context, 1)
     assert shown.labels == ("kelp", "slag") and shown.counts == (1, 1)
     assert shown.skipped == ("kelp/1.tif: 1.tif: no valid pixels",)
+
+
+def test_bands_are_those_of_example_rasters_too(tmp_path: Path, context: Context) -> None:
+    for name, colour in (("kelp", (60, 20, 90)), ("slag", (150, 150, 30))):
+        (tmp_path / name).mkdir()
+        write_tiff(tmp_path / name / "0.tif", np.moveaxis(ground(colour, 64)[..., ::-1], 2, 0))
+        cv2.imwrite(str(tmp_path / name / "1.png"), ground(colour, 64)[..., ::-1])
+    as_stored = read_examples(tmp_path, context, 1)
+    told = read_examples(tmp_path, context, 1, options=reading("red=3,green=2,blue=1"))
+    assert told.counts == as_stored.counts == (2, 2)
+    for row, colour in enumerate(((60, 20, 90), (150, 150, 30))):
+        (alone,) = vectors_of(context.profile.image, [ground(colour, 64)], 1)
+        assert told.prototypes[row] @ alone > 0.999 > as_stored.prototypes[row] @ alone
+    missing = read_examples(tmp_path, context, 1, options=reading("red=7,green=2,blue=1"))
+    assert missing.counts == (1, 1) and [line.split(":")[0] for line in missing.skipped] == ["kelp/0.tif", "slag/0.tif"]
 
 
 def test_other_bad_requests(tmp_path: Path, context: Context) -> None:

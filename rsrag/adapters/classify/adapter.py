@@ -45,7 +45,9 @@ class ClassifyRequest:
         examples: folder with one folder a class, whose pictures sharpen the classes.
         knowledge: weigh the labels by what the archive says of the place.
         templates: sentences with ``{}`` where a label goes.
-        bands: which band of the image is what, such as "red=4,green=3,blue=2,nir=8", where the file does not say.
+        bands: which band of the image, and of rasters among the examples, is what, such as
+            "red=4,green=3,blue=2,nir=8",
+            where the file does not say.
     """
 
     image: Any
@@ -114,7 +116,7 @@ class Classify:
         with opened(request.image, context, options=options) as view:
             picture, _ = view.seen(longest=_LONGEST)
             if request.examples is not None:
-                shown = read_examples(request.examples, context, request.turns)
+                shown = read_examples(request.examples, context, request.turns, options=options)
                 warnings += [f"left out {name}" for name in shown.skipped[:5]]
                 classes = blended(classes, shown, labels)
                 unused = set(range(len(shown.labels))) - set(shown_rows(shown, labels).values())

@@ -11,6 +11,7 @@ import numpy as np
 from rsrag.adapters.base import Context
 from rsrag.adapters.look import opened
 from rsrag.errors import SourceError, UsageError
+from rsrag.ingest.readers.base import ReadOptions
 from rsrag.models.base import Vectors
 from rsrag.models.calibration import unit
 from rsrag.models.turns import vectors_of
@@ -18,7 +19,8 @@ from rsrag.words import fold
 
 PRIOR = 4.0
 """How many pictures a class's words count for (Snell et al. 2017 give them none, zero-shot all)."""
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".jp2")
+_RASTERS = (".tif", ".tiff", ".jp2")
+_SUFFIXES = (".png", ".jpg", ".jpeg", *_RASTERS)
 _MOST = 2000
 
 
@@ -53,8 +55,14 @@ def class_folders(folder: Path) -> list[tuple[str, Path]]:
     return [(path.name.replace("_", " "), path) for path in found]
 
 
-def read_examples(folder: Path, context: Context, turns: int) -> Examples:
+def read_examples(folder: Path, context: Context, turns: int, *, options: ReadOptions | None = None) -> Examples:
     """One folder a class; the folder's name is the label.
+
+    Args:
+        folder: with the folders.
+        context: with the encoder.
+        turns: of every picture, whose vectors are averaged.
+        options: band mapping of rasters (TIFF, JPEG 2000): they are thought to be like the image that is classified.
 
     Raises:
         UsageError: no folder, no classes, or a class without a usable picture.
@@ -64,7 +72,8 @@ def read_examples(folder: Path, context: Context, turns: int) -> Examples:
         pictures = []
         for path in sorted(p for p in own.rglob("*") if p.suffix.lower() in _SUFFIXES)[:_MOST]:
             try:
-                with opened(path, context) as view:
+                raster = path.suffix.lower() in _RASTERS
+                with opened(path, context, options=options if raster else None) as view:
                     pictures.append(view.seen(longest=512)[0])
             except SourceError as error:
                 skipped.append(f"{own.name}/{path.name}: {error.message}")
