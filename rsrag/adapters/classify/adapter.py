@@ -45,9 +45,8 @@ class ClassifyRequest:
         examples: folder with one folder a class, whose pictures sharpen the classes.
         knowledge: weigh the labels by what the archive says of the place.
         templates: sentences with ``{}`` where a label goes.
-        bands: which band of the image, and of rasters among the examples, is what, such as
-            "red=4,green=3,blue=2,nir=8",
-            where the file does not say.
+        bands: which band of the image, and of rasters among the examples, is what where the file does not say, such as
+            "red=4,green=3,blue=2,nir=8".
     """
 
     image: Any
