@@ -12,7 +12,7 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
 
-# The suite on every extra (torch, transformers, a Qdrant client, PostgreSQL driver): gigabytes of downloads.
+# The suite on every extra but OpenVINO (torch, transformers, a Qdrant client, PostgreSQL driver): gigabytes of downloads.
 test-all: $(VENV)-all/.all
 	$(VENV)-all/bin/python -m pytest $(PYTEST_FLAGS)
 

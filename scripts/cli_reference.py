@@ -33,7 +33,7 @@ before the command.
 | 1 | nothing usable: no answer, no result, nothing ingested, or the archive cannot be used |
 | 2 | wrong usage: an option, a setting, a geometry or a date; or an optional part that is not installed |
 | 3 | done, but some of it was skipped or failed; for `verify`: something disagrees |
-| 130 | interrupted; the same command goes on where it stopped |
+| 130 | interrupted; ingest, reindex, demo and train go on where they stopped when called again |
 """
 
 

@@ -146,7 +146,7 @@ def export(
 ) -> None:
     """Write an image encoder as files that run without torch, and compare its vectors with those in float32.
 
-    Use the result with --profile DIR/profile.toml.
+    Use the result with rsrag init --profile DIR/profile.toml.
     """
     state = session(ctx, as_json=as_json)
     from rsrag.models.export import export as write
@@ -167,7 +167,7 @@ def export(
         ("of texts", cosines(made.words)),
         ("ms a picture", f"{made.ms_after:.2f}; {made.ms_before:.2f} as {made.before}"),
         ("vectors stored as", made.fingerprint),
-        ("use with", f"--profile {made.profile}"),
+        ("use with", f"rsrag init --profile {made.profile}"),
     ]
     show_record(state.out, str(made.directory), rows)
 
