@@ -17,7 +17,15 @@ from rsrag.models import weights
 from rsrag.models.base import ModelRow, Profile
 
 MODELS: tuple[ModelRow, ...] = (
-    ModelRow("mini-image", "image", "mini_image", "weights/mini/image", dim=384, input_size=128, licence="Apache-2.0"),
+    ModelRow(
+        "mini-image",
+        "image",
+        "mini_image",
+        "weights/mini/image",
+        dim=384,
+        input_size=128,
+        licence="Apache-2.0; see model card",
+    ),
     ModelRow("mini-text", "text", "mini_text", "weights/mini/text", dim=256, licence="Apache-2.0"),
     ModelRow("mini-sentence", "text", "mini_sentence", "weights/mini/text2", dim=896, licence="Apache-2.0"),
     ModelRow("mini-ranker", "reranker", "light_ranker", "weights/mini", licence="Apache-2.0"),
