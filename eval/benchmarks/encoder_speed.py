@@ -29,6 +29,7 @@ from rsrag.models.base import ModelRow, Picture
 from rsrag.models.export import export, read_pictures
 
 REFERENCE = "torch-f32"
+MINI = Path(registry.__file__).parent / "weights" / "mini"
 Encode = Callable[[Any], Any]
 
 
@@ -52,7 +53,8 @@ def mini_in_torch() -> dict[str, Encode]:
     from rsrag.train.quantise import torch_tower
 
     config = load_config(Path(rsrag.train.__file__).parent / "configs" / "mini.toml").model
-    towers = {f"torch-{number}": torch_tower(config, number, 2) for number in ("f32", "bf16")}
+    base = json.loads((MINI / "image" / "config.json").read_text(encoding="utf-8"))["joined"]["base_size"]
+    towers = {f"torch-{number}": torch_tower(config, number, (base, None)) for number in ("f32", "bf16")}
     return {name: partial(run, tower) for name, tower in towers.items()}
 
 

@@ -23,7 +23,7 @@ MODELS: tuple[ModelRow, ...] = (
         "mini_image",
         "weights/mini/image",
         dim=384,
-        input_size=128,
+        input_size=176,
         licence="Apache-2.0; see model card",
     ),
     ModelRow("mini-text", "text", "mini_text", "weights/mini/text", dim=256, licence="Apache-2.0"),

@@ -58,26 +58,28 @@ def fidelity(folder: Path, graph: Path, pictures: Sequence[Pixels]) -> dict[str,
     return result
 
 
-def torch_tower(config: ModelConfig, number: str, count: int = 1) -> TorchTower:
+def torch_tower(config: ModelConfig, number: str, sizes: Sequence[int | None] = (None,)) -> TorchTower:
     """Networks of the mini tower's shape in torch with random weights, to time them beside an export.
 
     Args:
         config: its shape.
         number: "f32" or "bf16".
-        count: how many see every picture: 2 for a joined tower.
+        sizes: px that each of them sees the picture at (as it comes when None): two for a joined tower.
     """
     import torch
+    from torch.nn.functional import interpolate
 
     from rsrag.models.towers import TorchTower
     from rsrag.train.tower import ImageTower
 
     dtype = torch.bfloat16 if number == "bf16" else torch.float32
-    towers = torch.nn.ModuleList(ImageTower(config) for _ in range(count)).eval()
+    towers = torch.nn.ModuleList(ImageTower(config) for _ in sizes).eval()
     towers = towers.to(memory_format=torch.channels_last).to(dtype=dtype)
 
     class Half(torch.nn.Module):  # type: ignore[misc]
         def forward(self, pixels: torch.Tensor) -> torch.Tensor:
             planes = (pixels.permute(0, 3, 1, 2).float() / 255.0).to(dtype)
-            return torch.cat([part for tower in towers for part in tower(planes)], dim=1)
+            seen = [planes if size is None else interpolate(planes, size=(size, size), mode="area") for size in sizes]
+            return torch.cat([part for tower, own in zip(towers, seen, strict=True) for part in tower(own)], dim=1)
 
     return TorchTower(Half(), torch.device("cpu"), number)

@@ -6,8 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("timm")
@@ -17,7 +20,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 from rsrag.errors import BadModelFile  # noqa: E402
 from rsrag.train import export_encoder, train_encoder  # noqa: E402
 from rsrag.train.config import parse_config  # noqa: E402
-from rsrag.train.join import join, main  # noqa: E402
+from rsrag.train.join import join, main, reduction  # noqa: E402
 
 PIXELS = np.random.default_rng(1).random((3, 3, 32, 32), dtype=np.float32)
 
@@ -64,6 +67,29 @@ def test_words_are_the_mean_and_places_the_base(towers: tuple[Path, Path], tmp_p
     assert json.loads((tmp_path / "both" / "config.json").read_text()) == table
     sizes = [(folder / "encoder.onnx").stat().st_size for folder in (base, words, tmp_path / "both")]
     assert sizes[2] < 0.6 * (sizes[0] + sizes[1])
+
+
+def test_a_base_that_sees_less_gets_area_means(towers: tuple[Path, Path], tmp_path: Path) -> None:
+    base, words = towers
+    large = np.random.default_rng(2).random((2, 3, 48, 48), dtype=np.float32)
+    table = join(base, words, tmp_path / "both", size=48, base_size=32, share=1.0)
+    semantic, instance = vectors(tmp_path / "both", large)
+    assert (table["input_size"], table["joined"]["base_size"]) == (48, 32)
+    smaller = np.stack([cv2.resize(p.transpose(1, 2, 0), (32, 32), interpolation=cv2.INTER_AREA) for p in large])
+    assert np.allclose(instance, vectors(base, smaller.transpose(0, 3, 1, 2))[1], atol=3e-3)
+    join(words, words, tmp_path / "alone", size=48, share=1.0)
+    assert np.allclose(semantic, vectors(tmp_path / "alone", large)[0], atol=3e-3)
+    join(tmp_path / "both", words, tmp_path / "again", size=32, share=0.0)  # its base sees all once more
+    assert np.allclose(vectors(tmp_path / "again")[1], vectors(base)[1], atol=3e-3)
+    with pytest.raises(BadModelFile, match="a base of 64 px in a tower of 48 px"):
+        join(base, words, tmp_path / "no", size=48, base_size=64, share=1.0)
+
+
+@given(size=st.integers(1, 200), to=st.integers(1, 200))
+def test_reduction_takes_every_pixel_once(size: int, to: int) -> None:
+    means = reduction(size, to)
+    assert means.shape == (to, size) and (means >= 0).all()
+    assert np.allclose(means.sum(axis=1), 1, atol=1e-5) and np.allclose(means.sum(axis=0), to / size, atol=1e-5)
 
 
 def test_two_turns(towers: tuple[Path, Path], tmp_path: Path) -> None:
