@@ -15,6 +15,7 @@ from rsrag.catalog import Catalog, SourceRecord
 from rsrag.errors import SourceError, UnreadableSource
 from rsrag.ingest.background import give_way
 from rsrag.ingest.discover import Discovered, open_scenes, state_of
+from rsrag.ingest.guard import SourceType
 from rsrag.ingest.readers.base import RasterSource, ReadOptions
 from rsrag.ingest.scenes import BATCH, MeasuredTile, TileMeasurer
 from rsrag.ingest.windows import TileFailure, TilePixels, TilePlan, TileWindow, plan_tiles, read_tile, read_tiles
@@ -40,6 +41,8 @@ class Job:
         size: of the source with everything it is read from, in bytes.
         mtime_ns: its time of modification.
         digest: of its first scene.
+        scenes: ids of its scenes that were opened.
+        replaced: whether what it gave before was removed to make room.
         errors: of single scenes and tiles.
         waiting: tiles that are not committed.
     """
@@ -51,6 +54,8 @@ class Job:
     size: int = 0
     mtime_ns: int = 0
     digest: str = ""
+    scenes: list[str] = field(default_factory=list)
+    replaced: bool = False
     errors: list[ItemError] = field(default_factory=list)
     waiting: int = 0
 
@@ -58,6 +63,20 @@ class Job:
     def key(self) -> str:
         """Its path, under which the catalogue knows it."""
         return str(self.item.path)
+
+    @property
+    def has_many(self) -> bool:
+        """Whether it is a document of any number of scenes, which come and go one by one."""
+        return self.item.type is SourceType.STAC_ITEMS
+
+    def is_outdated(self, signature: Any) -> bool:
+        """Whether what it gave before must go first: other content, or other options.
+
+        Of a document of many scenes only those go that it no longer holds, once it is read.
+        """
+        if self.record is None:
+            return False
+        return self.record.options != signature or (not self.has_many and self.record.digest != self.digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,11 +272,13 @@ class ReadAhead:
         reading = self._reading
         scene = source.scene if source.scene.time else replace(source.scene, time=reading.when)
         plan = plan_tiles(scene.width, scene.height, **reading.shape)
-        first, record = not job.digest, job.record
+        first = not job.digest
         job.digest = job.digest or scene.digest
+        job.scenes.append(scene.id)
+        if scene.id in self._opened:
+            self._pause()  # a copy: its tiles are known once those of the other are written
         self._put(Opened(job, scene, plan.count, first))
-        replaced = first and record is not None and (record.digest, record.options) != (job.digest, reading.signature)
-        if replaced or scene.id in self._opened:
+        if first and job.is_outdated(reading.signature):
             self._pause()
         self._opened.add(scene.id)
         known = self._catalog.tile_ids_of(scene.id)

@@ -49,7 +49,7 @@ class Discovered:
 
 
 def discover(
-    paths: Iterable[str | os.PathLike[str]], options: ReadOptions | None = None
+    paths: Iterable[str | os.PathLike[str]], options: ReadOptions | None = None, *, root: Path | None = None
 ) -> Iterator[Discovered | ItemError]:
     """Everything below the given paths, each file once, in a fixed order.
 
@@ -57,6 +57,11 @@ def discover(
     concern are left out in silence; a file that is named directly, or whose suffix promises a type that rsrag reads, is
     reported with its error. Assets of STAC Items come once, with their Item; a Catalog that is named directly is
     followed to its Items.
+
+    Args:
+        paths: files and folders.
+        options: what the user says about images.
+        root: folder that links in a file that is named directly may not leave; the file's own by default.
     """
     options = options or ReadOptions()
     seen: set[Path] = set()
@@ -66,7 +71,8 @@ def discover(
         except SourceError as error:
             yield _error(os.fspath(text), error)
             continue
-        for found in _folder(path, options) if path.is_dir() else _file(path, options, path.parent, named=True):
+        folder = path.is_dir()
+        for found in _folder(path, options) if folder else _file(path, options, root or path.parent, named=True):
             if isinstance(found, ItemError):
                 yield found
             elif found.path not in seen:

@@ -7,6 +7,7 @@ opened with exactly one driver.
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
 import os
@@ -129,6 +130,8 @@ _ARCHIVES: tuple[tuple[bytes, str], ...] = (
     (b"\xfd7zXZ\0", "xz archive"),
     (b"\x28\xb5\x2f\xfd", "Zstandard archive"),
 )
+_LINES = (".jsonl", ".ndjson")
+_WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _SQLITE = b"SQLite format 3\0"
 _UNPACK = "unpack it and ingest the folder"
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.\-_]+:")
@@ -194,6 +197,8 @@ def sniff(path: Path) -> SourceType:
         suffixes = suffixes[:-1] if suffixes[-1:] == [".gz"] else suffixes
     suffix = suffixes[-1] if suffixes else ""
     kind = _by_magic(path, head) or _by_text(path, head, suffix)
+    if kind is SourceType.JSON and suffix in _LINES:
+        kind = SourceType.JSONL  # of a single line, which is a JSON document too
     expected = _EXPECTED.get(suffix)
     if kind is None:
         if expected:
@@ -271,6 +276,8 @@ def _by_text(path: Path, head: bytes, suffix: str) -> SourceType | None:
 
 
 def _as_text(head: bytes) -> str | None:
+    if head.startswith(_WIDE):
+        return _as_wide_text(head)
     if b"\0" in head:
         return None
     for cut in range(4):  # the head may end inside a character
@@ -279,8 +286,20 @@ def _as_text(head: bytes) -> str | None:
         except UnicodeDecodeError:
             continue
     text = head.decode("latin-1")
-    control = sum(1 for c in text if ord(c) < 32 and c not in "\t\r\n\f")
-    return text if control == 0 else None
+    return None if _has_controls(text) else text
+
+
+def _as_wide_text(head: bytes) -> str | None:
+    """UTF-16 with its mark, which spreadsheet programs write."""
+    try:
+        text = codecs.getincrementaldecoder("utf-16")().decode(head)  # the head may end inside a character
+    except UnicodeDecodeError:
+        return None
+    return None if _has_controls(text) else text
+
+
+def _has_controls(text: str) -> bool:
+    return any(ord(c) < 32 and c not in "\t\r\n\f" for c in text)
 
 
 def _json_kind(path: Path, head: str) -> SourceType | None:
@@ -305,7 +324,9 @@ def _json_text(path: Path) -> str | None:
             data: bytes = file.read(JSON_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise UnreadableSource(f"{path.name}: {error}") from error
-    return None if len(data) > JSON_BYTES else data.decode("utf-8-sig", "replace")
+    return (
+        None if len(data) > JSON_BYTES else data.decode("utf-16" if data.startswith(_WIDE) else "utf-8-sig", "replace")
+    )
 
 
 def _is_json(line: str) -> bool:

@@ -14,7 +14,15 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from rsrag.errors import BadKnowledge, BadTimeSpan, RsragError, SourceError, UnreadableSource, UnsupportedSource
+from rsrag.errors import (
+    BadKnowledge,
+    BadTimeSpan,
+    RsragError,
+    SourceError,
+    UnreadableSource,
+    UnsupportedSource,
+    UsageError,
+)
 from rsrag.ingest.chunks import split_passages
 from rsrag.ingest.countries import country_name
 from rsrag.ingest.digest import digest_file, make_id
@@ -91,8 +99,11 @@ def read_knowledge(
     file = check_path(path)
     kind = _kind(file)
     digest = digest_file(file)
-    stem = Document(make_id("document", digest), str(file), digest, title_of(file), licence)
-    reading = _Reading(file, stem, known_places)
+    # Copies of a text are one document. A table brings its own places, whose ids are made from the file's name, so the
+    # passages that belong to them are its own as well.
+    origin = (digest, file.name) if kind in _TABLES else (digest,)
+    stem = Document(make_id("document", *origin), str(file), digest, title_of(file), licence)
+    reading = _Reading(file, stem, origin, known_places)
     if kind in _TABLES:
         found = _read_tables(reading, kind, columns)
     elif kind is SourceType.JSONL:
@@ -131,10 +142,11 @@ def _kind(file: Path) -> SourceType:
 class _Reading:
     """One file being read: its document, the running number of passages, and the places that texts belong to."""
 
-    def __init__(self, file: Path, document: Document, known: PlaceLookup | None) -> None:
+    def __init__(self, file: Path, document: Document, origin: tuple[str, ...], known: PlaceLookup | None) -> None:
         self.file = file
         self.document = document
         self.known = known
+        self._origin = origin
         self._ordinals = count()
 
     def error(self, where: str, error: RsragError | str) -> ItemError:
@@ -143,7 +155,7 @@ class _Reading:
 
     def passage(self, text: str, **rest: Any) -> Passage:
         ordinal = next(self._ordinals)
-        key = make_id("passage", self.document.digest, ordinal, text)
+        key = make_id("passage", *self._origin, ordinal, text)
         return Passage(key, self.document.id, ordinal, text, **rest)
 
 
@@ -153,19 +165,18 @@ class _Reading:
 def _read_tables(
     reading: _Reading, kind: SourceType, given: Mapping[str, str | Sequence[str]] | None
 ) -> Iterator[KnowledgeItem | ItemError]:
-    tables = read_tables(reading.file, kind)
-    roles = [find_columns(table.columns, given) for table in tables]
-    properties: dict[str, Any] = {"format": tables[0].format}
-    for table, found in zip(tables, roles, strict=True):
+    tables, refused = _usable_tables(reading, kind, given)
+    properties: dict[str, Any] = {"format": tables[0][0].format}
+    for table, found in tables:
         own = {**table.properties, "columns": found.as_dict()}
         properties |= {table.title: own} if len(tables) > 1 else own
-    title = tables[0].title if len(tables) == 1 else reading.document.title
+    title = tables[0][0].title if len(tables) == 1 else reading.document.title
     reading.document = replace(reading.document, title=title, properties=properties)
-    for table, found in zip(tables, roles, strict=True):
-        _require(table, found)
+    yield from refused
+    several = len(tables) + len(refused) > 1
     first: dict[tuple[str, float, float], tuple[str, Place, tuple[str, ...]]] = {}
-    for table, found in zip(tables, roles, strict=True):
-        layer = f"layer {table.title!r}, " if len(tables) > 1 else ""
+    for table, found in tables:
+        layer = f"layer {table.title!r}, " if several else ""
         for row in table.rows:
             where = f"{layer}row {row.number}"
             try:
@@ -196,10 +207,49 @@ def _in_both_countries(first: Place, again: Place) -> Place:
     return replace(first, country="; ".join([*_countries(first), *_countries(again)]))
 
 
-def _require(table: Table, found: Columns) -> None:
+def _usable_tables(
+    reading: _Reading, kind: SourceType, given: Mapping[str, str | Sequence[str]] | None
+) -> tuple[list[tuple[Table, Columns]], list[ItemError]]:
+    """The tables of a file that may hold places, with their columns, and an error for each other layer.
+
+    Layers of a GeoPackage without any position (such as the styles that QGIS keeps beside its layers) are not meant as
+    places and are left out without an error.
+
+    Raises:
+        BadKnowledge, UsageError: the only table, or every layer, lacks a column.
+    """
+    tables = read_tables(reading.file, kind)
+    bare = _layers_without_geometry(reading.file) if kind is SourceType.GEOPACKAGE else frozenset()
+    usable: list[tuple[Table, Columns]] = []
+    problems: list[tuple[Table, BadKnowledge | UsageError]] = []
+    for table in tables:
+        is_bare = table.properties.get("layer") in bare
+        try:
+            found = find_columns(table.columns, given)
+            _require(table, found, with_position=table.format == "csv" or is_bare)
+        except (BadKnowledge, UsageError) as error:
+            if not is_bare:
+                problems.append((table, error))
+            continue
+        usable.append((table, found))
+    if not usable and problems:
+        raise problems[0][1]
+    if not usable:
+        raise BadKnowledge(f"{reading.file.name}: no layer has geometries, or columns with a name and a position")
+    return usable, [reading.error(f"layer {table.title!r}", error) for table, error in problems]
+
+
+def _layers_without_geometry(file: Path) -> frozenset[str]:
+    """Names of a GeoPackage's layers that are plain tables."""
+    import pyogrio
+
+    return frozenset(str(name) for name, geometry in pyogrio.list_layers(file) if geometry is None)
+
+
+def _require(table: Table, found: Columns, *, with_position: bool) -> None:
     """Raise at once what would otherwise be an error for every row."""
     lacking = [] if found.name else ["name"]
-    if table.format == "csv" and not found.wkt:
+    if with_position and not found.wkt:
         lacking += [axis for axis in ("lat", "lon") if getattr(found, axis) is None]
     if lacking:
         have = ", ".join(table.columns[:40])

@@ -17,7 +17,7 @@ from typing import Any
 from rsrag.catalog import Catalog, RemovedIds, SourceRecord
 from rsrag.collections import PASSAGES, TILES
 from rsrag.config import Settings
-from rsrag.errors import RsragError, SourceError, UsageError
+from rsrag.errors import RefusedSource, RsragError, SourceError, UsageError
 from rsrag.indexes.base import VectorIndex
 from rsrag.ingest.ahead import (
     Closed,
@@ -37,21 +37,25 @@ from rsrag.ingest.ahead import (
 from rsrag.ingest.digest import digest_file
 from rsrag.ingest.discover import Discovered, discover, state_of
 from rsrag.ingest.groups import Grouper
-from rsrag.ingest.guard import expanded, harden_gdal
-from rsrag.ingest.knowledge import is_knowledge
+from rsrag.ingest.guard import SourceType, expanded, harden_gdal
+from rsrag.ingest.knowledge import KnowledgeItem, is_knowledge, read_knowledge
+from rsrag.ingest.linking import PlaceIndex
 from rsrag.ingest.passages import KnowledgeWriter
+from rsrag.ingest.readers.columns import ROLES
+from rsrag.ingest.readers.fields import KEYS
 from rsrag.ingest.readers.options import read_options
-from rsrag.ingest.reindex import repair
+from rsrag.ingest.reindex import relabel, repair
 from rsrag.ingest.scenes import TileMeasurer, TileWriter
 from rsrag.ingest.summary import IngestOptions, IngestSummary, Tally
 from rsrag.models.base import Profile
 from rsrag.progress import Progress, Silent
 from rsrag.times import parse_span
-from rsrag.types import ItemError, Scene
+from rsrag.types import BBox, ItemError, Scene
 
 __all__ = ["IngestOptions", "IngestSummary", "ingest"]
 
 _SIDE, _LEAST_SIDE = 256, 192
+_WORLD = BBox(-180.0, -90.0, 180.0, 90.0)
 _OPTIMIZE_FROM = 5_000
 """New points from which building the index's graphs is worth its time."""
 
@@ -74,6 +78,10 @@ def ingest(
     """
     if not (sources or knowledge):
         raise UsageError("nothing to ingest", hint="name files or folders")
+    if unknown := sorted(set(options.columns) - {*ROLES, *KEYS}):
+        raise UsageError(
+            f"unknown column role {unknown[0]!r}", hint="roles: " + ", ".join(dict.fromkeys([*ROLES, *KEYS]))
+        )
     run = _Run(catalog, index, profile, settings, options, progress or Silent())
     return run.over(sources, knowledge)
 
@@ -193,9 +201,10 @@ class _Run:
                 self._progress.advance()
             case Opened(job, scene, tiles, first):
                 if first:
-                    mark = self._mark(job)
-                    self._make_room(job.record, mark)
-                    self._marks.append(mark)
+                    if job.is_outdated(self._reading.signature):
+                        self._remove(job.key)
+                        job.replaced = True
+                    self._marks.append(self._mark(job))
                 self._scenes.append((scene, job.key))
                 self._progress.start(job.label, tiles, unit="tiles")
             case Known(count):
@@ -217,7 +226,8 @@ class _Run:
                 writer.flush()
                 self._settle()
                 self._begin_scenes()
-                self._failed(job.key, job.record, error, fresh=job.fresh)
+                same = not job.replaced and (job.fresh or self._is_as_before(job))
+                self._failed(job.key, job.record, error, fresh=same)
             case Pause(done):
                 writer.flush()
                 self._begin_scenes()
@@ -226,6 +236,7 @@ class _Run:
     def _begin_scenes(self) -> None:
         """Note what is being read, many at once: at the latest before the first of its tiles is indexed."""
         if self._scenes:
+            relabel(self._catalog, self._index, [scene for scene, _ in self._scenes])
             self._catalog.begin_scenes(self._marks, self._scenes)
             self._marks, self._scenes = [], []
 
@@ -233,11 +244,32 @@ class _Run:
         """Finish the sources that were read and whose tiles are all committed, in order."""
         ready = []
         while self._ending and not self._ending[0].waiting:
-            job = self._ending.popleft()
-            ready.append((self._mark(job), job.errors))
+            ready.append(self._ending.popleft())
         if ready:
             self._begin_scenes()  # of those that showed nothing
-            self._done(ready)
+            for job in ready:
+                if job.has_many:
+                    self._remove_former(job)
+            self._done([(self._mark(job), job.errors) for job in ready])
+
+    def _remove_former(self, job: Job) -> None:
+        """Remove scenes that a document no longer holds, but not those of Items that it may not reach this time."""
+        refused = {error.source for error in job.errors if error.code == RefusedSource.__name__}
+        scenes = [scene for scene in self._catalog.scenes_from(job.key) if scene.id not in job.scenes]
+        former = [scene.id for scene in scenes if _item_of(scene) not in refused]
+        if former:
+            self._unindex(self._catalog.remove_scenes(job.key, former))
+
+    def _is_as_before(self, job: Job) -> bool:
+        """Whether a STAC document and the assets that its scenes came from are as they were, reached or not."""
+        if job.record is None or not job.item.type.is_stac:
+            return False
+        assets = dict.fromkeys(Path(scene.source) for scene in self._catalog.scenes_from(job.key))
+        try:
+            state = state_of(replace(job.item, files=tuple(assets)))
+        except OSError:
+            return False
+        return state == (job.record.size, job.record.mtime_ns)
 
     def _mark(self, job: Job) -> SourceRecord:
         kind, signature = str(job.item.type), self._reading.signature
@@ -248,7 +280,7 @@ class _Run:
     def _text(self, item: Discovered, label: str) -> None:
         key = str(item.path)
         record = self._catalog.source(key)
-        fresh = False
+        fresh = replaced = False
         try:
             size, mtime_ns = state_of(item)
             fresh = record is not None and (record.size, record.mtime_ns) == (size, mtime_ns)
@@ -259,24 +291,36 @@ class _Run:
             mark = SourceRecord(
                 key, digest, str(item.type), size, mtime_ns, "partial", self._run_id, self._text_signature
             )
-            self._make_room(record, mark)
+            if record is not None and (record.digest, record.options) != (mark.digest, mark.options):
+                if fresh:
+                    self._check(item)
+                self._remove(key)
+                replaced = True
             self._begin(mark)
             self._progress.start(label, None, unit="passages")
             try:
                 errors = self._knowledge.write(item.path, self._options, self._tally, self._progress)
             finally:
                 self._progress.finish()
-        except (SourceError, OSError) as error:
-            self._failed(key, record, error, fresh=fresh)
+        except (SourceError, UsageError, OSError) as error:  # columns that one table lacks are an error of that table
+            self._failed(key, record, error, fresh=fresh and not replaced)
             return
         self._done([(mark, errors)])
 
-    # --- both ---
+    def _check(self, item: Discovered) -> None:
+        """Look whether anything of a file can be used under these options, before what other ones gave is removed.
 
-    def _make_room(self, record: SourceRecord | None, mark: SourceRecord) -> None:
-        """Remove what another content or other options gave."""
-        if record is not None and (record.digest, record.options) != (mark.digest, mark.options):
-            self._remove(mark.path)
+        Raises:
+            SourceError, UsageError: nothing can.
+        """
+        if not (item.has_places or item.type is SourceType.JSONL):
+            return  # options do not change whether a text can be read
+        places = None if item.has_places else PlaceIndex(self._catalog.places_in(_WORLD))
+        columns, licence = self._options.columns or None, self._options.licence
+        reading = read_knowledge(item.path, columns=columns, licence=licence, known_places=places)
+        next((one for one in reading if isinstance(one, KnowledgeItem)), None)
+
+    # --- both ---
 
     def _begin(self, mark: SourceRecord) -> None:
         """Forget former errors, note that writing begins."""
@@ -310,21 +354,42 @@ class _Run:
         self._catalog.record_error(self._run_id, error)
 
     def _forget_missing(self, sources: Sequence[str], seen: set[str]) -> None:
-        """Remove what came from files below the given folders that are gone."""
-        roots = [expanded(s).resolve() for s in sources]
+        """Remove what came from files below the given folders that are gone.
+
+        A folder that is not there itself says nothing about its files: it may be misspelt, or not mounted.
+        """
+        roots = [root for s in sources if (root := expanded(s).resolve()).is_dir()]
         for record in self._catalog.sources():
             path = Path(record.path)
-            below = any(path == root or path.is_relative_to(root) for root in roots)
-            if below and record.path not in seen and not path.exists():
+            below = any(path.is_relative_to(root) for root in roots)
+            if below and record.path not in seen and _is_gone(path):
                 self._remove(record.path)
                 self._tally.removed += 1
 
     def _remove(self, path: str) -> None:
-        removed: RemovedIds = self._catalog.remove_source(path)
+        self._unindex(self._catalog.remove_source(path))
+
+    def _unindex(self, removed: RemovedIds) -> None:
         if removed.tiles:
             self._index.delete(TILES, removed.tiles)
         if removed.passages:
             self._index.delete(PASSAGES, removed.passages)
+
+
+def _is_gone(path: Path) -> bool:
+    """Whether there is certainly no such file; one that cannot be looked at may be there."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _item_of(scene: Scene) -> str:
+    """The STAC Item of a scene as errors name it."""
+    return f"{scene.properties.get('stac_document')}#{scene.properties.get('stac_id')}"
 
 
 def _said(options: IngestOptions) -> dict[str, Any]:

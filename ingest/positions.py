@@ -41,7 +41,8 @@ def degrees(text: str, axis: Axis) -> float:
     The range is not checked: latitude 120 is read, so that whoever checks it can say what it looks like.
 
     Raises:
-        ValueError: not a coordinate, or of the other axis ("7.9 E" as a latitude).
+        ValueError: not a coordinate, of the other axis ("7.9 E" as a latitude), of an unclear side ("7.9 O"), or one
+            whose sign and letter contradict each other ("-33.5 N").
     """
     try:
         value = float(text)
@@ -55,19 +56,31 @@ def degrees(text: str, axis: Axis) -> float:
     match = _VALUE.fullmatch(text) if len(text) <= 40 else None
     if match is None or (match["before"] and match["after"]):
         raise ValueError(f"{text[:40]!r} is not a coordinate")
-    letter = (match["before"] or match["after"] or "").upper().replace("O", "W")
+    letter = (match["before"] or match["after"] or "").upper()
+    if letter == "O":
+        raise ValueError(
+            f"{text!r} is not a clear coordinate: O is west in French and Spanish, east in German; use W or E"
+        )
     if letter and letter not in ("NS" if axis == "lat" else "EW"):
         raise ValueError(f"{text!r} is not a {'latitude' if axis == 'lat' else 'longitude'}")
     return _signed(match["d"], match["m"], match["s"], letter)
 
 
 def _signed(d: str, m: str | None, s: str | None, letter: str) -> float:
+    """Degrees from their parts. A minus beside S or W says the same once more; beside N or E it contradicts them.
+
+    Raises:
+        ValueError: minutes or seconds that are none, or a contradiction.
+    """
     whole = d.translate(_MINUS)
     minutes, seconds = float(m or 0), float(s or 0)
     if minutes >= 60 or seconds >= 60:
         raise ValueError("minutes and seconds are below 60")
     value = abs(float(whole)) + minutes / 60 + seconds / 3600
-    return -value if whole.startswith("-") != (letter in ("S", "W")) else value
+    minus = whole.startswith("-")
+    if minus and letter in ("N", "E"):
+        raise ValueError(f"{d} {letter} is not a coordinate: the sign contradicts the letter")
+    return -value if minus or letter in ("S", "W") else value
 
 
 def positions(text: str) -> list[Position]:
@@ -91,8 +104,11 @@ def positions(text: str) -> list[Position]:
     for match in _LABELLED.finditer(text):
         first, second = match[1][:2].lower(), match[4][:2].lower()
         if (first == "la") != (second == "la"):
-            a = _signed(match[2], None, None, (match[3] or "").upper())
-            b = _signed(match[5], None, None, (match[6] or "").upper())
+            try:
+                a = _signed(match[2], None, None, (match[3] or "").upper())
+                b = _signed(match[5], None, None, (match[6] or "").upper())
+            except ValueError:
+                continue
             found.append((match.start(), (b, a) if first == "la" else (a, b)))
     unique = dict.fromkeys(p for _, p in sorted(found) if abs(p[0]) <= 180 and abs(p[1]) <= 90)
     return list(unique)

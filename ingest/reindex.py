@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from rsrag.catalog import Catalog
 from rsrag.collections import IMAGE, PASSAGES, TEXT, TILES, passage_point, specs, tile_point
@@ -10,6 +10,7 @@ from rsrag.errors import ModelMismatch
 from rsrag.indexes.base import VectorIndex
 from rsrag.models.base import Profile
 from rsrag.progress import Progress, Silent
+from rsrag.types import Scene
 
 
 def reindex(
@@ -58,22 +59,51 @@ def repair(catalog: Catalog, index: VectorIndex) -> None:
     """
     counts = catalog.counts()
     if index.count(TILES) != counts.get("tiles", 0):
-        missing = _strays(index, TILES, set(catalog.tile_ids()))
+        missing = _strays(index, TILES, set(catalog.tile_ids()), catalog.tiles)
         for tiles in catalog.iter_tile_vectors() if missing else ():
             points = [tile_point(tile, scene, vector) for tile, scene, vector in tiles if tile.id in missing]
             if points:
                 index.upsert(TILES, points)
     if index.count(PASSAGES) != counts.get("passages", 0):
-        missing = _strays(index, PASSAGES, set(catalog.passage_ids()))
+        missing = _strays(index, PASSAGES, set(catalog.passage_ids()), catalog.passages)
         for passages in catalog.iter_passage_vectors() if missing else ():
             points = [passage_point(*row) for row in passages if row[0].id in missing]
             if points:
                 index.upsert(PASSAGES, points)
 
 
-def _strays(index: VectorIndex, collection: str, known: set[str]) -> set[str]:
-    """Delete points that the catalogue does not know; return the ids of those that are missing."""
+def _strays(
+    index: VectorIndex, collection: str, known: set[str], look_up: Callable[[Sequence[str]], Mapping[str, object]]
+) -> set[str]:
+    """Delete points that the catalogue does not know; return the ids of those that are missing.
+
+    Another ingest may have written since ``known`` was listed, so strays are looked up again before they go.
+    """
     held = set(index.ids(collection))
-    if held - known:
-        index.delete(collection, sorted(held - known))
+    strays = sorted(held - known)
+    arrived = look_up(strays) if strays else {}
+    if gone := [stray for stray in strays if stray not in arrived]:
+        index.delete(collection, gone)
     return known - held
+
+
+def relabel(catalog: Catalog, index: VectorIndex, scenes: Sequence[Scene]) -> None:
+    """Write the points of known tiles again where a scene is about to change in what they say of it.
+
+    A file that was moved, renamed or copied has the same tiles, but may have another collection, time or sensor.
+
+    Args:
+        catalog: with the scenes as they were.
+        index: to be brought in line with the scenes as they will be.
+        scenes: as they will be, each once.
+    """
+    coming = {scene.id: scene for scene in scenes}
+    stored = catalog.scenes_at(list(coming))
+    changed = [key for key, scene in stored.items() if _said(scene) != _said(coming[key])]
+    for tiles in catalog.iter_tile_vectors(scenes=changed) if changed else ():
+        index.upsert(TILES, [tile_point(tile, coming[scene.id], vector) for tile, scene, vector in tiles])
+
+
+def _said(scene: Scene) -> tuple[object, ...]:
+    """What points of tiles say of their scene."""
+    return scene.collection, scene.sensor, scene.time

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from os.path import commonpath
 from pathlib import Path
 from typing import Literal
 
@@ -13,9 +14,11 @@ from rsrag.errors import ExitCode, SourceError
 from rsrag.indexes.base import VectorIndex
 from rsrag.ingest.digest import digest_file
 from rsrag.ingest.discover import Discovered, discover, open_scenes, state_of
+from rsrag.ingest.guard import SourceType
+from rsrag.ingest.readers.base import ReadOptions
 from rsrag.ingest.readers.options import read_options
 from rsrag.progress import Progress, Silent
-from rsrag.types import ItemError
+from rsrag.types import ItemError, Scene
 
 ProblemKind = Literal["source-missing", "source-changed", "source-partial", "not-indexed", "orphan", "no-tiles"]
 _ADVICE: Mapping[ProblemKind, str] = {
@@ -26,6 +29,8 @@ _ADVICE: Mapping[ProblemKind, str] = {
     "orphan": "in the index but not in the catalogue: run reindex",
     "no-tiles": "a scene without any tile: run ingest again",
 }
+_DOCUMENTS = (str(SourceType.STAC_ITEM), str(SourceType.STAC_ITEMS))
+"""Kinds of sources that hold scenes in other files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,7 @@ def verify(
             problems.append(_problem("source-missing", record.path))
         elif record.status == "partial":
             problems.append(_problem("source-partial", record.path))
-        elif _changed(record, deep):
+        elif _changed(record, catalog, deep):
             problems.append(_problem("source-changed", record.path))
         progress.advance()
     progress.finish()
@@ -86,28 +91,37 @@ def verify(
     return VerifyReport(counts, tuple(problems))
 
 
-def _changed(record: SourceRecord, deep: bool) -> bool:
+def _changed(record: SourceRecord, catalog: Catalog, deep: bool) -> bool:
     """Whether a source, with all files that it is read from, is another than when it was ingested."""
-    found = next((d for d in discover([record.path]) if isinstance(d, Discovered)), None)
+    scenes = catalog.scenes_from(record.path) if record.kind in _DOCUMENTS else ()
+    said = record.options.get("reading", {}) if isinstance(record.options, dict) else {}
+    options, root = read_options(said), _root(record, scenes)
+    found = next((d for d in discover([record.path], options, root=root) if isinstance(d, Discovered)), None)
     if found is None:
         return True
     if not deep and state_of(found) == (record.size, record.mtime_ns):
         return False
-    return _digest(found, record) != record.digest
-
-
-def _digest(found: Discovered, record: SourceRecord) -> str | None:
     if not found.is_imagery:
-        return digest_file(found.path)
-    said = record.options.get("reading", {}) if isinstance(record.options, dict) else {}
+        return digest_file(found.path) != record.digest
+    return _digests(found, options) != ({scene.digest for scene in scenes} or {record.digest})
+
+
+def _root(record: SourceRecord, scenes: Sequence[Scene]) -> Path:
+    """The folder that holds a source and its assets: the least of those that it may have been ingested from."""
+    return Path(commonpath([Path(path).parent for path in (record.path, *(scene.source for scene in scenes))]))
+
+
+def _digests(found: Discovered, options: ReadOptions) -> set[str] | None:
+    """Of every scene that can be opened; None where the source cannot be used."""
+    digests = set()
     try:
-        for source in open_scenes(found, read_options(said)):
+        for source in open_scenes(found, options):
             if not isinstance(source, ItemError):
                 with source:
-                    return source.scene.digest
+                    digests.add(source.scene.digest)
     except SourceError:
         return None
-    return None
+    return digests
 
 
 def _compare(collection: str, known: Iterable[str], index: VectorIndex, problems: list[Problem]) -> int:

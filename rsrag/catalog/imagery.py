@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from sqlalchemy import bindparam, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, bindparam, func, or_, select, true, tuple_
 from sqlalchemy.sql import Select
 
 from rsrag.catalog.boxes import touches
@@ -23,7 +23,15 @@ from rsrag.catalog.codec import (
 from rsrag.catalog.database import chunks, delete_in, rows_in, table_of
 from rsrag.catalog.journal import Journal
 from rsrag.catalog.records import IMAGE_VECTOR, SourceRecord, TileRow, Vector
-from rsrag.catalog.tables import EmbeddingTable, LookTable, SceneTable, SourceTable, ThumbnailTable, TileTable
+from rsrag.catalog.tables import (
+    EmbeddingTable,
+    LookTable,
+    OriginTable,
+    SceneTable,
+    SourceTable,
+    ThumbnailTable,
+    TileTable,
+)
 from rsrag.errors import CatalogError, UsageError
 from rsrag.types import Filters, Scene, Tile, TimeSpan
 
@@ -32,6 +40,7 @@ _TILES = table_of(TileTable)
 _LOOKS = table_of(LookTable)
 _THUMBNAILS = table_of(ThumbnailTable)
 _EMBEDDINGS = table_of(EmbeddingTable)
+_ORIGINS = table_of(OriginTable)
 
 # Asked for every source of an ingest: made once, because making a statement takes longer than running it.
 _IDS_OF = select(_TILES.c.id).where(_TILES.c.scene_id == bindparam("scene_id"))
@@ -127,6 +136,18 @@ class Imagery(Journal):
         """A scene by id."""
         return self._one("read a scene", select(_SCENES).where(_SCENES.c.id == scene_id), scene_from)
 
+    def scenes_at(self, ids: Sequence[str]) -> dict[str, Scene]:
+        """Scenes by id; unknown ones are left out."""
+        with self._reading("read scenes") as connection:
+            return {row["id"]: scene_from(row) for row in rows_in(connection, _SCENES.c.id, ids)}
+
+    def scenes_from(self, path: str) -> list[Scene]:
+        """The scenes that came from a source, ordered by id."""
+        here = select(_ORIGINS.c.item_id).where(_ORIGINS.c.kind == "scene", _ORIGINS.c.source_path == path)
+        return self._all(
+            "read scenes", select(_SCENES).where(_SCENES.c.id.in_(here)).order_by(_SCENES.c.id), scene_from
+        )
+
     def scenes(self, filters: Filters | None = None, limit: int | None = None) -> list[Scene]:
         """Scenes that pass every given filter, ordered by source.
 
@@ -188,11 +209,28 @@ class Imagery(Journal):
             scenes = {row["id"]: scene_from(row) for row in rows_in(connection, _SCENES.c.id, wanted)}
         return {key: (tiles[key], scenes[tiles[key].scene_id]) for key in ids if key in tiles}
 
-    def iter_tile_vectors(self, batch: int = 512) -> Iterator[list[tuple[Tile, Scene, Vector]]]:
-        """Every tile with its scene and vector, in lists of at most ``batch``; tiles of a scene follow each other."""
+    def iter_tile_vectors(
+        self, batch: int = 512, *, scenes: Sequence[str] | None = None
+    ) -> Iterator[list[tuple[Tile, Scene, Vector]]]:
+        """Every tile with its scene and vector, in lists of at most ``batch``; tiles of a scene follow each other.
+
+        Args:
+            batch: most tiles of a list.
+            scenes: ids of the scenes whose tiles are wanted; all by default.
+        """
+        if scenes is not None:
+            for chunk in chunks(sorted(scenes)):
+                yield from self._tile_vectors(batch, _TILES.c.scene_id.in_(chunk))
+        else:
+            yield from self._tile_vectors(batch, true())
+
+    def _tile_vectors(
+        self, batch: int, wanted_tiles: ColumnElement[bool]
+    ) -> Iterator[list[tuple[Tile, Scene, Vector]]]:
         joined = (
             select(*_TILES.c, _EMBEDDINGS.c.vector)
             .join(_EMBEDDINGS, (_EMBEDDINGS.c.owner_id == _TILES.c.id) & (_EMBEDDINGS.c.name == IMAGE_VECTOR))
+            .where(wanted_tiles)
             .order_by(_TILES.c.scene_id, _TILES.c.id)
             .limit(batch)
         )

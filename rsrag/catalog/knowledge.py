@@ -83,6 +83,17 @@ class Knowledge(Journal):
         )
         return self._all("look up a place", statement, place_from)
 
+    def iter_places(self, batch: int = 512) -> Iterator[list[Place]]:
+        """Every place in order of ids, in lists of at most ``batch``."""
+        last = ""
+        while True:
+            statement = select(_PLACES).where(_PLACES.c.id > last).order_by(_PLACES.c.id).limit(batch)
+            places = self._all("read places", statement, place_from)
+            if not places:
+                return
+            yield places
+            last = places[-1].id
+
     def places_in(self, bbox: BBox) -> list[Place]:
         """Places whose position, or extent's box if they have one, touches the box; ordered by id."""
         # Sorted here: an ORDER BY makes SQLite walk through the ids instead of the index on the boxes.

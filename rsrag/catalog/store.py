@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -10,7 +11,7 @@ from sqlalchemy import Connection, delete, func, select, update
 
 from rsrag.catalog import schema
 from rsrag.catalog.connect import connect, parse_url, translated
-from rsrag.catalog.database import delete_in, ids_where, table_of
+from rsrag.catalog.database import chunks, delete_in, ids_where, table_of
 from rsrag.catalog.imagery import Imagery
 from rsrag.catalog.journal import ItemKind
 from rsrag.catalog.knowledge import Knowledge
@@ -102,15 +103,28 @@ class Catalog(Imagery, Knowledge):
         """
         with self._writing(f"remove source {path}") as connection:
             scenes, places, documents = (_only_from(connection, path, kind) for kind in ("scene", "place", "document"))
-            tiles = ids_where(connection, table_of(TileTable).c.scene_id, scenes)
+            tiles = _delete_scenes(connection, scenes)
             passages = ids_where(connection, table_of(PassageTable).c.document_id, documents)
-            delete_in(connection, _EMBEDDINGS.c.owner_id, [*tiles, *passages])
-            for model, ids in ((SceneTable, scenes), (PlaceTable, places), (DocumentTable, documents)):
+            delete_in(connection, _EMBEDDINGS.c.owner_id, passages)
+            for model, ids in ((PlaceTable, places), (DocumentTable, documents)):
                 delete_in(connection, table_of(model).c.id, ids)
             _rename_copies(connection, path)
             connection.execute(delete(_SOURCES).where(_SOURCES.c.path == path))
             connection.execute(delete(_ERRORS).where(_ERRORS.c.source == path))
         return RemovedIds(tuple(tiles), tuple(passages))
+
+    def remove_scenes(self, path: str, ids: Sequence[str]) -> RemovedIds:
+        """Delete scenes that a source no longer holds, and say what must leave the index.
+
+        What also lies at another source stays; the source itself and its other scenes do too.
+        """
+        with self._writing(f"remove scenes of {path}") as connection:
+            own = set(_only_from(connection, path, "scene"))
+            tiles = _delete_scenes(connection, [key for key in ids if key in own])
+            for chunk in chunks(ids):
+                of_these = (_ORIGINS.c.kind == "scene") & _ORIGINS.c.item_id.in_(chunk)
+                connection.execute(delete(_ORIGINS).where(of_these, _ORIGINS.c.source_path == path))
+        return RemovedIds(tuple(tiles))
 
     def fingerprints(self) -> dict[str, set[str]]:
         """The models that made the stored vectors, by vector name."""
@@ -132,6 +146,14 @@ class Catalog(Imagery, Knowledge):
                 name: connection.scalar(select(func.count()).select_from(table_of(model))) or 0
                 for name, model in _COUNTED.items()
             }
+
+
+def _delete_scenes(connection: Connection, ids: Sequence[str]) -> list[str]:
+    """Delete scenes with their tiles, whose ids are returned."""
+    tiles = ids_where(connection, table_of(TileTable).c.scene_id, ids)
+    delete_in(connection, _EMBEDDINGS.c.owner_id, tiles)
+    delete_in(connection, table_of(SceneTable).c.id, ids)
+    return tiles
 
 
 def _only_from(connection: Connection, path: str, kind: str) -> list[str]:

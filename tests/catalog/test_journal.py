@@ -95,6 +95,23 @@ def test_an_unknown_source_removes_nothing(filled: Catalog) -> None:
     assert filled.counts() == before
 
 
+def test_scenes_that_leave_their_source(catalog: Catalog, make) -> None:
+    scenes = [make.scene(f"scene-{number}") for number in (1, 2, 3)]
+    catalog.begin_scenes([], [(scene, "/items.json") for scene in scenes])
+    catalog.begin_scenes([], [(scenes[2], "/copy.json")])
+    for scene in scenes:
+        catalog.save_tiles(scene.id, [make.tile_row(f"tile of {scene.id}", scene.id)])
+    assert [scene.id for scene in catalog.scenes_from("/items.json")] == ["scene-1", "scene-2", "scene-3"]
+    removed = catalog.remove_scenes("/items.json", ["scene-2", "scene-3", "unknown"])
+    assert removed == RemovedIds(tiles=("tile of scene-2",))
+    assert [scene.id for scene in catalog.scenes_from("/items.json")] == ["scene-1"]
+    assert [scene.id for scene in catalog.scenes_from("/copy.json")] == ["scene-3"]
+    assert list(catalog.scenes_at(["scene-1", "scene-2", "scene-3"])) == ["scene-1", "scene-3"]
+    kept = [tile.id for batch in catalog.iter_tile_vectors(scenes=["scene-1"]) for tile, _, _ in batch]
+    assert (kept, list(catalog.iter_tile_vectors(scenes=[]))) == (["tile of scene-1"], [])
+    assert catalog.remove_source("/copy.json").tiles == ("tile of scene-3",)
+
+
 def test_content_that_also_lies_elsewhere_stays(catalog: Catalog, make) -> None:
     """Two copies of a file have the same content digest, so the same ids."""
     for path in ("/one/a.tif", "/two/a.tif"):

@@ -85,6 +85,13 @@ def test_places_in_a_box(pacific: Catalog, box: tuple[float, ...], found: set[st
     assert set(ids(pacific.places_in(BBox(*box)))) == found
 
 
+@pytest.mark.parametrize("batch", [1, 4, 6, 100])
+def test_all_places_come_in_parts(pacific: Catalog, batch: int) -> None:
+    parts = list(pacific.iter_places(batch))
+    assert [place.id for part in parts for place in part] == sorted(ids(pacific.places_in(BBox(-180, -90, 180, 90))))
+    assert max(map(len, parts)) <= batch
+
+
 def test_places_near_from_both_sides_of_the_antimeridian(pacific: Catalog) -> None:
     for lon in (179.999, -179.999):
         near = ids(pacific.places_near(lon, -16.9, 100))

@@ -52,8 +52,12 @@ LOOKUPS: dict[str, Callable[[Catalog], object]] = {
     "resolve_passages": lambda catalog: catalog.resolve_passages(["passage-1"]),
     "passages_of_place": lambda catalog: catalog.passages_of_place("place-1"),
     "places_in": lambda catalog: catalog.places_in(BBox(0, 0, 1, 1)),
+    "scenes_at": lambda catalog: catalog.scenes_at(["scene-1"]),
+    "scenes_from": lambda catalog: catalog.scenes_from("/data/scene-1.tif"),
+    "remove_scenes": lambda catalog: catalog.remove_scenes("/data/scene-1.tif", ["scene-1"]),
     "remove_source": lambda catalog: catalog.remove_source("/data/scene-1.tif"),
     "iter_tile_vectors": lambda catalog: list(catalog.iter_tile_vectors()),
+    "iter_tile_vectors of scenes": lambda catalog: list(catalog.iter_tile_vectors(scenes=["scene-1"])),
     "iter_passage_vectors": lambda catalog: list(catalog.iter_passage_vectors()),
 }
 

@@ -100,6 +100,16 @@ def test_knowledge_is_found_too(tmp_path: Path) -> None:
     assert [(one.is_imagery, one.has_places) for one in found] == [(False, True), (False, False)]
 
 
+def test_a_single_record_and_wide_text_are_knowledge(tmp_path: Path) -> None:
+    (tmp_path / "one.jsonl").write_text('{"text": "A single record."}\n', encoding="utf-8")
+    (tmp_path / "wide.csv").write_bytes("name,lat,lon\nA,1,2\n".encode("utf-16"))
+    expected = [("one.jsonl", SourceType.JSONL), ("wide.csv", SourceType.CSV)]
+    for paths in ([tmp_path], [tmp_path / "one.jsonl", tmp_path / "wide.csv"]):
+        found = [one for one in discover(paths) if isinstance(one, Discovered)]
+        assert [(one.path.name, one.type) for one in found] == expected
+        assert errors(*paths) == []
+
+
 def test_side_cars_belong_to_their_picture(tmp_path: Path) -> None:
     Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
     (tmp_path / "a.pgw").write_text("1\n0\n0\n-1\n0\n0\n")

@@ -92,6 +92,12 @@ _FEATURE = {"type": "Feature", "geometry": None, "properties": {}}
         ("a.txt", "Überblick".encode(), SourceType.TEXT),
         ("a.geojson.gz", gzip.compress(json.dumps(_FEATURE).encode()), SourceType.GEOJSON),
         ("a.csv.gz", gzip.compress(b"name,lat,lon\n"), SourceType.CSV),
+        ("one.jsonl", b'{"text": "A single record."}\n', SourceType.JSONL),
+        ("one.ndjson.gz", gzip.compress(b'{"text": "A single record."}'), SourceType.JSONL),
+        ("wide.csv", "name,lat,lon\nÅ,1,2\n".encode("utf-16"), SourceType.CSV),
+        ("wide.txt", "\ufeffÜberblick".encode("utf-16-be"), SourceType.TEXT),
+        ("wide.geojson", json.dumps(_FEATURE).encode("utf-16"), SourceType.GEOJSON),
+        ("long.md", ("# A\n" + "x\U0001f30d" * 1500).encode("utf-16"), SourceType.MARKDOWN),
     ],
 )
 def test_types_by_content(tmp_path: Path, name: str, content: bytes, kind: SourceType) -> None:

@@ -121,6 +121,8 @@ def test_any_name_can_be_found_again(name: str) -> None:
         ("lat: 46.5, lon: 7.9", (7.9, 46.5)),
         ("Longitude −7.9, latitude 46.5", (-7.9, 46.5)),
         ("latitude 46.5 S and longitude 7.9 W", (-7.9, -46.5)),
+        ("latitude -46.5 S and longitude -7.9 W", (-7.9, -46.5)),
+        ("-46.5°S −7.9°W", (-7.9, -46.5)),
     ],
 )
 def test_positions_in_text(text: str, expected: tuple[float, float]) -> None:
@@ -128,7 +130,9 @@ def test_positions_in_text(text: str, expected: tuple[float, float]) -> None:
     assert found == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("text", ["lat: 120, lon: 7", "46.5 and 7.9", "95°N 7°E", "46°75'N 7°E"])
+@pytest.mark.parametrize(
+    "text", ["lat: 120, lon: 7", "46.5 and 7.9", "95°N 7°E", "46°75'N 7°E", "-46.5°N 7.9°E", "lat -46.5 N, lon 7"]
+)
 def test_what_is_no_position_is_not_one(text: str) -> None:
     assert positions(text) == []
 
@@ -142,16 +146,26 @@ def test_what_is_no_position_is_not_one(text: str) -> None:
         ("S 12°30'", "lat", -12.5),
         ("120", "lat", 120.0),
         ("46°30'36\"N", "lat", 46.51),
+        ("-33.5 S", "lat", -33.5),
+        ("W −7,9", "lon", -7.9),
     ],
 )
 def test_one_coordinate(text: str, axis, value: float) -> None:  # type: ignore[no-untyped-def]
     assert degrees(text, axis) == pytest.approx(value)
 
 
-@pytest.mark.parametrize("text", ["", "north", "nan", "inf", "7.9 E", "1 2 3", "N 5 S", "5 N" * 30, "1e999"])
+@pytest.mark.parametrize("text", ["", "north", "nan", "inf", "7.9 E", "1 2 3", "N 5 S", "5 N" * 30, "1e999", "-33.5 N"])
 def test_what_is_no_latitude_raises(text: str) -> None:
     with pytest.raises(ValueError, match="is not a"):
         degrees(text, "lat")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [("7,9 O", "west in French and Spanish, east in German"), ("-7.9 E", "contradicts the letter")]
+)
+def test_an_unclear_longitude_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        degrees(text, "lon")
 
 
 @given(st.floats(-90, 90), st.floats(-180, 180))

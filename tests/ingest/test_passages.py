@@ -140,3 +140,17 @@ def test_pictures_that_cannot_be_read_leave_the_place(engine: Engine, folder: Pa
     assert (summary.places, len(summary.errors), summary.exit_code) == (3, 3, 3)
     assert all(f"picture {name}" in e.reason for e, name in zip(summary.errors, pictures.values(), strict=True))
     assert {p.name for _, p in passages(engine).values() if p} == set(pictures)
+
+
+def test_a_copy_of_a_table_takes_nothing_along_when_it_goes(engine: Engine, folder: Path) -> None:
+    table = write_table(folder / "a.csv", {"Blue Lagoon": "", "Red Quarry": ""})
+    copy = folder / "b.csv"
+    copy.write_bytes(table.read_bytes())
+    engine.ingest([folder])
+    copy.unlink()
+    assert engine.ingest([folder]).removed == 1
+    found = passages(engine)
+    assert len(found) == 2
+    for passage, place in found.values():
+        assert place is not None and place.source == str(table)
+        assert [p.id for p in engine.catalog.passages_of_place(place.id)] == [passage.id]

@@ -419,6 +419,66 @@ def test_layers_of_a_geopackage_in_any_crs(tmp_path: Path) -> None:
     assert len({i.document.id for i in items}) == 1
 
 
+def plain_layer(path: Path, layer: str, **columns: list[str]) -> None:
+    """A layer without geometries."""
+    pyogrio.raw.write(
+        path,
+        geometry=None,
+        field_data=[np.array(values, dtype=object) for values in columns.values()],
+        fields=list(columns),
+        layer=layer,
+        geometry_type=None,
+        crs=None,
+        driver="GPKG",
+    )
+
+
+def nameless_layer(path: Path, layer: str) -> None:
+    pyogrio.raw.write(
+        path,
+        geometry=np.array([shapely.to_wkb(shapely.Point(1, 2))], dtype=object),
+        field_data=[np.array([3.0])],
+        fields=["width"],
+        layer=layer,
+        geometry_type="Point",
+        crs="EPSG:4326",
+        driver="GPKG",
+    )
+
+
+def test_plain_tables_in_a_geopackage_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "sites.gpkg"
+    geopackage(path, [shapely.Point(1, 2)], ["Sea"], "seas", "EPSG:4326")
+    plain_layer(path, "layer_styles", f_table_name=["seas"], styleName=["blue"], description=["A style."])
+    plain_layer(path, "owners", name=["Ann", "Bob"])
+    plain_layer(path, "listed", name=["Hill"], lat=["3"], lon=["4"])
+    items, errors = read(path)
+    assert [i.place.name for i in items if i.place] == ["Sea", "Hill"]
+    assert errors == []
+    alone = tmp_path / "alone.gpkg"
+    plain_layer(alone, "layer_styles", styleName=["blue"])
+    with pytest.raises(BadKnowledge, match="no layer has geometries"):
+        read(alone)
+
+
+def test_a_layer_that_cannot_be_used_leaves_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "sites.gpkg"
+    nameless_layer(path, "paths")
+    geopackage(path, [shapely.Point(1, 2), None], ["Sea", "Gone"], "seas", "EPSG:4326")
+    items, errors = read(path)
+    assert [i.place.name for i in items if i.place] == ["Sea"]
+    assert [e.reason.split(":")[0] for e in errors] == ["layer 'paths'", "layer 'seas', row 2"]
+    assert "no column for name among: width" in errors[0].reason
+    items, errors = read(path, columns={"kind": "depth_m"})
+    assert len(items) == 1 and "no column 'depth_m' for 'kind'" in errors[0].reason
+    with pytest.raises(UsageError, match="no column 'nowhere'"):
+        read(path, columns={"name": "nowhere"})
+    alone = tmp_path / "alone.gpkg"
+    nameless_layer(alone, "paths")
+    with pytest.raises(BadKnowledge, match="no column for name among: width"):
+        read(alone)
+
+
 def test_a_damaged_geopackage_is_unreadable(tmp_path: Path) -> None:
     path = tmp_path / "x.gpkg"
     path.write_bytes(b"SQLite format 3\x00" + b"\x00" * 200)
@@ -441,6 +501,15 @@ def test_ids_do_not_depend_on_the_folder(tmp_path: Path) -> None:
     assert [i.place.id for i in first if i.place] == [i.place.id for i in second if i.place]
     assert [p.id for i in first for p in i.passages] == [p.id for i in second for p in i.passages]
     assert first[0].document.id == second[0].document.id
+
+
+def test_a_copy_of_a_table_under_another_name_is_another_one(tmp_path: Path) -> None:
+    text = "name,lat,lon\nAix,43,5\n"
+    (first,), _ = read(table(tmp_path, text, "a.csv"))
+    (second,), _ = read(table(tmp_path, text, "b.csv"))
+    for one, other in ((first.place, second.place), (first.document, second.document)):
+        assert one is not None and other is not None and one.id != other.id
+    assert first.passages[0].id != second.passages[0].id
 
 
 def test_a_place_keeps_its_id_when_its_text_changes(tmp_path: Path) -> None:
