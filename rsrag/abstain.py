@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -33,6 +33,17 @@ _LOGIT = 6.0
 _SHORT = 5
 _UNKNOWN = 0.3
 _NO_PLACE = re.compile(r"^(?:age|era|war|period|dynasty)$|(?:[ie]an|rican|ese|ish)$")
+
+_WORDS = re.compile(r"[^\W\d_]+")
+_PLACE_WORDS = """
+abbey airport archipelago area basilica basin bay beach bridge canal canyon cape castle cathedral cave caves channel
+church city coast desert district empire falls fjord forest fort fortress gardens glacier gorge great gulf harbour hill
+hills island islands isle kingdom lagoon lake lakes monastery mosque mount mountain mountains museum national ocean
+palace park peak peninsula plateau port province reef region reserve river rivers rock sea strait temple temples tomb
+tower town valley village volcano wall
+"""
+_KINDS_OF_PLACE = frozenset(_PLACE_WORDS.split())
+"""Words that are part of a name with a capital and stand alone without one: "Lake Chad", "the lake"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +152,8 @@ def names_factor(question: str, passages: Sequence[Hit]) -> float:
     Names of several words are mostly those of the place that is meant: 0.3 if the passages of the top place know less
     than half of one (eras and adjectives such as "Iron Age" and "South American" aside). A question of up to five
     content words hangs on its names: the squared share that is known. Words are compared by their stems or beginnings,
-    all but two letters and four at least: "Tunisian" is in "Tunisia".
+    all but two letters and four at least: "Tunisian" is in "Tunisia". A word that the passages write without a capital
+    only is no name ("Lake Nowhere", "nowhere"), unless it is a kind of place.
     """
     asked = understand(question)
     names = [[w for w in content_words(name) if len(w) > 2] for name in asked.names]
@@ -149,15 +161,38 @@ def names_factor(question: str, passages: Sequence[Hit]) -> float:
     if not names or not passages:
         return 1.0
     mine = [h for h in passages[:_LOOKED_AT] if _group(h) == _group(passages[0])]
-    present = {w for h in mine for w in content_words(f"{passage_text(h)} {h.place.country if h.place else ''}")}
-    stems = {stem(w) for w in present}
-    begins = {w[:length] for w in present for length in range(3, len(w) + 1)}
-    known = [[stem(w) in stems or w[: max(min(4, len(w)), len(w) - 2)] in begins for w in words] for words in names]
+    texts = [f"{passage_text(h)} {h.place.country if h.place else ''}" for h in mine]
+    anywhere, as_names = _known(texts), _known([*map(_capitalised, texts), *(h.title for h in mine)])
+    strict = _tells_names(question) and any(_capitalised(h.passage.text) for h in mine if h.passage is not None)
+    known = [[(as_names if strict and not _loose(w, words) else anywhere)(w) for w in words] for words in names]
     strange = [n for n, one in zip(names, known, strict=True) if len(one) > 1 and sum(one) < len(one) / 2]
     factor = _UNKNOWN if any(not _NO_PLACE.search(words[-1]) for words in strange) else 1.0
     if len(asked.terms) <= _SHORT:
         factor *= (sum(map(sum, known)) / sum(map(len, known))) ** 2
     return factor
+
+
+def _loose(word: str, name: Sequence[str]) -> bool:
+    """Whether a word of a name may stand without a capital: a kind of place, or part of an era ("iron age")."""
+    return word in _KINDS_OF_PLACE or _NO_PLACE.search(name[-1]) is not None
+
+
+def _known(texts: Sequence[str]) -> Callable[[str], bool]:
+    """Whether a folded word is in the texts, by its stem or beginning."""
+    present = {w for text in texts for w in content_words(text)}
+    stems = {stem(w) for w in present}
+    begins = {w[:length] for w in present for length in range(3, len(w) + 1)}
+    return lambda word: stem(word) in stems or word[: max(min(4, len(word)), len(word) - 2)] in begins
+
+
+def _capitalised(text: str) -> str:
+    """The words of a text that do not begin with a small letter."""
+    return " ".join(w for w in _WORDS.findall(text) if not w[0].islower())
+
+
+def _tells_names(question: str) -> bool:
+    """Whether capitals are names: some longer word has none, so the question is no heading."""
+    return any(len(w) > 3 and w.islower() for w in _WORDS.findall(question))
 
 
 def superlative_factor(question: str, passages: Sequence[Hit]) -> float:

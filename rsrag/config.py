@@ -66,9 +66,14 @@ class Resolved:
         rows = []
         for item in fields(Settings):
             value = getattr(self.settings, item.name)
-            shown = "•••" if item.metadata["secret"] and value else _PASSWORD.sub(r"\1\2•••", str(value))
+            shown = "•••" if item.metadata["secret"] and value else without_password(str(value))
             rows.append((item.name, shown, self.sources[item.name], item.metadata["about"]))
         return rows
+
+
+def without_password(address: str) -> str:
+    """An address that may be shown: a password within it is masked."""
+    return _PASSWORD.sub(r"\1\2•••", address)
 
 
 def resolve(

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from rsrag import workspace as workspaces
-from rsrag.config import Resolved, Settings
+from rsrag.config import Resolved, Settings, without_password
 from rsrag.types import Answer, Filters, Hit, Position, Query, QueryImage, TimeSpan
 
 if TYPE_CHECKING:
@@ -256,7 +256,7 @@ class Engine:
         route = chosen(task, question, image=image is not None, pair=where is not None)
         notes: tuple[str, ...] = ()
         if route.task != "answer":
-            measured, notes = measure(self, route, question, image, where)
+            measured, notes = measure(self, route, question, image, where, filters)
             if measured is not None:
                 return measured
         query = self._query(question, image, where, filters, limit)
@@ -473,12 +473,12 @@ class Engine:
         return self.catalog.thumbnail(tile_id)
 
     def status(self) -> Mapping[str, Any]:
-        """Counts, models, places of storage and the last run."""
+        """Counts, models, places of storage (passwords masked) and the last run."""
         counts = dict(self.catalog.counts())
         return {
             "workspace": str(self.path),
             "catalog": str(self.workspace.catalog) if not self.settings.catalog else "by URL",
-            "index": str(self.workspace.index),
+            "index": without_password(str(self.workspace.index)),
             "profile": self.settings.profile,
             "models": {
                 role: model.fingerprint

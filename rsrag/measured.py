@@ -13,7 +13,7 @@ from rsrag.errors import SourceError, UsageError
 from rsrag.facts import label, value_text
 from rsrag.route import Route
 from rsrag.times import format_span
-from rsrag.types import Answer, Evidence, Hit, Position, Provenance, Scene, Sentence, TimeSpan
+from rsrag.types import Answer, Evidence, Filters, Hit, Position, Provenance, Scene, Sentence, TimeSpan
 
 if TYPE_CHECKING:
     from rsrag.adapters.base import Subject, TaskResult
@@ -23,7 +23,12 @@ _FACTS = 12
 
 
 def measure(
-    engine: Engine, route: Route, question: str, image: Any, where: str | Position | None
+    engine: Engine,
+    route: Route,
+    question: str,
+    image: Any,
+    where: str | Position | None,
+    filters: Filters | None = None,
 ) -> tuple[Answer | None, tuple[str, ...]]:
     """Answer a question that was routed to a task on pixels.
 
@@ -33,13 +38,14 @@ def measure(
         question: as asked.
         image: what it is about, or None.
         where: name of a place in the archive, or (longitude, latitude).
+        filters: what the scenes of the archive that are compared are limited to.
 
     Returns:
         The answer; or None and why the task could not be done, so that the archive answers instead.
     """
     try:
         if route.task == "change":
-            result: TaskResult = _change(engine, route, question, image, where)
+            result: TaskResult = _change(engine, route, question, image, where, filters or Filters())
         elif route.task == "outline":
             result = engine.segment(image, route.target)
         else:
@@ -49,26 +55,35 @@ def measure(
     return as_answer(result, question, route), ()
 
 
-def _change(engine: Engine, route: Route, question: str, image: Any, where: str | Position | None) -> TaskResult:
+def _change(
+    engine: Engine, route: Route, question: str, image: Any, where: str | Position | None, filters: Filters
+) -> TaskResult:
+    from rsrag.adapters.base import Context
+    from rsrag.adapters.change.archive import scenes_of
+    from rsrag.times import parse_time
+
     place = where
     if image is not None and place is None:
-        location = engine.retrieve(None, image=image, limit=1).location
+        location = engine.retrieve(None, image=image, filters=filters, limit=1).location
         if location is None:
             raise UsageError("the image has no position and was not recognised in the archive")
         place = (location.lon, location.lat)
     if place is None:
         raise UsageError("no place", hint="name one with --where, or give an image")
-    return engine.change(where=place, between=_spans(engine, route.years), questions=(question,))
+    dates = [parse_time(date) if isinstance(date, str) else date for date in _spans(engine, route.years, filters)]
+    scenes, notes = scenes_of(place, dates, Context(engine.profile, engine.settings, engine), filters)
+    result = engine.change(*scenes, questions=(question,))
+    return replace(result, warnings=(*notes, *result.warnings))
 
 
-def _spans(engine: Engine, years: Sequence[int]) -> tuple[str | TimeSpan, ...]:
-    """Two dates: those of the question, with the latest of the archive for "since"; else its first and last."""
-    times = [scene.time for scene in engine.catalog.scenes() if scene.time is not None]
-    known = sorted((t for t in times if t.start is not None), key=lambda t: str(t.start))
+def _spans(engine: Engine, years: Sequence[int], filters: Filters) -> tuple[str | TimeSpan, ...]:
+    """Two dates: those of the question, with the latest that passes the filters for "since"; else first and last."""
     if len(years) >= 2:
         return tuple(str(year) for year in sorted(years))
+    times = [scene.time for scene in engine.catalog.scenes(replace(filters, kinds=())) if scene.time is not None]
+    known = sorted((t for t in times if t.start is not None), key=lambda t: str(t.start))
     if len(known) < 2:
-        raise UsageError("the archive has no two dates")
+        raise UsageError("the archive has no two dates" + ("" if filters.empty else " that pass the filters"))
     return (str(years[0]) if years else known[0], known[-1])
 
 

@@ -6,12 +6,16 @@ BM25, and place→passages: the knowledge about places near the location, which 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import cast
+
+import numpy as np
 
 from rsrag import geo, geometric, locate
 from rsrag.catalog import Catalog
@@ -25,12 +29,14 @@ from rsrag.models.turns import vectors_of
 from rsrag.nearness import by_overlap_and_rest, near_first, timely_first, wanted_time, weigh_location
 from rsrag.places import PlaceFinder
 from rsrag.rerank import diversify, rerank
-from rsrag.types import BBox, Filters, Footprint, Hit, Location, Place, Query, Tile
+from rsrag.types import BBox, Filters, Footprint, Hit, Location, Place, Query
 
 _DEPTH = 100
 _RERANK = 100
 _NEAR_PASSAGES = 40
 _VERIFY_AT_ONCE = 40
+_BROWSED = 1000
+"""Most tiles that are listed without a query."""
 _ENOUGH_VERIFIED = 2
 """Matches beyond chance after which no further, less similar tiles are verified."""
 
@@ -163,12 +169,13 @@ class Retriever:
         if not scores and not filters.empty and "image" not in found and "words" not in found:
             return self.browse(filters)
         records = self._catalog.resolve_tiles(list(scores))
+        areas = _areas(filters)
         hits = []
         for identity, by_channel in scores.items():
             if identity not in records:
                 continue
             tile, scene = records[identity]
-            if filters.intersects and (not tile.footprint or not geo.intersects(tile.footprint, filters.intersects)):
+            if not _touches(tile.footprint, areas):
                 continue
             score = by_channel.get("image", by_channel.get("words", 0.0))
             hits.append(Hit("tile", identity, score, by_channel, tile=tile, scene=scene))
@@ -176,17 +183,48 @@ class Retriever:
         hits = [h for h in hits if channel in h.scores]
         return sorted(hits, key=lambda h: (-h.score, h.id))
 
-    def browse(self, filters: Filters, limit: int = 200) -> list[Hit]:
-        """Tiles that pass the filters, coarsest first: what a search without a query shows."""
-        area = geo.footprint_from_bbox(filters.bbox) if filters.bbox else None
-        shapes = [shape for shape in (area, filters.intersects) if shape is not None]
-        hits = []
-        for scene in self._catalog.scenes(replace(filters, facts={}, kinds=()), limit=limit):
-            for tile in self._catalog.tiles_of(scene.id):
-                inside = all(tile.footprint is not None and geo.intersects(tile.footprint, s) for s in shapes)
-                if inside and _has_facts(tile, filters):
-                    hits.append(Hit("tile", tile.id, tile.scale, tile=tile, scene=scene))
-        return sorted(hits, key=lambda h: (-h.score, h.id))[: 4 * limit]
+    def browse(self, filters: Filters, limit: int = _BROWSED, *, spot: BBox | None = None) -> list[Hit]:
+        """Tiles that pass the filters, coarsest first: what a search without a query shows.
+
+        Args:
+            filters: all but kinds of places hold for tiles.
+            limit: most tiles.
+            spot: where to look, besides.
+        """
+        areas = _areas(filters)
+        hits: list[Hit] = []
+        for ids in self._coarsest(_tile_filter(filters, spot), limit):
+            if areas:
+                ids = [i for i, tile in self._catalog.tiles(ids).items() if _touches(tile.footprint, areas)]
+            for identity, (tile, scene) in self._catalog.resolve_tiles(ids).items():
+                hits.append(Hit("tile", identity, tile.scale, tile=tile, scene=scene))
+            if len(hits) >= limit:
+                break
+        return sorted(hits, key=lambda h: (-h.score, h.id))[:limit]
+
+    def _coarsest(self, where: IndexFilter, at_once: int) -> Iterator[list[str]]:
+        """Ids of the tiles in the index that pass, in lists, by powers of two of their scale, coarsest first.
+
+        A thin shape leaves few of the tiles that its box finds, so the search goes deeper as long as it is asked to.
+        """
+        anything = np.eye(1, self._profile.image.dim, dtype=np.float32)[0]
+        power = 1
+        while self._index.count(TILES, _scaled(where, 2.0**power, None)):
+            power += 1
+        for lowest in range(power - 1, -1, -1):
+            below = math.nextafter(2.0 ** (lowest + 1), 0.0)
+            band = _scaled(where, 2.0**lowest if lowest else None, below)
+            seen: set[str] = set()
+            depth = at_once
+            while True:
+                found = [s.id for s in self._index.search(TILES, IMAGE, anything, depth, band)]
+                fresh = [identity for identity in found if identity not in seen]
+                for start in range(0, len(fresh), at_once):
+                    yield fresh[start : start + at_once]
+                seen.update(fresh)
+                if len(found) < depth:
+                    break
+                depth *= 4
 
     def _verify(self, picture: Picture, tiles: Sequence[Hit]) -> list[Hit]:
         """Tiles re-ranked by geometry: verified ones first, by how alike tile and query outline are.
@@ -239,11 +277,10 @@ class Retriever:
     def _tiles_there(self, location: Location, tiles: Sequence[Hit], query: Query, vector: Vector | None) -> list[Hit]:
         """Tiles at a known location first, those of other dates that the search itself did not reach included."""
         spot = location.footprint or geo.around((location.lon, location.lat), max(location.error_km, 0.5))
-        there = replace(query.filters, bbox=spot.bbox, intersects=query.filters.intersects)
         if vector is None:
-            found = self.browse(there)
+            found = self.browse(query.filters, spot=spot.bbox)
         else:
-            where = index_filter(there)
+            where = _tile_filter(query.filters, spot.bbox)
             found = self._tile_hits({"image": self._index.search(TILES, IMAGE, vector, _DEPTH, where)}, query.filters)
         known = {h.id: h for h in tiles}
         if location.footprint is None:
@@ -284,7 +321,8 @@ class Retriever:
         """Passages about the places in an area: what a search by area alone shows."""
         box = _box(filters)
         places = self._catalog.places_in(box) if box else []
-        chosen = [p for p in places if not filters.kinds or p.kind in filters.kinds][:_DEPTH]
+        fitting = (p for p in places if not filters.kinds or p.kind in filters.kinds)
+        chosen = islice((p for p in fitting if _passes(p.lon, p.lat, p.extent, filters)), _DEPTH)
         ids = [passage.id for place in chosen for passage in self._catalog.passages_of_place(place.id)[:2]]
         return self._resolve(ids, {}, filters)
 
@@ -303,7 +341,7 @@ class Retriever:
             if identity not in records:
                 continue
             passage, document, place = records[identity]
-            if _passes(passage.lon, passage.lat, filters):
+            if _passes(passage.lon, passage.lat, place.extent if place else None, filters):
                 scores = {**fused[identity].channels, "fused": fused[identity].score} if identity in fused else {}
                 hits.append(Hit("passage", identity, 0.0, scores, passage=passage, document=document, place=place))
         return hits
@@ -342,26 +380,60 @@ def index_filter(filters: Filters, *, for_passages: bool = False) -> IndexFilter
     return None if result.empty else result
 
 
+def _tile_filter(filters: Filters, spot: BBox | None) -> IndexFilter:
+    """The index's part of the filters for tiles, at a spot besides.
+
+    The index takes one box. The smallest is given, because what lies outside of it must not use up the depth of the
+    search; the filters' own are compared exactly afterwards.
+    """
+    return replace(index_filter(filters) or IndexFilter(), box=_smallest(_box(filters), spot))
+
+
+def _scaled(where: IndexFilter, least: float | None, most: float | None) -> IndexFilter:
+    return replace(where, ranges={**where.ranges, "scale": (least, most)})
+
+
 def _box(filters: Filters) -> BBox | None:
-    return filters.bbox or (filters.intersects.bbox if filters.intersects else None)
+    return _smallest(filters.bbox, filters.intersects.bbox if filters.intersects else None)
 
 
-def _passes(lon: float | None, lat: float | None, filters: Filters) -> bool:
-    if filters.intersects is None:
+def _smallest(*boxes: BBox | None) -> BBox | None:
+    return min((b for b in boxes if b is not None), key=lambda b: _width(b) * (b.north - b.south), default=None)
+
+
+def _width(box: BBox) -> float:
+    return box.east - box.west + (360.0 if box.crosses_antimeridian else 0.0)
+
+
+def _areas(filters: Filters) -> list[Footprint]:
+    """What a footprint must touch, all of them. A box without area is no footprint: the index has compared it."""
+    box = geo.footprint_from_bbox(filters.bbox) if filters.bbox and not _is_flat(filters.bbox) else None
+    return [area for area in (box, filters.intersects) if area is not None]
+
+
+def _is_flat(box: BBox | None) -> bool:
+    return box is not None and (box.south == box.north or not _width(box))
+
+
+def _touches(footprint: Footprint | None, areas: Sequence[Footprint]) -> bool:
+    """Whether a footprint shares a point with every area; without one it does so only where none is asked for."""
+    return all(footprint is not None and geo.intersects(footprint, area) for area in areas)
+
+
+def _passes(lon: float | None, lat: float | None, extent: Footprint | None, filters: Filters) -> bool:
+    """Whether a position, or the extent of the place there, lies in the areas asked for; no position lies in none."""
+    if filters.bbox is None and filters.intersects is None:
         return True
-    return lon is not None and lat is not None and geo.holds(filters.intersects, (lon, lat))
+    if extent is not None and not _is_flat(filters.bbox) and _touches(extent, _areas(filters)):
+        return True
+    if lon is None or lat is None or (filters.bbox is not None and not _in_box(lon, lat, filters.bbox)):
+        return False
+    return filters.intersects is None or geo.holds(filters.intersects, (lon, lat))
 
 
-def _has_facts(tile: Tile, filters: Filters) -> bool:
-    """Whether every filtered fact of a tile lies in its range."""
-    values = {f.name: f.value for f in tile.facts}
-    for name, (least, most) in filters.facts.items():
-        value = values.get(name)
-        if not isinstance(value, int | float) or (least is not None and value < least):
-            return False
-        if most is not None and value > most:
-            return False
-    return True
+def _in_box(lon: float, lat: float, box: BBox) -> bool:
+    """Whether a position lies in a box or on its edge, on a round Earth."""
+    return box.south <= lat <= box.north and (lon - box.west) % 360.0 <= _width(box)
 
 
 def _best_location(tiles: Sequence[Hit]) -> Location | None:

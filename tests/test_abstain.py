@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,31 @@ def test_a_short_question_with_an_unknown_name_is_declined() -> None:
     assert names_factor("How deep was Lake Vostok?", GOOD) == 0.25
     assert names_factor("How deep is the Chadian lake?", GOOD) == 1.0
     assert names_factor("How deep is the lake?", GOOD) == 1.0
+
+
+NOWHERE = "It was the way to nowhere. Tools of the iron age were found near the old harbour. Chad is far."
+
+
+@pytest.mark.parametrize(
+    ("question", "factor"),
+    [
+        ("How deep is Lake Nowhere?", 0.25),
+        ("How deep is lake nowhere?", 1.0),
+        ("HOW DEEP IS LAKE NOWHERE?", 1.0),
+        ("How Deep Is Lake Nowhere?", 1.0),
+        ("How deep was Lake Chad in the Iron Age?", 1.0),
+        ("How deep is Chad Harbour?", 1.0),
+    ],
+)
+def test_a_word_without_a_capital_is_no_name(question: str, factor: float) -> None:
+    assert names_factor(question, (passage_hit("a", f"{LAKE_TEXT} {NOWHERE}", LAKE, 0.9),)) == factor
+
+
+def test_names_in_texts_and_of_places_without_capitals_are_known() -> None:
+    lower = (passage_hit("a", LAKE_TEXT.lower(), None, 0.9),)
+    assert names_factor("How deep was Lake Chad?", lower) == 1.0
+    place = replace(LAKE, name="blue lagoon")
+    assert names_factor("How deep is Blue Lagoon?", (passage_hit("a", "Depth: 12 m.", place, 0.9),)) == 1.0
 
 
 def test_an_unknown_name_of_several_words_counts_in_long_questions_too() -> None:

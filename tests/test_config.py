@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rsrag.config import Settings, resolve
+from rsrag.config import Settings, resolve, without_password
 from rsrag.errors import ConfigError
 
 
@@ -43,7 +43,7 @@ def test_secrets_are_masked() -> None:
 )
 def test_passwords_in_addresses_are_masked(url: str, shown: str) -> None:
     values = {name: value for name, value, _, _ in resolve(None, {"catalog": url}, {}).rows()}
-    assert values["catalog"] == shown
+    assert values["catalog"] == without_password(url) == shown
 
 
 def test_every_setting_says_what_it_means() -> None:

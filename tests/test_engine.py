@@ -15,8 +15,10 @@ import rsrag
 from rsrag import geo
 from rsrag.engine import Engine
 from rsrag.errors import ConfigError, IndexFailure, ModelMismatch, UsageError, WorkspaceBusy, WorkspaceNotFound
+from rsrag.indexes.open import open_index
 from rsrag.times import parse_span
 from rsrag.types import BBox, Filters, QueryImage
+from rsrag.workspace import INDEX_NAME
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +185,16 @@ def test_status_counts(engine: Engine) -> None:
     status = engine.status()
     assert status["counts"]["tiles"] == status["indexed"]["tiles"] == 28
     assert status["models"]["image"].startswith("mini-image:")
+    assert status["index"] == str(engine.workspace.index)
+
+
+def test_status_shows_no_password(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    embedded = archive / "archive" / INDEX_NAME
+    monkeypatch.setattr(Engine, "_open_index", lambda self: open_index(embedded))
+    with rsrag.open(archive / "archive", index="http://joe:hunter2@qd:6333") as opened:
+        status = opened.status()
+    assert status["index"] == "http://joe:•••@qd:6333"
+    assert "hunter2" not in str(status)
 
 
 def test_a_located_query_image_uses_its_own_footprint(engine: Engine, archive: Path) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from archives import ingest, open_archive, sources
+from dates import built, ground, relit, write
 
+from rsrag import geo
 from rsrag.adapters.base import Region, Subject, TaskResult
 from rsrag.engine import Engine
 from rsrag.errors import UsageError
 from rsrag.measured import as_answer
 from rsrag.route import Route
-from rsrag.types import Evidence, Fact, Hit, Sentence
+from rsrag.times import parse_span
+from rsrag.types import BBox, Evidence, Fact, Filters, Hit, Sentence
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +77,68 @@ def test_the_image_is_left_as_it_is(engine: Engine, tmp_path: Path) -> None:
     kept = pixels.copy()
     engine.ask("Count the ships", image=pixels)
     assert np.array_equal(pixels, kept)
+
+
+FIELD = (3.005, 45.15)
+
+
+@pytest.fixture(scope="module")
+def field(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """A field at four dates, one block more each time; those of 2009 and 2020 are of another collection and sensor."""
+    folder, blocks = tmp_path_factory.mktemp("field"), [(10, 12, 34, 30), (90, 60, 130, 92), (50, 90, 80, 120)]
+    with open_archive(folder / "archive.rsrag") as opened:
+        for number, year in enumerate((2009, 2012, 2015, 2020)):
+            kind = "old" if year in (2009, 2020) else "new"
+            (folder / kind).mkdir(exist_ok=True)
+            write(folder / kind / f"field_{year}0101.tif", built(relit(ground(), number), blocks[:number]))
+        for kind in ("old", "new"):
+            ingest(opened, folder / kind, collection=kind, sensor=f"{kind} camera", scales="8")
+        yield opened
+
+
+def compared(engine: Engine, question: str, filters: Filters) -> set[str]:
+    """Years of the scenes that an answer about change compares."""
+    answer = engine.ask(question, where=FIELD, filters=filters)
+    assert answer.provenance.prompt.startswith("change"), answer.warnings
+    told = " ".join([answer.text, *(e.text for e in answer.evidence), *(e.hit.title for e in answer.evidence)])
+    return {year for year in ("2009", "2012", "2015", "2020") if f"{year}-01-01" in told}
+
+
+BETWEEN = "What has changed here between 2009 and 2020?"
+
+
+@pytest.mark.parametrize(
+    ("question", "filters", "years"),
+    [
+        (BETWEEN, Filters(), {"2009", "2020"}),
+        (BETWEEN, Filters(collections=("new",)), {"2012", "2015"}),
+        (BETWEEN, Filters(sensors=("new camera",), kinds=("lake",)), {"2012", "2015"}),
+        (BETWEEN, Filters(when=parse_span("2009/2013")), {"2009", "2012"}),
+        ("What has changed here since 2009?", Filters(when=parse_span("2012/2015-06")), {"2012", "2015"}),
+        ("What has changed here?", Filters(collections=("new",)), {"2012", "2015"}),
+    ],
+)
+def test_only_scenes_that_pass_the_filters_are_compared(
+    field: Engine, question: str, filters: Filters, years: set[str]
+) -> None:
+    assert compared(field, question, filters) == years
+
+
+@pytest.mark.parametrize(
+    ("filters", "said"),
+    [
+        (Filters(collections=("new",), when=parse_span("2012")), "fewer than two dates"),
+        (Filters(bbox=BBox(20, 0, 21, 1)), "fewer than two dates"),
+        (Filters(intersects=geo.around((20.0, 0.0), 5)), "fewer than two dates"),
+        (Filters(facts={"brightness": (0.0, None)}), "scenes have no facts"),
+    ],
+)
+def test_a_change_that_the_filters_leave_no_scenes_for_says_so(field: Engine, filters: Filters, said: str) -> None:
+    answer = field.ask(BETWEEN, where=FIELD, filters=filters)
+    assert not answer.provenance.prompt.startswith("change")
+    assert any("change was not possible" in warning and said in warning for warning in answer.warnings)
+
+
+def test_no_two_dates_pass_the_filters(field: Engine) -> None:
+    answer = field.ask("What has changed here?", where=FIELD, filters=Filters(when=parse_span("2012")))
+    assert any("no two dates that pass the filters" in warning for warning in answer.warnings)

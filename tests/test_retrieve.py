@@ -1,10 +1,25 @@
-"""Parts of retrieval that need no archive: filters for the engine, time and place weights, merging."""
+"""Retrieval: filters for the engine, merging, and what the filters leave of an archive."""
 
 from __future__ import annotations
 
+import json
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from archives import gazetteer, open_archive
+
 from rsrag import geo, retrieve
+from rsrag.catalog import TileRow
+from rsrag.catalog.records import SourceRecord
+from rsrag.collections import TILES, tile_point
+from rsrag.engine import Engine
 from rsrag.times import parse_span, parse_time
-from rsrag.types import BBox, Filters, Footprint, Hit, Passage, Scene, Tile, Window
+from rsrag.types import BBox, Fact, Filters, Footprint, Hit, Passage, Scene, Tile, Window
 
 
 def tile(name: str, score: float, *, scene: str = "s", when: str | None = None, at: BBox | None = None) -> Hit:
@@ -56,3 +71,125 @@ def test_merging_keeps_room_for_both_kinds() -> None:
     assert [h.id for h in retrieve.merge(found, 3, tiles_first=0)] == ["p0", "p1", "p2"]
     only_tiles = retrieve.Retrieval(tiles=found.tiles)
     assert len(retrieve.merge(only_tiles, 4, tiles_first=2)) == 4
+
+
+# --- what is found in an archive ---
+
+
+def chip(number: int, at: BBox, *, scale: float = 1.0, ndvi: float = 0.1) -> tuple[Scene, Tile]:
+    """A scene that is one tile."""
+    name, footprint = f"chip{number:04d}", geo.footprint_from_bbox(at)
+    day = parse_time((date(2000, 1, 1) + timedelta(days=number)).isoformat())
+    scene = Scene(name, f"/{name}.tif", name, "chips", 8, 8, (), footprint=footprint, time=day)
+    facts = (Fact("ndvi_mean", ndvi, "1"),)
+    return scene, Tile(str(uuid.UUID(int=number)), name, Window(0, 0, 8, 8), scale, name, number, footprint, facts)
+
+
+def fill(engine: Engine, chips: Sequence[tuple[Scene, Tile]]) -> None:
+    """Put scenes of one tile each into the archive."""
+    random = np.random.default_rng(0)
+    vectors = random.normal(size=(len(chips), engine.profile.image.dim)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    marks = [SourceRecord(scene.source, scene.digest, "geotiff") for scene, _ in chips]
+    engine.catalog.begin_scenes(marks, [(scene, scene.source) for scene, _ in chips])
+    rows = [TileRow(tile, vector, "test:1") for (_, tile), vector in zip(chips, vectors, strict=True)]
+    engine.catalog.save_tiles_of_scenes(rows)
+    points = [tile_point(tile, scene, vector) for (scene, tile), vector in zip(chips, vectors, strict=True)]
+    engine.index.upsert(TILES, points)
+
+
+NEAR, FAR = BBox(1.0, 0.0, 1.04, 0.04), BBox(20.0, 0.0, 20.04, 0.04)
+
+
+@pytest.fixture(scope="module")
+def dates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """230 dates of one spot, of which the last 20 are green; one of them is coarse; and one chip elsewhere."""
+    with open_archive(tmp_path_factory.mktemp("dates") / "archive") as engine:
+        chips = [chip(n, NEAR, scale=4.0 if n == 217 else 1.0, ndvi=0.7 if n >= 210 else 0.1) for n in range(230)]
+        fill(engine, [*chips, chip(230, FAR)])
+        yield engine
+
+
+def numbers(hits: Sequence[Hit]) -> set[int]:
+    return {uuid.UUID(h.id).int for h in hits}
+
+
+def test_a_fact_is_looked_for_in_every_scene(dates: Engine) -> None:
+    green = Filters(facts={"ndvi_mean": (0.5, None)})
+    hits = dates.search(filters=green, kind="tile", limit=100)
+    assert numbers(hits) == set(range(210, 230))
+    assert numbers(hits[:1]) == {217}
+    place = Filters(facts=green.facts, bbox=BBox(1.0, 0.0, 1.01, 0.01), when=parse_span("../2000-08-02"))
+    assert numbers(dates.search(filters=place, kind="tile", limit=100)) == set(range(210, 215))
+
+
+def test_every_date_of_a_place_is_found(dates: Engine) -> None:
+    assert numbers(dates.search(where=(1.02, 0.02), kind="tile", limit=500)) == set(range(230))
+
+
+def test_listing_goes_on_until_enough_tiles_touch_the_shape(dates: Engine) -> None:
+    west, south, east, north = NEAR.west, NEAR.south, FAR.east, FAR.north
+    ring = [(east, south), (east, north), (east - 0.01, north), (west - 1, 2.0), (west - 1, south), (west - 0.9, south)]
+    bow = geo.footprint_from_ring(np.array([*ring, (west - 0.9, 1.9)]))
+    shown = dates._retriever.browse(Filters(intersects=bow), limit=3)
+    assert numbers(shown) == {230}
+    coarsest = dates._retriever.browse(Filters(), limit=3)
+    assert len(coarsest) == 3 and numbers(coarsest[:1]) == {217}
+
+
+@pytest.mark.parametrize("text", [None, "fields"])
+def test_a_box_holds_for_tiles_at_a_location_too(dates: Engine, text: str | None) -> None:
+    elsewhere = Filters(bbox=BBox(20.0, 0.0, 21.0, 0.1))
+    assert dates.retrieve(text, where=(1.0, 0.02), filters=elsewhere).tiles == ()
+    there = dates.retrieve(text, where=(1.0, 0.02), filters=Filters(bbox=BBox(0.9, 0.0, 1.01, 0.1))).tiles
+    assert numbers(there) and numbers(there) <= set(range(230))
+    assert numbers(dates.retrieve(text, where=(20.02, 0.02), filters=elsewhere).tiles) == {230}
+
+
+def test_a_tile_is_compared_with_a_box_exactly(tmp_path: Path) -> None:
+    diamond = geo.footprint_from_ring(np.array([(0.5, 0.0), (1.0, 0.5), (0.5, 1.0), (0.0, 0.5)]))
+    with open_archive(tmp_path / "archive") as engine:
+        scene, record = chip(1, NEAR)
+        fill(engine, [(replace(scene, footprint=diamond), replace(record, footprint=diamond))])
+        corner, inside = Filters(bbox=BBox(0.9, 0.9, 1.0, 1.0)), Filters(bbox=BBox(0.4, 0.4, 0.6, 0.6))
+        assert engine.search("fields", filters=corner, kind="tile") == []
+        assert len(engine.search("fields", filters=inside, kind="tile")) == 1
+        assert len(engine.search("fields", filters=Filters(bbox=BBox(0.5, 0.5, 0.5, 0.5)), kind="tile")) == 1
+
+
+def test_a_box_holds_for_passages_near_a_location(tmp_path: Path) -> None:
+    lake = {"type": "Polygon", "coordinates": [[[3.3, 45.9], [3.5, 45.9], [3.5, 46], [3.3, 46], [3.3, 45.9]]]}
+    told = {"name": "Long Lake", "kind": "lake", "country": "Testland", "text": "Long Lake is 90 m deep."}
+    features = [{"type": "Feature", "geometry": lake, "properties": told}]
+    gazetteer(tmp_path / "places.geojson")
+    (tmp_path / "lake.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}), "utf-8")
+    with open_archive(tmp_path / "archive") as engine:
+        engine.ingest(knowledge=[tmp_path / "places.geojson", tmp_path / "lake.geojson"])
+
+        def names(text: str | None, where: tuple[float, float] | None, *box: float) -> set[str]:
+            hits = engine.retrieve(text, where=where, filters=Filters(bbox=BBox(*box))).passages
+            return {h.place.name for h in hits if h.place}
+
+        for text in (None, "How deep is the lagoon?"):
+            assert names(text, (3.05, 45.95), 20.0, 0.0, 21.0, 0.1) == set()
+            assert names(text, (3.05, 45.95), 3.1, 45.8, 3.2, 46.0) == {"Red Quarry"}
+        assert names(None, None, 3.0, 45.9, 3.31, 46.0) == {"Blue Lagoon", "Red Quarry", "Long Lake"}
+        assert engine.ask("How deep is Blue Lagoon?", where="Blue Lagoon", filters=Filters(bbox=FAR)).abstained
+
+
+@pytest.mark.parametrize(
+    ("lon", "box", "passes"),
+    [
+        (3.0, BBox(3, 45, 4, 46), True),
+        (4.0, BBox(3, 45, 4, 46), True),
+        (2.9, BBox(3, 45, 4, 46), False),
+        (180.0, BBox(179, 45, -179, 46), True),
+        (-179.5, BBox(179, 45, -179, 46), True),
+        (180.0, BBox(-180, 45, -179, 46), True),
+        (0.0, BBox(-180, -90, 180, 90), True),
+        (None, BBox(-180, -90, 180, 90), False),
+    ],
+)
+def test_positions_in_a_box(lon: float | None, box: BBox, passes: bool) -> None:
+    assert retrieve._passes(lon, 45.5, None, Filters(bbox=box)) == passes
+    assert retrieve._passes(lon, 45.5, None, Filters())

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import shapely
 
 from rsrag import geo
 from rsrag.adapters.base import Context
+from rsrag.catalog import Catalog
 from rsrag.errors import UsageError
 from rsrag.places import PlaceFinder
 from rsrag.times import format_span
@@ -17,16 +19,20 @@ from rsrag.types import Filters, Footprint, Location, Position, Query, Scene, Ti
 _AROUND_KM = 0.05
 
 
-def scenes_of(where: str | Position, between: Sequence[TimeSpan], context: Context) -> tuple[list[Scene], list[str]]:
+def scenes_of(
+    where: str | Position, between: Sequence[TimeSpan], context: Context, filters: Filters | None = None
+) -> tuple[list[Scene], list[str]]:
     """Scenes to compare, in order of time, and what is unclear about them.
 
     Args:
         where: name of a place in the archive, or (longitude, latitude).
         between: two or more dates; for each the scene nearest in time is taken, no scene twice.
         context: with the archive.
+        filters: what the scenes are limited to; kinds are those of places, and left aside.
 
     Raises:
-        UsageError: no archive, an unknown place, fewer than two dates, or fewer than two scenes of different times.
+        UsageError: no archive, an unknown place, fewer than two dates, fewer than two scenes of different times, or
+            filters on facts, which scenes do not have.
     """
     if context.archive is None:
         raise UsageError("a place is looked up in an archive, and there is none", hint="rsrag ingest, or --workspace")
@@ -35,8 +41,7 @@ def scenes_of(where: str | Position, between: Sequence[TimeSpan], context: Conte
     notes: list[str] = []
     spot = _spot(where, context, notes)
     footprint = spot.footprint or geo.around((spot.lon, spot.lat), _AROUND_KM)
-    found = [s for s in context.archive.catalog.scenes(Filters(intersects=footprint)) if s.time is not None]
-    covering = _covering(found, footprint, spot)
+    covering = _covering(_passing(footprint, filters or Filters(), context.archive.catalog), footprint, spot)
     if len({s.time for s in covering}) < 2:
         held = ", ".join(sorted(format_span(s.time) for s in covering)) or "none"
         raise UsageError(
@@ -56,6 +61,18 @@ def scenes_of(where: str | Position, between: Sequence[TimeSpan], context: Conte
     if len(chosen) < 2:
         raise UsageError(f"fewer than two dates of {_named(where)} fit", hint="give dates that are further apart")
     return sorted(chosen, key=lambda s: (_middle(s.time), s.id)), notes
+
+
+def _passing(footprint: Footprint, filters: Filters, catalog: Catalog) -> list[Scene]:
+    """Scenes of known time that touch a place and pass the filters."""
+    shape = filters.intersects
+    found = catalog.scenes(replace(filters, intersects=footprint, kinds=()))
+    return [
+        scene
+        for scene in found
+        if scene.time is not None
+        and (shape is None or (scene.footprint is not None and geo.intersects(scene.footprint, shape)))
+    ]
 
 
 def _spot(where: str | Position, context: Context, notes: list[str]) -> Location:
