@@ -151,13 +151,19 @@ def _answered(results: Sequence[tuple[Question, Answer]]) -> dict[str, float]:
         if any(evidence.number in s.citations for s in a.sentences)
     ]
     figures = {
-        "answer_match": mean([float(not a.abstained and same_answer(q.answer or "", a.text)) for q, a in known]),
+        "answer_match": mean([float(_matches(q, a)) for q, a in known]),
         "citation_precision": mean(cited),
         "false_abstention": mean([float(a.abstained) for _, a in known]),
     }
     if unknown:
         figures["abstention_recall"] = mean([float(a.abstained) for a in unknown])
     return figures
+
+
+def _matches(question: Question, answer: Answer) -> bool:
+    """Whether the right answer is in the words of an answer; the numbers of its citations are none of them."""
+    said = " ".join(sentence.text for sentence in answer.sentences)
+    return not answer.abstained and same_answer(question.answer or "", said)
 
 
 def _channel(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 
 from rsrag.errors import UsageError
@@ -24,5 +25,5 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        for left in path.parent.glob(f"{partial.name}*"):
+        for left in path.parent.glob(f"{escape(partial.name)}*"):
             left.unlink(missing_ok=True)

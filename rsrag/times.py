@@ -4,35 +4,46 @@ from __future__ import annotations
 
 import re
 from calendar import monthrange
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time
 
 from rsrag.errors import BadTimeSpan
 from rsrag.types import TimeSpan
 
 _DATE = re.compile(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?")
+_BASIC_DATE = re.compile(r"(\d{4})(\d{2})(\d{2})")
+_FORMS = "use 2020, 2020-05, 2020-05-31, 20200531 or an RFC 3339 time"
 _OPEN = ("", "..")
 
 
 def parse_time(text: str) -> TimeSpan:
     """The span that one date or time stands for: a year, a month, a day or an instant.
 
-    A time without a zone is UTC. ``2020`` is the whole year, ``2020-05`` the month.
+    A time without a zone is UTC. ``2020`` is the whole year, ``2020-05`` the month, ``20200531`` the day.
 
     Raises:
-        BadTimeSpan: not a date.
+        BadTimeSpan: not a date, or one that lies outside the years 1 to 9999 in UTC.
     """
     text = text.strip()
-    if match := _DATE.fullmatch(text):
+    if match := _DATE.fullmatch(text) or _BASIC_DATE.fullmatch(text):
         year, month, day = (int(g) if g else None for g in match.groups())
         return _calendar_span(text, year or 0, month, day)
     try:
         instant = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise BadTimeSpan(
-            f"{text!r} is not a date", hint="use 2020, 2020-05, 2020-05-31 or an RFC 3339 time"
-        ) from error
-    instant = instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+        instant = instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise BadTimeSpan(f"{text!r} is not a date", hint=_FORMS) from error
+    if _is_date_alone(text):
+        raise BadTimeSpan(f"{text!r} is a date in a form that is not read", hint=_FORMS)
     return TimeSpan(instant, instant)
+
+
+def _is_date_alone(text: str) -> bool:
+    """Whether an ISO text names a day but no time ("2020-W05-1"); read as an instant it would be midnight alone."""
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _calendar_span(text: str, year: int, month: int | None, day: int | None) -> TimeSpan:
@@ -42,7 +53,7 @@ def _calendar_span(text: str, year: int, month: int | None, day: int | None) -> 
         last = datetime(year, last_month, day or monthrange(year, last_month)[1], tzinfo=UTC)
     except ValueError as error:
         raise BadTimeSpan(f"{text!r} is not a date: {error}") from error
-    return TimeSpan(start, last + timedelta(days=1) - timedelta(microseconds=1))
+    return TimeSpan(start, datetime.combine(last, time.max, tzinfo=UTC))
 
 
 def parse_span(text: str) -> TimeSpan:

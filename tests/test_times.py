@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import contextlib
+from datetime import UTC, datetime, time
 
 import pytest
 from hypothesis import given
@@ -22,6 +23,11 @@ instants = st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1), timezones=st
         ("2020-02", (2020, 2, 1), (2020, 2, 29)),
         ("2020-02-03", (2020, 2, 3), (2020, 2, 3)),
         ("2009/2012", (2009, 1, 1), (2012, 12, 31)),
+        ("20200131", (2020, 1, 31), (2020, 1, 31)),
+        ("20200101/20200131", (2020, 1, 1), (2020, 1, 31)),
+        ("9999", (9999, 1, 1), (9999, 12, 31)),
+        ("99991231", (9999, 12, 31), (9999, 12, 31)),
+        ("2020-01-01/9999-12-31", (2020, 1, 1), (9999, 12, 31)),
     ],
 )
 def test_calendar_spans(text: str, start: tuple[int, int, int], end: tuple[int, int, int]) -> None:
@@ -29,6 +35,30 @@ def test_calendar_spans(text: str, start: tuple[int, int, int], end: tuple[int, 
     assert span.start == datetime(*start, tzinfo=UTC)
     assert span.end is not None
     assert span.end.timetuple()[:3] == end
+    assert span.end.time() == time.max
+
+
+@pytest.mark.parametrize("text", ["9999", "9999-12", "9999-12-31", "2020-01-01/9999-12-31"])
+def test_the_last_year_is_formatted_too(text: str) -> None:
+    assert format_span(parse_span(text)) == text
+
+
+@pytest.mark.parametrize("text", ["9999-12-31T23:00:00-05:00", "0001-01-01T00:00:00+05:00"])
+def test_instants_outside_the_years_that_can_be_told_are_refused(text: str) -> None:
+    with pytest.raises(BadTimeSpan, match="is not a date"):
+        parse_span(text)
+
+
+@pytest.mark.parametrize("text", ["2020-W05", "2020-W05-1", "2020W05", "2020W051", "2020-01-01/2020-W05"])
+def test_days_in_other_forms_are_not_taken_for_midnight(text: str) -> None:
+    with pytest.raises(BadTimeSpan, match="form that is not read"):
+        parse_span(text)
+
+
+@given(st.text(alphabet="0123456789-:TWZ+/. ", max_size=28))
+def test_any_text_is_a_span_or_refused(text: str) -> None:
+    with contextlib.suppress(BadTimeSpan):
+        format_span(parse_span(text))
 
 
 def test_naive_times_are_utc_and_zones_are_converted() -> None:

@@ -151,7 +151,7 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
         for line in file:
             if line.strip():
                 row: Mapping[str, Any] = json.loads(line)
-                if row.get("use") != "skipped":  # listed, but not learned from
+                if not str(row.get("use")).startswith("skipped"):  # "skipped picture": listed, but not learned from
                     yield str(row["sha256"]), str(row.get("dhash") or "")
 
 

@@ -37,6 +37,8 @@ class Trainer:
         epoch: whole epochs done.
         within: steps done of the present one.
         step: steps done in all.
+        skipped: how many of all were left out, because their gradient was not finite.
+        counted: how many of the present epoch were not; ``sums`` are the losses of these.
     """
 
     def __init__(self, config: TrainConfig, data: Collection, parallel: Parallel) -> None:
@@ -54,7 +56,7 @@ class Trainer:
         self.average = checkpoint.Average(self.tower, config.optim.ema)  # of the weights as they lie after that
         self.per_epoch = steps_per_epoch(data, config.optim.batch)
         self.total = self.per_epoch * config.optim.epochs
-        self.epoch = self.within = self.step = self.skipped = 0
+        self.epoch = self.within = self.step = self.skipped = self.counted = 0
         self.sums: dict[str, float] = {}
         self._bad = 0
 
@@ -89,6 +91,7 @@ class Trainer:
             "within": self.within,
             "step": self.step,
             "skipped": self.skipped,
+            "counted": self.counted,
             "sums": dict(self.sums),
         }
 
@@ -104,6 +107,7 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         self.epoch, self.step = state["epoch"], state["step"]
         self.within, self.skipped = state.get("within", 0), state.get("skipped", 0)
+        self.counted = state.get("counted", self.within)
         self.sums = dict(state.get("sums", {}))
 
     @property
@@ -112,7 +116,7 @@ class Trainer:
         return self.tower.input_size or self.config.optim.size_at(self.epoch / self.config.optim.epochs)
 
     def run_epoch(self, after_step: Callable[[], None]) -> dict[str, float]:
-        """What is left of an epoch; returns mean losses over all of it.
+        """What is left of an epoch; returns mean losses over all of its steps that moved something.
 
         Args:
             after_step: called when the state may be saved.
@@ -140,6 +144,7 @@ class Trainer:
             seeds = np.random.SeedSequence([config.seed, self.step])
             losses = self._gradient(batch, seeds)
             if self._move():
+                self.counted += 1
                 for name, value in losses.items():
                     self.sums[name] = self.sums.get(name, 0.0) + float(value)
             self.step += 1
@@ -147,8 +152,9 @@ class Trainer:
             after_step()
         self.epoch, self.within = self.epoch + 1, 0
         sums, self.sums = self.sums, {}
+        counted, self.counted = self.counted, 0
         values = parallel.mean(list(sums.values()))
-        means = {name: value / self.per_epoch for name, value in zip(sums, values, strict=True)}
+        means = {name: value / counted for name, value in zip(sums, values, strict=True)}
         result = {**means, "size": size, "scale": float(self.tower.scale().detach())}
         return {**result, "skipped": self.skipped} if self.skipped else result
 

@@ -14,7 +14,7 @@ from rsrag.cli.app import app
 from rsrag.errors import UsageError
 from rsrag.eval import knowledge
 from rsrag.eval.knowledge import Question
-from rsrag.types import Fact
+from rsrag.types import Answer, Fact, Provenance, Sentence
 
 PASSAGES = [
     {
@@ -136,6 +136,15 @@ def test_what_counts_as_the_right_passage() -> None:
     headed = passage_hit("x", "text", heading="Lake Chad › Depth")
     assert knowledge.is_right(Question("q", "a", "Lake Chad"), headed)
     assert not knowledge.is_right(Question("q", "a", "Depth"), headed)
+
+
+@pytest.mark.parametrize(("said", "right"), [("The cathedral stands on the square.", 0.0), ("It has 3 towers.", 1.0)])
+def test_the_number_of_a_citation_is_no_answer(said: str, right: float) -> None:
+    sentences = (Sentence(said, (3,)),)
+    answer = Answer("How many towers has it?", sentences, (), False, 1.0, Provenance({}, "none", "0"))
+    assert (
+        knowledge._answered([(Question("How many towers has it?", "3", "Lake Chad"), answer)])["answer_match"] == right
+    )
 
 
 def test_the_command_prints_one_object(files: tuple[Path, Path]) -> None:

@@ -93,6 +93,26 @@ def test_a_step_without_finite_gradient_moves_nothing(
             trainer.run_epoch(lambda: None)
 
 
+def test_steps_left_out_do_not_lower_the_reported_losses(
+    toy_data: Path, toy_table: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy_table["optim"] |= {"batch": 8}
+    config = parse_config(toy_table)
+    trainer = Trainer(config, load(config.data, toy_data), Parallel())
+    steps = trainer.per_epoch
+    losses = iter(range(1, steps + 1))
+    monkeypatch.setattr("rsrag.train.trainer.epoch_batches", lambda *_, start, **__: iter(range(start, steps)))
+    monkeypatch.setattr(Trainer, "_gradient", lambda *_: {"loss": torch.tensor(float(next(losses)))})
+    monkeypatch.setattr(Trainer, "_move", lambda self: self.step != 1)
+    saved: list[dict[str, Any]] = []
+    line = trainer.run_epoch(lambda: saved.append(trainer.state()))
+    expected = (sum(range(1, steps + 1)) - 2) / (steps - 1)
+    assert line["loss"] == pytest.approx(expected)
+    trainer.restore(saved[1])
+    losses = iter(range(3, steps + 1))
+    assert trainer.run_epoch(lambda: None)["loss"] == pytest.approx(expected)
+
+
 def test_curves_are_drawn(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     from rsrag.train.curves import draw_curves

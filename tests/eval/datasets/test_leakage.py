@@ -18,6 +18,7 @@ from rsrag.eval.datasets.images import ImageSet, read_folders, turned_hashes
 from rsrag.eval.datasets.leakage import Leakage, check, find_leaks, read_manifest, seen_by
 from rsrag.models.base import ModelRow
 from rsrag.models.registry import find
+from rsrag.train.sources.manifest import row
 
 SIZE = 72
 
@@ -127,11 +128,11 @@ def test_the_shipped_encoder_brings_its_manifest() -> None:
     assert seen is not None and len(seen.digests) > 1000 and len(seen.hashes) > 1000
 
 
-def test_what_was_skipped_in_training_was_not_seen(tmp_path: Path) -> None:
-    digest = hashlib.sha256(b"x").hexdigest()
-    rows = [{"sha256": digest, "dhash": "f" * 16, "use": use} for use in ("skipped", "train")]
+@pytest.mark.parametrize("what", ["picture", "caption", "row", "file"])
+def test_what_was_skipped_in_training_was_not_seen(tmp_path: Path, what: str) -> None:
+    rows = [row("set", "x", "", "", f"skipped {what}", "why"), row("set", "y", "1" * 64, "f" * 16, "train")]
     path = tmp_path / "manifest.jsonl"
-    path.write_text(json.dumps(rows[0]) + "\n\n" + json.dumps({**rows[1], "sha256": "1" * 64}) + "\n")
+    path.write_text(json.dumps(rows[0]) + "\n\n" + json.dumps(rows[1]) + "\n")
     seen = read_manifest(path)
     assert seen.digests == {"1" * 32} and seen.hashes.tolist() == [0xFFFFFFFFFFFFFFFF]
 
