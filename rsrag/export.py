@@ -1,7 +1,8 @@
 """Tiles, scenes, places and hits for a GIS: GeoJSON (RFC 7946), GeoPackage and GeoParquet 1.1.
 
-Written in batches, so that memory does not grow with the archive, into a file beside the target that takes its place
-when it is complete. Coordinates are WGS84 longitude, latitude (EPSG:4326, OGC:CRS84).
+Written in batches, so that memory grows with the scenes of the archive, not with its tiles and places, into a file
+beside the target that takes its place when it is complete. Coordinates are WGS84 longitude, latitude (EPSG:4326,
+OGC:CRS84).
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from rsrag.catalog import Catalog
 
 BATCH = 1000
-_WORLD = BBox(-180.0, -90.0, 180.0, 90.0)
 
 # Column types: text, whole number, number, time; "json" is an object in GeoJSON and its text elsewhere.
 _TIMES = {"start": "time", "end": "time"}
@@ -135,7 +135,8 @@ def _features(catalog: Catalog, subject: str, hits: Sequence[Hit] | None, *, vec
     if hits is not None:
         yield from (_hit(rank, hit) for rank, hit in enumerate(hits, start=1))
     elif subject == "places":
-        yield from map(_place, catalog.places_in(_WORLD))
+        for places in catalog.iter_places(BATCH):
+            yield from map(_place, places)
     elif subject == "scenes":
         yield from map(_scene, catalog.scenes())
     elif vectors:

@@ -7,7 +7,7 @@ import tempfile
 import warnings
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rsrag.errors import UsageError
+from rsrag.export_raster import refused_by_gdal
 from rsrag.replacing import replacing
 from rsrag.types import Window
 
@@ -29,6 +30,7 @@ NODATA: dict[Kind, float] = {"class": 255, "mask": 255, "score": float("nan")}
 """What stands where nothing is known, by kind."""
 _DTYPES: dict[Kind, str] = {"class": "uint8", "mask": "uint8", "score": "float32"}
 _BLOCK = 256
+_MORE_SPACE = "is the disk full? TMPDIR names the folder for temporary files"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,22 +125,18 @@ class Layer:
             UsageError: the file cannot be written.
         """
         import rasterio
-        from rasterio.errors import RasterioError
         from rasterio.shutil import copy
 
-        try:
-            with replacing(path) as partial:
-                partial.touch()  # says in Python's words what GDAL says in errors of its own
-                with _quiet(), rasterio.Env():
-                    with rasterio.open(self.path, "r+", driver="GTiff") as source:
-                        source.update_tags(**self._tags(), **(tags or {}))
-                    score = self.kind == "score"
-                    copy(
-                        str(self.path), str(partial), driver="COG", compress="deflate",
-                        predictor="YES" if score else "NO", overview_resampling="AVERAGE" if score else "NEAREST",
-                    )  # fmt: skip
-        except RasterioError as error:
-            raise UsageError(f"cannot write {path}: {error}") from error
+        with refused_by_gdal(path), replacing(path) as partial:
+            partial.touch()  # says in Python's words what GDAL says in errors of its own
+            with _quiet(), rasterio.Env():
+                with rasterio.open(self.path, "r+", driver="GTiff") as source:
+                    source.update_tags(**self._tags(), **(tags or {}))
+                score = self.kind == "score"
+                copy(
+                    str(self.path), str(partial), driver="COG", compress="deflate",
+                    predictor="YES" if score else "NO", overview_resampling="AVERAGE" if score else "NEAREST",
+                )  # fmt: skip
 
     def _tags(self) -> dict[str, str]:
         return {f"CLASS_{entry.value}": entry.label for entry in self.legend}
@@ -165,6 +163,9 @@ def _quiet() -> Iterator[None]:
 class LayerWriter:
     """Writes a :class:`Layer` window by window; a context manager whose :attr:`layer` is complete after it.
 
+    GDAL writes most of it when the file is closed, and rasterio hands on no failure of that: whether every block that
+    was given values is on disk is looked at afterwards.
+
     Args:
         name: of the layer.
         kind: see :class:`Layer`.
@@ -174,6 +175,9 @@ class LayerWriter:
         transform: affine from pixel to ``crs``, or None.
         legend: meaning of class values, at most 255.
         unit: of the values.
+
+    Raises:
+        UsageError: the temporary file cannot be written, here or in :meth:`write` or at the end.
     """
 
     def __init__(
@@ -190,7 +194,9 @@ class LayerWriter:
     ) -> None:
         import rasterio
 
-        keeper = _Folder()
+        self._what = f"the layer {name!r} to a temporary file"
+        with self._writing():
+            keeper = _Folder()
         path = keeper.path / "layer.tif"
         located = crs is not None and transform is not None
         affine = transform if located and transform is not None else PIXELS
@@ -204,12 +210,14 @@ class LayerWriter:
         }  # fmt: skip
         if located:
             profile |= {"crs": crs, "transform": rasterio.Affine(*affine)}
-        with _quiet():
+        with self._writing(), _quiet():
             self._file = rasterio.open(path, "w+", **profile)
-        self._file.set_band_description(1, name)
-        if legend:
-            colours = {entry.value: (*entry.colour, 255) for entry in legend}
-            self._file.write_colormap(1, {**colours, 255: (0, 0, 0, 0)})
+            self._file.set_band_description(1, name)
+            if legend:
+                colours = {entry.value: (*entry.colour, 255) for entry in legend}
+                self._file.write_colormap(1, {**colours, 255: (0, 0, 0, 0)})
+        self._block = self._file.block_shapes[0]
+        self._filled = np.zeros([-(-n // side) for n, side in zip((height, width), self._block, strict=True)], np.bool_)
 
     def __enter__(self) -> Self:
         return self
@@ -217,11 +225,47 @@ class LayerWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        import rasterio
+
+        with self._writing(), rasterio.Env():  # without it GDAL prints its errors
+            self._file.close()
+            if error is None:
+                self._check()
 
     def write(self, window: Window, values: npt.NDArray[Any]) -> None:
-        """Put in the values of a window, [h, w]."""
+        """Put in the values of a window, [h, w]; no pixel is written twice."""
         from rasterio.windows import Window as Part
 
         array = np.asarray(values).astype(self._file.dtypes[0], copy=False)
-        self._file.write(array, 1, window=Part(window.col, window.row, window.width, window.height))
+        with self._writing():
+            self._file.write(array, 1, window=Part(window.col, window.row, window.width, window.height))
+        nothing = NODATA[self.layer.kind]
+        self._mark(window, ~np.isnan(array) if np.isnan(nothing) else array != nothing)
+
+    def _mark(self, window: Window, known: npt.NDArray[np.bool_]) -> None:
+        """Remember the blocks with values: of the others nothing is written."""
+        parts, found = [], known
+        for axis, (start, size) in enumerate(((window.row, window.height), (window.col, window.width))):
+            side = self._block[axis]
+            blocks = slice(start // side, -(-(start + size) // side))
+            cuts = np.maximum(np.arange(blocks.start, blocks.stop) * side - start, 0)
+            found = np.logical_or.reduceat(found, cuts, axis=axis)
+            parts.append(blocks)
+        self._filled[parts[0], parts[1]] |= found
+
+    def _check(self) -> None:
+        """Look whether the blocks with values are on disk."""
+        import rasterio
+
+        size = self.layer.path.stat().st_size
+        with _quiet(), rasterio.open(self.layer.path, driver="GTiff") as source:
+            for row, col in np.argwhere(self._filled):
+                offset, length = (
+                    int(source.get_tag_item(f"BLOCK_{name}_{col}_{row}", "TIFF", bidx=1) or 0)
+                    for name in ("OFFSET", "SIZE")
+                )
+                if not offset or not length or offset + length > size:
+                    raise UsageError(f"cannot write {self._what}: not all of it is on disk", hint=_MORE_SPACE)
+
+    def _writing(self) -> AbstractContextManager[None]:
+        return refused_by_gdal(self._what, _MORE_SPACE)

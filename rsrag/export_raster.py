@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,6 @@ def _write(
 ) -> None:
     import rasterio
     from rasterio.enums import ColorInterp
-    from rasterio.errors import CRSError, RasterioError
 
     profile: dict[str, Any] = {
         "driver": "COG",
@@ -75,14 +75,39 @@ def _write(
         "compress": "deflate",
         "predictor": "yes",
     }
+    with refused_by_gdal(path), replacing(path) as partial:
+        partial.touch()  # says in Python's words what GDAL says in errors of its own
+        with rasterio.Env(), rasterio.open(partial, "w", **profile) as target:
+            target.write(bands)
+            target.descriptions = tuple(text or None for text in descriptions)
+            if len(bands) == 3:
+                target.colorinterp = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+            target.update_tags(**dict(tags or {}))
+
+
+@contextmanager
+def refused_by_gdal(what: object, hint: str = "is the disk full?") -> Iterator[None]:
+    """Writing by GDAL, whose errors become a UsageError.
+
+    Not all of them are errors of rasterio: some come out as GDAL's own, or as a SystemError without a reason, as when
+    the disk is full.
+
+    Args:
+        what: cannot be written then.
+        hint: what may be wrong.
+
+    Raises:
+        UsageError: GDAL or the operating system refused.
+    """
+    from rasterio._err import CPLE_BaseError
+    from rasterio.errors import CRSError, RasterioError
+
     try:
-        with replacing(path) as partial:
-            partial.touch()  # says in Python's words what GDAL says in errors of its own
-            with rasterio.Env(), rasterio.open(partial, "w", **profile) as target:
-                target.write(bands)
-                target.descriptions = tuple(text or None for text in descriptions)
-                if len(bands) == 3:
-                    target.colorinterp = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
-                target.update_tags(**dict(tags or {}))
-    except (RasterioError, CRSError) as error:
-        raise UsageError(f"cannot write {path}: {error}") from error
+        yield
+    except CRSError as error:
+        raise UsageError(f"cannot write {what}: {error}") from error
+    except (RasterioError, CPLE_BaseError, OSError) as error:
+        reason = getattr(error, "strerror", None) or error.__cause__ or error
+        raise UsageError(f"cannot write {what}: {reason}", hint=hint) from error
+    except SystemError as error:
+        raise UsageError(f"cannot write {what}: GDAL gives no reason", hint=hint) from error

@@ -230,21 +230,34 @@ def check_position(lon: float, lat: float) -> Position:
 
 @lru_cache(maxsize=8192)
 def shape(footprint: Footprint) -> Any:
-    """The footprint as a shapely polygon or multipolygon in degrees."""
+    """The footprint as a shapely polygon or multipolygon in degrees; kept, for footprints that are asked for again."""
+    return _shape(footprint)
+
+
+def _shape(footprint: Footprint) -> Any:
     parts = [shapely.Polygon(rings[0], rings[1:]) for rings in footprint.polygons]
     return parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
 
 
-def _equal_area(xy: Coordinates) -> Coordinates:
+def equal_area(xy: Coordinates) -> Coordinates:
     """Longitude and latitude in degrees to the ellipsoidal equal-area cylinder, in metres (Snyder 1987, eq. 3-12)."""
     sine = np.sin(np.radians(xy[:, 1]))
     q = (1 - _E2) * (sine / (1 - _E2 * sine**2) + np.arctanh(_E * sine) / _E)
     return np.column_stack([_A * np.radians(xy[:, 0]), _A * q / 2])
 
 
+def earth_centred(xy: Coordinates) -> Coordinates:
+    """Longitude and latitude in degrees on the ellipsoid to x, y, z from the Earth's centre, in metres."""
+    lon, lat = np.radians(xy).T
+    normal = _A / np.sqrt(1 - _E2 * np.sin(lat) ** 2)
+    around = normal * np.cos(lat)
+    return np.column_stack([around * np.cos(lon), around * np.sin(lon), (1 - _E2) * normal * np.sin(lat)])
+
+
 def area_km2(footprint: Footprint) -> float:
     """Area on the WGS84 ellipsoid in square kilometres."""
-    flat = shapely.transform(shapely.segmentize(shape(footprint), 1.0), _equal_area)
+    # Not kept: outlines of masks are large, and measured once.
+    flat = shapely.transform(shapely.segmentize(_shape(footprint), 1.0), equal_area)
     return float(flat.area) / 1e6
 
 
@@ -253,7 +266,7 @@ def centre(footprint: Footprint) -> Position:
     west, south, east, north = footprint.bbox
     if east - west >= 360 - 1e-6 and (north >= 90 - 1e-6) != (south <= -90 + 1e-6):
         return (0.0, 90.0 if north >= 90 - 1e-6 else -90.0)
-    whole = shape(footprint)
+    whole = _shape(footprint)
     if footprint.bbox.crosses_antimeridian:
         whole = shapely.transform(whole, lambda xy: np.where(xy < [0.0, -91.0], np.add(xy, [360.0, 0.0]), xy))
     point = shapely.centroid(whole)
@@ -291,7 +304,7 @@ def holds(footprint: Footprint, position: Position) -> bool:
 
 def iou(a: Footprint, b: Footprint) -> float:
     """Intersection over union, by area on the ellipsoid; 0 to 1."""
-    first, second = (shapely.transform(shapely.make_valid(shape(f)), _equal_area) for f in (a, b))
+    first, second = (shapely.transform(shapely.make_valid(shape(f)), equal_area) for f in (a, b))
     union = shapely.union(first, second).area
     return float(shapely.intersection(first, second).area / union) if union else 0.0
 

@@ -68,8 +68,8 @@ class FakeCatalog:
     def tiles_of(self, scene: str) -> list[Tile]:
         return self.tiles[scene]
 
-    def places_in(self, _: BBox) -> list[Place]:
-        return PLACES
+    def iter_places(self, batch: int) -> Iterator[list[Place]]:
+        yield from (PLACES[i : i + batch] for i in range(0, len(PLACES), batch))
 
     def iter_tile_vectors(self, batch: int) -> Iterator[list[tuple[Tile, Scene, np.ndarray[Any, Any]]]]:
         rows = [

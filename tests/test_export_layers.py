@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 import shapely
+from rasterio._err import CPLE_AppDefinedError
 from rasters import TEN_METRES, UTM31
 
 from rsrag.errors import UsageError
@@ -78,3 +81,54 @@ def test_scores_keep_their_gaps(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot write"):
         written(squares()).save(tmp_path / "none" / "cover.tif")
+
+
+# Blocks of an open file are kept in memory and written when it is closed.
+LIMITED = """
+import resource, sys
+import numpy as np
+from rsrag.errors import UsageError
+from rsrag.export_layers import LayerWriter
+values = np.random.default_rng(0).random((600, 600), dtype=np.float32)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
+try:
+    with LayerWriter("heat", "score", 600, 600, None, None) as writer:
+        for window in writer.layer.windows(100):
+            part = values[window.row : window.row + window.height, window.col : window.col + window.width]
+            writer.write(window, part)
+except UsageError as error:
+    print("refused:", error)
+else:
+    print("complete" if np.array_equal(writer.layer.read(), values) else "damaged")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files")
+@pytest.mark.parametrize(("most", "says"), [(50, "refused"), (500_000, "refused"), (10_000_000, "complete")])
+def test_values_that_find_no_room_on_the_disk_are_an_error(most: int, says: str) -> None:
+    ran = subprocess.run([sys.executable, "-c", LIMITED, str(most)], capture_output=True, text=True, check=True)
+    assert ran.stdout.startswith(says), ran.stdout + ran.stderr
+    if says == "refused":
+        assert "cannot write the layer 'heat' to a temporary file" in ran.stdout and "TMPDIR" in ran.stdout
+
+
+def test_nothing_need_be_on_disk_where_nothing_is_known() -> None:
+    values = np.full((600, 700), np.nan, dtype=np.float32)
+    values[300:310, 260:900] = 0.5
+    assert np.array_equal(written(values, "score").read(), values, equal_nan=True)
+    assert (written(np.full((300, 300), 255, dtype=np.uint8)).read() == 255).all()
+
+
+@pytest.mark.parametrize("failure", [SystemError("Unknown GDAL Error"), CPLE_AppDefinedError(3, 1, "Write error")])
+def test_errors_of_gdal_itself_while_saving_name_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    layer = written(squares())
+
+    def fails(*_: object, **__: object) -> None:
+        raise failure
+
+    monkeypatch.setattr("rasterio.shutil.copy", fails)
+    with pytest.raises(UsageError, match=r"cannot write .*cover\.tif.*is the disk full"):
+        layer.save(tmp_path / "cover.tif")
+    assert not list(tmp_path.iterdir())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -43,3 +45,33 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
     with pytest.raises(UsageError, match="cannot write"):
         write_float_raster(tmp_path / "missing" / "map.tif", np.zeros((4, 4)), UTM31, TEN_METRES)
+
+
+LIMITED = """
+import resource, sys
+import subprocess
+import sys
+from pathlib import Path
+import numpy as np
+from rsrag.errors import UsageError
+from rsrag.export_raster import write_float_raster
+values = np.random.default_rng(0).random((600, 600), dtype=np.float32)
+for most in map(int, sys.argv[2:]):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+    try:
+        write_float_raster(Path(sys.argv[1]), values, "EPSG:32631", (10, 0, 0, 0, -10, 0))
+    except UsageError as error:
+        print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files")
+def test_a_full_disk_is_said_to_be_one(tmp_path: Path) -> None:
+    """GDAL fails in other ways early and late in a file."""
+    path = tmp_path / "map.tif"
+    command = [sys.executable, "-c", LIMITED, str(path), "1000", "900000", "1500000"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    said = ran.stdout.splitlines()
+    assert len(said) == 3 and all(f"cannot write {path}" in line and "is the disk full" in line for line in said)
+    assert not list(tmp_path.iterdir())

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import shapely
 from pyproj import Geod
 from shapely.affinity import translate
@@ -18,6 +19,12 @@ from rsrag.ingest.readers.aligned import full_turn
 from rsrag.types import Fact, Footprint, Window
 
 _GEOD = Geod(ellps="WGS84")
+_COLUMNS, _ROWS = 9, 3
+"""Points across and down a window that tell whether rows and columns follow latitudes and longitudes."""
+_STRAIGHT = 1e-4
+"""Share of a window's extent by which they may not."""
+_NODES = 17
+"""Pixels across and down a window whose areas are measured where it is turned or bent on the Earth."""
 
 
 def outline(subject: Subject, shape: Any) -> Footprint | None:
@@ -81,13 +88,89 @@ def area_m2(subject: Subject, shape: Any) -> float | None:
 
     An image with a known pixel size but no position is measured by that size.
     """
+    return _placed_area(subject, shape, _placed(subject, shape))
+
+
+def _placed(subject: Subject, shape: Any) -> Footprint | None:
+    """The outline, or None where there is no position that can be used."""
     try:
-        footprint = outline(subject, shape)
+        return outline(subject, shape)
     except BadFootprint:
-        footprint = None
+        return None
+
+
+def _placed_area(subject: Subject, shape: Any, footprint: Footprint | None) -> float | None:
     if footprint is not None:
         return geo.area_km2(footprint) * 1e6
     return float(shape.area) * subject.gsd_m**2 if subject.gsd_m else None
+
+
+def pixel_areas_m2(subject: Subject, window: Window) -> npt.NDArray[np.float64] | None:
+    """Area of every pixel of a window on the ellipsoid in square metres, [h, w]; None without scale.
+
+    Pixels of a coarse grid in degrees shrink towards the poles: pixels are not to be counted and multiplied by a mean.
+    """
+    shape = window.height, window.width
+    try:
+        areas = _areas_by_latitude(subject, window) if subject.located else None
+        areas = _areas_between_nodes(subject, window) if subject.located and areas is None else areas
+    except BadFootprint:
+        areas = None
+    if areas is None:
+        each = pixel_area_m2(subject, window)
+        areas = None if each is None else np.array([[each]])
+    return None if areas is None else np.broadcast_to(areas, shape)
+
+
+def found_area_m2(subject: Subject, window: Window, found: npt.NDArray[np.bool_]) -> float | None:
+    """Area of the pixels of a window that were found, bool [h, w], in square metres; None without scale."""
+    areas = pixel_areas_m2(subject, window)
+    return None if areas is None else float(areas.sum(where=found))
+
+
+def _areas_by_latitude(subject: Subject, window: Window) -> npt.NDArray[np.float64] | None:
+    """Areas in each row, [h, 1], where rows and columns are latitudes and longitudes (Mercator too); None elsewhere.
+
+    Raises:
+        BadFootprint: coordinates that are not on Earth.
+    """
+    assert subject.crs is not None and subject.transform is not None
+    cols = window.col + np.linspace(0.0, window.width, _COLUMNS)
+    rows = window.row + np.linspace(0.0, window.height, _ROWS)
+    lon, lat = geo.lonlat(subject.crs, subject.transform, np.tile(cols, _ROWS), np.repeat(rows, _COLUMNS))
+    lon, lat = lon.reshape(_ROWS, _COLUMNS), lat.reshape(_ROWS, _COLUMNS)
+    steps = (np.diff(lon, axis=1) + 180) % 360 - 180  # a longitude may come back on another turn
+    drift = (lon - lon[0] + 180) % 360 - 180
+    wide, high = float(np.abs(steps.sum(axis=1)).min()), float(np.ptp(lat))
+    if np.abs(drift).max() > _STRAIGHT * wide or np.ptp(lat, axis=1).max() > _STRAIGHT * high:
+        return None
+    edges = window.row + np.arange(window.height + 1.0)
+    _, lat = geo.lonlat(subject.crs, subject.transform, np.full(len(edges), cols[_COLUMNS // 2]), edges)
+    across = np.array([0.0, wide / window.width])
+    corners = geo.equal_area(np.column_stack([np.resize(across, len(edges)), np.clip(lat, -90, 90)]))
+    return np.asarray(np.ptp(corners[:2, 0]) * np.abs(np.diff(corners[:, 1])))[:, None]
+
+
+def _areas_between_nodes(subject: Subject, window: Window) -> npt.NDArray[np.float64]:
+    """Areas of some pixels, and those between by linear interpolation, [h, w].
+
+    Raises:
+        BadFootprint: coordinates that are not on Earth.
+    """
+    assert subject.crs is not None and subject.transform is not None
+    down, across = (np.linspace(0.0, side - 1, min(side, _NODES)) for side in (window.height, window.width))
+    corners = []
+    for row, col in ((0, 0), (0, 1), (1, 1), (1, 0)):
+        rows, cols = np.meshgrid(down + window.row + row, across + window.col + col, indexing="ij")
+        lon, lat = geo.lonlat(subject.crs, subject.transform, cols.ravel(), rows.ravel())
+        corners.append(geo.earth_centred(np.column_stack([lon, lat])))
+    one, two, three, four = corners
+    areas = np.linalg.norm(np.cross(three - one, four - two), axis=1).reshape(len(down), len(across)) / 2
+    to_rows, to_cols = (
+        np.stack([np.interp(np.arange(side), nodes, unit) for unit in np.eye(len(nodes))])
+        for side, nodes in ((window.height, down), (window.width, across))
+    )
+    return np.asarray(to_rows.T @ areas @ to_cols)
 
 
 def pixel_area_m2(subject: Subject, window: Window | None = None) -> float | None:
@@ -135,14 +218,11 @@ def region(
         boxed: the shape is a box: no outline of its own is kept.
     """
     left, top, right, bottom = (float(v) for v in shape.bounds)
-    try:
-        footprint = outline(subject, shape)
-    except BadFootprint:
-        footprint = None
-    area = area_m2(subject, shape)
+    footprint = _placed(subject, shape)
     found = list(facts)
-    if area is not None and not any(fact.name == "area" for fact in facts):
-        found.append(Fact("area", area, "m2"))
+    if not any(fact.name == "area" for fact in facts):
+        area = _placed_area(subject, shape, footprint)
+        found += [Fact("area", area, "m2")] if area is not None else []
     turned: tuple[Point, ...] = ()
     if oriented:
         rectangle = shapely.oriented_envelope(shape)

@@ -10,7 +10,7 @@ from typer.core import TyperCommand
 from rsrag.cli.options import AsJson, Bands
 from rsrag.cli.session import session
 from rsrag.cli.tasks import Out, check_outputs, finish, task_context
-from rsrag.errors import UsageError
+from rsrag.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from rsrag.adapters.change import ChangeResult
@@ -102,6 +102,8 @@ def change(
     with task_context(state, archive=where is not None) as context:
         result = Change().run(request, context)
         finish(state, result, out, also=lambda: _answers(state, result))
+    if not any(one.compared for one in (result, *result.steps)):
+        raise typer.Exit(ExitCode.NOTHING)
 
 
 def _dates(said: list[str] | None) -> tuple[TimeSpan, ...]:

@@ -10,8 +10,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import shapely
 from rasters import TEN_METRES, UTM31, write_tiff
 
+from rsrag.adapters import measure
 from rsrag.adapters.base import Context
 from rsrag.adapters.caption import CAPTION, CaptionRequest
 from rsrag.adapters.caption.adapter import part_sentences, spoken
@@ -120,6 +122,20 @@ def test_details_are_measured(context: Context, tmp_path: Path) -> None:
     assert len(result.parts) == 9 and any(fact.name.startswith("looks like") for fact in result.facts)
     result.to_html(tmp_path / "page.html")
     assert result.sentences[0].text[:20] in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_areas_of_indices_follow_the_latitude(context: Context, tmp_path: Path) -> None:
+    """Plants in the north alone, on pixels of 0.1°: a mean pixel of the scene would be much too large."""
+    data = np.full((4, 100, 40), 0.06, np.float32)
+    data[3, :50] = 0.6
+    path = write_tiff(
+        tmp_path / "north.tif", data, crs="EPSG:4326", transform=(0.1, 0, 10, 0, -0.1, 80),
+        descriptions=("red", "green", "blue", "nir"),
+    )  # fmt: skip
+    with opened(path, context) as view:
+        sentences, _ = indices(view, context)
+        area = measure.area_m2(view.subject, shapely.box(0, 0, 40, 50))
+    assert area is not None and f"50%, {measure.area_text(area)} (NDVI" in sentences[0].text
 
 
 def test_indices_count_pixels_that_have_both_bands(context: Context, tmp_path: Path) -> None:
@@ -248,6 +264,22 @@ def test_published_layouts_of_caption_files(stock: Path) -> None:
     (stock / "karpathy.json").write_text(json.dumps(rows), encoding="utf-8")
     found = read_captions(stock, stock / "karpathy.json")[1]
     assert found[0].captions == ("A sea .",) and found[0].split == "val"
+
+
+def test_rows_of_one_picture_are_one_neighbour(context: Context, stock: Path) -> None:
+    rows = [{"file": name, "caption": f"{text} sea"} for text in ("A", "Dark", "Wide") for name in ("0.png", "1.png")]
+    rows.append({"file": "0.png", "caption": "Held out", "split": "test", "label": "sea"})
+    rows.append({"filepath": ".", "filename": "1.png", "caption": "Blue sea", "label": "sea"})
+    (stock / "single.json").write_text(json.dumps(rows), encoding="utf-8")
+    found = read_captions(stock, stock / "single.json")[1]
+    assert [(row.file, row.split, len(row.captions)) for row in found] == [
+        ("0.png", "", 3),
+        ("1.png", "", 4),
+        ("0.png", "test", 1),
+    ]
+    assert found[0].captions == ("A sea", "Dark sea", "Wide sea") and found[1].label == "sea"
+    examples = read_examples(stock, stock / "single.json", context.profile.image, split="")
+    assert examples.files == ("0.png", "1.png") and len(examples.vectors) == 2
 
 
 def test_equal_parts_are_told_once() -> None:

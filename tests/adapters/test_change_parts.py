@@ -11,17 +11,19 @@ import pytest
 from archives import open_archive
 from dates import built, ground, relit, write
 
-from rsrag.adapters.base import Context
-from rsrag.adapters.change import Change, ChangeRequest, thresholds
+from rsrag.adapters.base import Context, Subject
+from rsrag.adapters.change import Change, ChangeRequest, outline, thresholds
 from rsrag.adapters.change.compare import cleaned
 from rsrag.adapters.change.ground import UNKNOWN
 from rsrag.adapters.change.outline import majority
 from rsrag.adapters.change.statistics import ir_mad, radiometry
 from rsrag.config import Settings
 from rsrag.errors import ReaderError, UsageError
+from rsrag.export_layers import LayerWriter
 from rsrag.models.base import Prompt
 from rsrag.models.registry import load_profile
 from rsrag.times import parse_time
+from rsrag.types import Window
 
 BLOCKS = [(10, 12, 34, 30), (90, 60, 130, 92)]
 
@@ -89,6 +91,28 @@ def test_cleaning_keeps_what_may_go_on_beyond_the_window() -> None:
     assert cleaned(mask, 16, fill=False).sum() == 100
     assert cleaned(mask, 16, fill=False, open_sides=(True,) * 4).sum() == 109
     assert not cleaned(np.zeros((5, 5), dtype=np.bool_), 1, fill=True).any()
+
+
+def test_changes_with_more_holes_than_can_be_drawn_keep_their_area(monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = np.zeros((300, 300), dtype=np.uint8)
+    changed[10:290, 10:290] = 1
+    for row in range(20, 280, 20):
+        for col in range(20, 280, 20):
+            changed[row : row + 3, col : col + 3] = 0
+    changed[0:3, 0:3] = changed[0:4, 295:299] = 1
+    with LayerWriter("change", "mask", 300, 300, None, None) as mask:
+        mask.write(Window(0, 0, 300, 300), changed)
+    with LayerWriter("magnitude", "score", 300, 300, None, None) as magnitude:
+        magnitude.write(Window(0, 0, 300, 300), changed.astype(np.float32))
+    told = mask.layer, magnitude.layer, None, 9, 0.5
+    whole, count, dropped = outline.regions(Subject("x", 300, 300), *told)
+    assert (len(whole[0].rings), count, dropped) == (170, 3, 0)
+    monkeypatch.setattr(outline, "HOLES", 5)
+    monkeypatch.setattr(outline, "MOST_REGIONS", 1)
+    few, count, dropped = outline.regions(Subject("x", 300, 300), *told)
+    assert (len(few), len(few[0].rings), count, dropped) == (1, 6, 3, 2)
+    assert [f for f in few[0].facts if f.name == "pixels"] == [f for f in whole[0].facts if f.name == "pixels"]
+    assert next(f.value for f in few[0].facts if f.name == "pixels") == 280 * 280 - 169 * 9
 
 
 # --- a reader that sees the pictures ---
@@ -159,6 +183,8 @@ def test_scenes_of_a_place_nearest_to_the_dates(tmp_path: Path) -> None:
             engine.change(where="Atlantis", between=("2010", "2020"))
         with pytest.raises(UsageError, match="which dates"):
             engine.change(where=(3.005, 45.15), between=("2010",))
+        with pytest.raises(UsageError, match="dates without a place"):
+            engine.change(*sorted(folder.iterdir()), between=("2010", "2020"))
         with pytest.raises(UsageError, match="give one of them"):
             engine.change(folder / "field_20090101.tif", where=(3.005, 45.15), between=("2010", "2020"))
 

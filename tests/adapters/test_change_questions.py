@@ -13,6 +13,7 @@ from rsrag.adapters.change.describe import CELL_NAMES, caption, listed, places, 
 from rsrag.adapters.change.pair import Acquisition
 from rsrag.adapters.change.questions import Asked, answer, understand
 from rsrag.adapters.change.request import ChangeResult, Transition
+from rsrag.adapters.change.trend import statements
 from rsrag.times import parse_time
 from rsrag.types import Fact
 
@@ -54,6 +55,17 @@ def result(*, changed: bool = True, located: bool = True, kinds: bool = True) ->
         ("What is the largest change?", "largest", None, None),
         ("When were the images taken?", "when", None, None),
         ("Was the river flooded?", "binary", "water", None),
+        ("How many houses have gone up?", "count", "built-up", "gained"),
+        ("How many houses are gone?", "count", "built-up", "lost"),
+        ("Was any forest replaced by new buildings?", "kind", "vegetation", "lost"),
+        ("Were buildings replaced by water?", "kind", "water", "gained"),
+        ("Are there new buildings on the site of the demolished factory?", "binary", "built-up", "gained"),
+        ("Were new houses lost?", "binary", "built-up", "lost"),
+        ("How much built-up land was lost?", "amount", "built-up", "lost"),
+        ("How much more forest was lost?", "amount", "vegetation", "lost"),
+        ("How many more houses are there?", "count", "built-up", "gained"),
+        ("Did new deforestation appear?", "binary", "vegetation", "lost"),
+        ("Was water gained or lost?", "binary", "water", None),
         ("Why could this have happened?", "open", None, None),
     ],
 )
@@ -140,6 +152,14 @@ def test_kinds_that_cannot_be_told_are_not_guessed() -> None:
     found = result(kinds=False)
     assert "cannot be told" in answer(understand("Are there new buildings?"), found)
     assert "cannot be told" in answer(understand("What did it turn into?"), found)
+
+
+def test_steps_without_a_scale_are_added_up_in_pixels() -> None:
+    """A GeoTIFF and two pictures of its size: square metres of one step and pixels of the other make no sum."""
+    assert "Open water gained 2 ha over the steps together, some of it in every step." in statements([result()] * 2)
+    said = statements([result(), result(located=False)])
+    assert said[0] == "Step by step, what changed was 0.3 % from 2009 to 2020 and 0.3 % from 2009 to 2020."
+    assert "Open water gained 200 pixels over the steps together, some of it in every step." in said
 
 
 def test_captions_and_places() -> None:

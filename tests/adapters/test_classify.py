@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -13,21 +14,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rasters import TEN_METRES, UTM31, write_tiff
 
-from rsrag.adapters import outlines
+from rsrag.adapters import measure, outlines
 from rsrag.adapters.base import Context
 from rsrag.adapters.cells import CellEncoder
-from rsrag.adapters.classify import CLASSIFY, ClassifyRequest
+from rsrag.adapters.classify import CLASSIFY, ClassifyRequest, examples
 from rsrag.adapters.classify.adapter import ClassScore, _sentences
 from rsrag.adapters.classify.examples import blended, read_examples
 from rsrag.adapters.classify.labels import check_labels, read_labels, split_labels
-from rsrag.adapters.classify.wall import MEAN, Map, dense_cells
-from rsrag.adapters.look import reading
+from rsrag.adapters.classify.wall import MEAN, Map, classify_everywhere, dense_cells
+from rsrag.adapters.look import opened, reading
 from rsrag.config import Settings
 from rsrag.errors import UnsupportedSource, UsageError
+from rsrag.models.base import ImageEncoder, Picture, Vectors
 from rsrag.models.calibration import Calibration, bank_vectors, calibration, softmax
 from rsrag.models.registry import load_profile
 from rsrag.models.turns import turned, vectors_of
-from tests.support.towers import semantic_of
+from tests.support.towers import SIZES, semantic_of
 
 LABELS = ("open water", "dense forest", "desert")
 
@@ -77,6 +79,26 @@ def test_eight_turns_do_not_know_which_way_is_up(context: Context) -> None:
 def test_an_unlikely_class_is_unknown(context: Context) -> None:
     result = CLASSIFY.run(ClassifyRequest(SAND, LABELS, unknown=1.0), context)
     assert not result.known and result.label == "unknown" and "likely enough" in result.text
+
+
+def test_areas_of_classes_follow_the_latitude(tmp_path: Path, context: Context) -> None:
+    """Pixels of 0.1° between 80° and 67° north: those of the class in the north are the smaller ones."""
+    picture = np.zeros((3, 128, 96), dtype=np.uint8)
+    picture[:, :64], picture[:, 64:] = 60, 200
+    path = write_tiff(tmp_path / "north.tif", picture, crs="EPSG:4326", transform=(0.1, 0, 10, 0, -0.1, 80))
+
+    def cells(seen: Picture) -> tuple[np.ndarray, int]:
+        dark = (seen[8::16, 8::16, 0] < seen.mean()).astype(np.float32)
+        return np.stack([dark, 1 - dark]), 16
+
+    with opened(path, context) as view:
+        found = classify_everywhere(view, ("dark", "bright"), cells, 0.05, 0.0, context)
+        pieces = found.layers[0].polygons()
+        areas = {value: measure.area_m2(view.subject, shape) for value, shape in pieces}
+    assert found.square_metres[:2] == pytest.approx([areas[0], areas[1]], rel=1e-6) and areas[0] < 0.75 * areas[1]
+    without = np.ascontiguousarray(picture.transpose(1, 2, 0))
+    with opened(without, context) as view:
+        assert classify_everywhere(view, ("dark", "bright"), cells, 0.05, 0.0, context).square_metres == (None,) * 3
 
 
 def test_a_map_keeps_grid_and_areas(tmp_path: Path, context: Context) -> None:
@@ -180,8 +202,9 @@ def test_small_pictures_have_cells_too(side: int, context: Context) -> None:
 def test_cells_and_pictures_of_the_words_tower_share_a_scale(context: Context, tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     classes = bank_vectors(context.profile.image.encode_words, [[label] for label in LABELS], ["{}"])
-    cells, pictures = dense_cells(context, classes)[0], [ground((90, 110, 70), 128, 20, seed) for seed in range(8)]
-    pictures += [SEA, SAND]
+    side = SIZES["words"]
+    cells, pictures = dense_cells(context, classes)[0], [ground((90, 110, 70), side, 20, seed) for seed in range(8)]
+    pictures += [ground((12, 40, 84), side, rough=1), ground((206, 170, 120), side, rough=8)]
     near = np.stack([cells(picture)[0].mean(axis=(1, 2)) for picture in pictures])
     whole = semantic_of("words", pictures, tmp_path) @ classes[:, :256].T * np.float32(0.5**0.5)
     assert np.abs(near - whole).mean() < 0.05
@@ -263,6 +286,33 @@ def test_an_example_without_valid_pixels_is_left_out(tmp_path: Path, context: Co
     shown = read_examples(tmp_path, context, 1)
     assert shown.labels == ("kelp", "slag") and shown.counts == (1, 1)
     assert shown.skipped == ("kelp/1.tif: 1.tif: no valid pixels",)
+
+
+def test_examples_are_looked_at_in_batches_and_those_beyond_are_told(
+    tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, colour in (("kelp", (60, 20, 90)), ("slag", (150, 150, 30))):
+        (tmp_path / name).mkdir()
+        for seed in range(5):
+            cv2.imwrite(str(tmp_path / name / f"{seed}.png"), ground(colour, 64, 20, seed))
+    (tmp_path / "slag" / "0.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    at_once = read_examples(tmp_path, context, 2)
+    held: list[int] = []
+
+    def counted(encoder: ImageEncoder, pictures: Sequence[Picture], turns: int) -> Vectors:
+        held.append(len(pictures))
+        return vectors_of(encoder, pictures, turns)
+
+    monkeypatch.setattr(examples, "vectors_of", counted)
+    monkeypatch.setattr(examples, "_BATCH", 2)
+    batched = read_examples(tmp_path, context, 2)
+    assert held == [2, 2, 1, 1, 2, 1] and batched.counts == at_once.counts == (5, 4)
+    assert batched.prototypes == pytest.approx(at_once.prototypes, abs=1e-5)
+    monkeypatch.setattr(examples, "_MOST", 3)
+    few = read_examples(tmp_path, context, 1)
+    assert few.counts == (3, 2)
+    assert few.skipped[:2] == ("kelp: 2 pictures beyond the first 3", "slag: 2 pictures beyond the first 3")
+    assert few.skipped[2].startswith("slag/0.png: ")
 
 
 def test_bands_are_those_of_example_rasters_too(tmp_path: Path, context: Context) -> None:

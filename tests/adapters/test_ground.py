@@ -15,7 +15,7 @@ from rsrag.adapters.base import Context
 from rsrag.adapters.ground import GROUND, GroundRequest
 from rsrag.adapters.ground.adapter import check_box
 from rsrag.adapters.ground.find import FINEST, everywhere, proposals, reduction, too_fine, turned_box
-from rsrag.adapters.ground.models import ByReader, open_model, seen_size
+from rsrag.adapters.ground.models import ByReader, _row, open_model, seen_size
 from rsrag.adapters.heat import HeatMapper
 from rsrag.adapters.look import opened
 from rsrag.config import Settings
@@ -314,6 +314,16 @@ def test_a_reader_without_a_known_convention_is_refused(context: Context) -> Non
     served = Settings(reader="endpoint", endpoint_url="http://localhost:1/v1", endpoint_model="m")
     with pytest.raises(ConfigError, match="how endpoint writes boxes is not known"):
         open_model("endpoint", Context(context.profile, served))
+
+
+def test_settings_of_a_folder_that_cannot_be_read_are_none(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes(b'{"model_type": "grounding-dino", "note": "\xff"}')
+    assert _row(str(tmp_path)).options == {"words": "list"}
+    (tmp_path / "config.json").write_text('{"model_type": "grounding-dino"}', encoding="utf-8")
+    assert _row(str(tmp_path)).options == {"words": "sentence"}
+    (tmp_path / "config.json").unlink()
+    (tmp_path / "config.json").mkdir()
+    assert _row(str(tmp_path)).options == {"words": "list"}
 
 
 def test_a_detector_s_folder_is_a_model(tmp_path: Path, context: Context) -> None:

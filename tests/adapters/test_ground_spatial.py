@@ -116,6 +116,25 @@ def test_words_of_place_and_size_choose(text: str, rows: list[int]) -> None:
     assert chosen(text) == rows
 
 
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("the leftmost ships", [0, 3]),  # of other sizes, equally far to the left
+        ("the rightmost ships", [4, 1]),
+        ("the northernmost ships", [0, 1]),
+        ("the bottommost ships", [4]),
+        ("the largest ships", [2]),
+    ],
+)
+def test_plurals_of_a_side_go_by_place_and_of_a_size_by_size(text: str, rows: list[int]) -> None:
+    assert chosen(text) == rows
+
+
+@pytest.mark.parametrize("text", ["① ships", "² ships", "9" * 5000 + " ships"])
+def test_signs_that_are_no_numbers_are_words(text: str) -> None:
+    assert parse(text).number is None and parse(text).target == text
+
+
 def test_relations_choose() -> None:
     bridge: PixelBox = (70, 60, 88, 76)
     assert chosen("the ship nearest to the bridge", [bridge]) == [4]

@@ -14,7 +14,7 @@ from rasters import TEN_METRES, UTM31
 from rsrag import geo
 from rsrag.adapters import measure
 from rsrag.adapters.base import Subject
-from rsrag.types import BBox, Fact
+from rsrag.types import BBox, Fact, Window
 
 LOCATED = Subject("scene", 400, 300, UTM31, TEN_METRES, gsd_m=10.0)
 BARE = Subject("photo", 400, 300)
@@ -144,3 +144,55 @@ def test_areas_for_people(area: float, text: str) -> None:
 def test_areas_never_fail(area: float) -> None:
     text = measure.area_text(area)
     assert text[0].isdigit() and text.endswith(("m²", "ha", "km²")) and math.isfinite(area)
+
+
+POLAR = Subject("arctic", 120, 100, "EPSG:3413", (25_000.0, 0.0, -2e6, 0.0, -25_000.0, 2e6))
+HIGH = Subject("high", 120, 100, "EPSG:4326", (0.1, 0.0, 20.0, 0.0, -0.1, 80.0))
+TURNED = Subject("turned", 120, 100, "EPSG:4326", (0.07, 0.07, 20.0, 0.07, -0.07, 70.0))
+MERCATOR = Subject("world", 120, 100, "EPSG:3857", (50_000.0, 0.0, -1e6, 0.0, -50_000.0, 1e7))
+
+
+@pytest.mark.parametrize("subject", [LOCATED, HIGH, POLAR, TURNED, MERCATOR], ids=lambda s: s.name)
+def test_every_pixel_has_its_own_area(subject: Subject) -> None:
+    """The pole lies in the middle of the arctic one."""
+    window = Window(20, 10, 90, 80)
+    areas = measure.pixel_areas_m2(subject, window)
+    assert areas is not None and areas.shape == (80, 90)
+    for row, col in ((0, 0), (79, 89), (40, 3), (7, 60)):
+        box = shapely.box(window.col + col, window.row + row, window.col + col + 1, window.row + row + 1)
+        assert areas[row, col] == pytest.approx(measure.area_m2(subject, box), rel=1e-3)
+    found = np.zeros(areas.shape, dtype=np.bool_)
+    found[:20, 30:40] = True
+    box = shapely.box(50, 10, 60, 30)
+    assert measure.found_area_m2(subject, window, found) == pytest.approx(measure.area_m2(subject, box), rel=2e-3)
+
+
+def test_rows_of_a_grid_in_degrees_add_up_to_the_earth() -> None:
+    whole = Subject("earth", 360, 180, "EPSG:4326", (1.0, 0.0, -180.0, 0.0, -1.0, 90.0))
+    areas = measure.pixel_areas_m2(whole, Window(0, 0, 360, 180))
+    assert areas is not None and areas.sum() == pytest.approx(EARTH_M2, rel=1e-9)
+    pacific = Subject("pacific", 40, 40, "EPSG:4326", (0.1, 0.0, 178.0, 0.0, -0.1, 60.0))
+    part = measure.pixel_areas_m2(pacific, Window(0, 0, 40, 40))
+    assert part is not None and part.sum() == pytest.approx(measure.area_m2(pacific, shapely.box(0, 0, 40, 40)))
+
+
+def test_pixels_without_a_position_have_the_known_size_or_none() -> None:
+    window, found = Window(0, 0, 4, 3), np.ones((3, 4), dtype=np.bool_)
+    assert measure.pixel_areas_m2(BARE, window) is None and measure.found_area_m2(BARE, window, found) is None
+    assert measure.found_area_m2(Subject("photo", 400, 300, gsd_m=0.5), window, found) == pytest.approx(3.0)
+    beyond = Subject("beyond", 10, 10, "EPSG:4326", (1.0, 0.0, 0.0, 0.0, -1.0, 120.0), gsd_m=100.0)
+    assert measure.found_area_m2(beyond, window, found) == pytest.approx(12 * 100.0**2)
+
+
+def test_an_area_that_is_known_is_not_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(geo, "area_km2", lambda _: pytest.fail("measured"))
+    found = measure.region(LOCATED, "field", 1.0, shapely.box(0, 0, 9, 9), facts=[Fact("area", 5.0, "m2")])
+    assert found.facts == (Fact("area", 5.0, "m2"),)
+
+
+def test_outlines_that_were_measured_are_not_kept() -> None:
+    before = geo.shape.cache_info().currsize
+    for side in range(10, 14):
+        measure.area_m2(LOCATED, shapely.Point(50, 50).buffer(side))
+        measure.region(LOCATED, "pond", 1.0, shapely.Point(60, 50).buffer(side))
+    assert geo.shape.cache_info().currsize == before

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from rsrag.adapters.heat import BACKGROUND
 from rsrag.adapters.look import opened
 from rsrag.adapters.segment import SEGMENT, SegmentRequest, means, things
 from rsrag.adapters.segment import adapter as module
+from rsrag.adapters.segment import models as large
 from rsrag.adapters.segment.priors import prior_for
 from rsrag.adapters.segment.rivals import rivals
 from rsrag.cli.app import app
@@ -28,7 +31,7 @@ from rsrag.config import Settings
 from rsrag.errors import BadModelFile, UnsupportedSource, UsageError
 from rsrag.models import groundhead, pixelhead
 from rsrag.models.registry import load_profile
-from rsrag.types import QueryImage
+from rsrag.types import QueryImage, Window
 
 SIDE = 160
 LAKE = (slice(40, 120), slice(30, 110))
@@ -183,6 +186,17 @@ def test_ground_without_data_is_no_area(tmp_path: Path, context: Context) -> Non
     mask, score = (layer.read() for layer in result.layers)
     assert (mask[~valid] == 255).all() and np.isnan(score[~valid]).all()
     assert result.share == pytest.approx(80 * 40 / valid.sum(), rel=0.05)
+
+
+def test_areas_on_a_grid_in_degrees_are_those_of_the_regions(tmp_path: Path, context: Context) -> None:
+    """A lake north of the middle of pixels of 0.1°: they are narrower there than on the average of the window."""
+    path = write_tiff(
+        tmp_path / "north.tif", np.roll(bands(), -40, axis=1), descriptions=("red", "green", "blue", "nir"),
+        crs="EPSG:4326", transform=(0.1, 0, 10, 0, -0.1, 80),
+    )  # fmt: skip
+    result = SEGMENT.run(SegmentRequest(path, "water"), context)
+    areas = [float(f.value) for region in result.regions for f in region.facts if f.name == "area"]
+    assert areas and result.area_m2 == pytest.approx(sum(areas), rel=0.01)
 
 
 def test_nothing_found_is_an_answer(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -347,6 +361,17 @@ def test_ground_without_data_has_no_score(tmp_path: Path, context: Context, brig
     assert np.array_equal(np.isnan(result.layers[1].read()), ~valid)
 
 
+def test_scores_beside_ground_without_data_are_as_high_as_elsewhere(tmp_path: Path, context: Context) -> None:
+    valid = np.ones((SIDE, SIDE), dtype=bool)
+    valid[:, :40] = False
+    transform = Affine(0.02, 0, 500_000, 0, -0.02, 5_000_000)
+    path = write_tiff(tmp_path / "half.tif", bands("uint8")[:3], crs=UTM31, transform=transform, mask=valid)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pixelhead, "shipped", lambda: Decoder(lambda picture: picture[..., 0] >= 0))
+        score = SEGMENT.run(SegmentRequest(path, "buildings"), context).layers[1].read()
+    assert score[valid].min() == pytest.approx(1) and np.isnan(score[~valid]).all()
+
+
 def test_kinds_of_a_thing_do_not_compete_with_it() -> None:
     assert not {"grass", "trees", "forest", "farmland"} & set(rivals("the vegetation"))
     assert "water" in rivals("vegetation") and "grass" in rivals("forest")
@@ -363,6 +388,31 @@ def test_which_words_ask_for_which_index(tmp_path: Path, context: Context) -> No
     photo = np.ascontiguousarray(bands("uint8")[:3].transpose(1, 2, 0))
     with opened(photo, context) as view:
         assert prior_for("water", view) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "index"),
+    [
+        ("the blue lake", "ndwi"), ("river water", "ndwi"), ("lakes and rivers", "ndwi"), ("bodies of water", "ndwi"),
+        ("lake north of the city", "ndwi"), ("mangrove forest", "ndvi"), ("trees along the river", "ndvi"),
+        ("green areas", "ndvi"), ("plants", "ndvi"), ("boats on the lake", None), ("bridge over the river", None),
+        ("water tower", None), ("river bank", None), ("green roof", None), ("water and trees", None),
+        ("power plant", None), ("parking bay", None),
+    ],
+)  # fmt: skip
+def test_an_index_is_of_the_thing_named_not_of_what_it_lies_at(
+    text: str, index: str | None, tmp_path: Path, context: Context
+) -> None:
+    with opened(scene(tmp_path / "s.tif"), context) as view:
+        prior = prior_for(text, view)
+    assert (prior.name if prior is not None else None) == index
+
+
+def test_an_image_that_shows_nothing_is_not_without_water(tmp_path: Path, context: Context) -> None:
+    path = scene(tmp_path / "empty.tif", mask=np.zeros((SIDE, SIDE), dtype=bool))
+    for request in (SegmentRequest(path, "water"), SegmentRequest(path, "ships", method="detector")):
+        with pytest.raises(UnsupportedSource, match=r"empty\.tif: no valid pixels"):
+            SEGMENT.run(request, context)
 
 
 def test_the_detector_is_asked_for_what_it_does_not_know(context: Context) -> None:
@@ -470,6 +520,35 @@ def test_a_large_model_by_boxes_gets_the_detector_s_or_the_warm_ones(
     result = SEGMENT.run(SegmentRequest(scene(tmp_path / "lake.tif"), "water", model="scripted"), context)
     assert result.method == "scripted" and model.boxes, "the heat map has warm regions to cut"
     assert all(left < right and top < bottom for left, top, right, bottom in model.boxes)
+
+
+def test_a_thing_in_many_windows_is_cut_out_once(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Scripted("boxes")
+    monkeypatch.setattr(means, "open_segmenter", lambda name, context: model)
+    found = things.Things((things.Thing((10.0, 20.0, 1190.0, 1080.0), 0.9),), "stub")
+    monkeypatch.setattr(large, "things_if_any", lambda *_: (found, ()))
+    picture = np.zeros((1100, 1200, 3), dtype=np.uint8)
+    picture[200:900, 300:1000] = 255
+    request = SegmentRequest(255 - picture, "ships", model="scripted")
+    whole = SEGMENT.run(request, context).layers[0].read()
+    monkeypatch.setattr(means, "CORE", 256)
+    model.boxes.clear()
+    parts = SEGMENT.run(request, context).layers[0].read()
+    assert len(model.boxes) == 1
+    assert np.array_equal(parts, whole) and ((parts == 1) == (picture[..., 0] > 0)).mean() > 0.98
+
+
+def test_a_thing_that_spans_a_large_scene_is_enlarged_where_a_window_needs_it() -> None:
+    left = np.zeros((500, 500, 3), dtype=np.uint8)
+    left[:, :250] = 255
+    subject = SimpleNamespace(width=20_000, height=20_000)
+    view = SimpleNamespace(subject=subject, picture=lambda window, longest: left)
+    cuts = things.Cuts(view, lambda picture, box: picture[..., 0] / np.float32(255))  # type: ignore[arg-type]
+    tracemalloc.start()
+    score = things.paint(Window(9_900, 300, 200, 100), [things.Thing((0, 0, 20_000, 20_000), 0.75)], cuts)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (score[:, :100] == 0.75).all() and not score[:, 100:].any() and peak < 20e6
 
 
 @pytest.mark.parametrize(("name", "message"), [("nobody", "no model 'nobody'"), ("mini-image", "outlines nothing")])

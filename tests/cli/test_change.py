@@ -53,6 +53,7 @@ def test_dates_of_a_place(run: Run, dates: tuple[Path, Path], tmp_path: Path) ->
         (("a.tif", "b.tif", "--method", "magic"), "no method 'magic'"),
         (("a.tif", "b.tif", "-o", "x.doc"), "cannot write 'x.doc'"),
         (("--where", "3,45", "--between", "someday"), "not a date"),
+        (("a.tif", "b.tif", "c.tif", "--between", "2009", "2020"), "dates without a place"),
     ],
 )
 def test_wrong_usage_is_named(run: Run, arguments: tuple[str, ...], message: str) -> None:
@@ -63,6 +64,14 @@ def test_wrong_usage_is_named(run: Run, arguments: tuple[str, ...], message: str
 def test_a_missing_file(run: Run) -> None:
     ran = run("change", "a.tif", "b.tif")
     assert ran.code == 1 and "a.tif: no such file" in ran.err
+
+
+def test_dates_that_share_no_valid_pixel_are_no_result(run: Run, tmp_path: Path) -> None:
+    empty = write(tmp_path / "a_20100101.tif", np.zeros((64, 64, 3), np.uint8), nodata=0)
+    ran = run("change", empty, write(tmp_path / "b_20200101.tif", ground(64, 64), nodata=0), "--method", "cva")
+    assert ran.code == 1 and "Nothing could be compared" in ran.out.replace("\n", " ")
+    third = write(tmp_path / "c_20210101.tif", relit(ground(64, 64)), nodata=0)
+    assert run("change", empty, tmp_path / "b_20200101.tif", third, "--method", "cva").code == 0  # one step could be
 
 
 def test_the_same_image_twice(run: Run, dates: tuple[Path, Path]) -> None:

@@ -29,6 +29,13 @@ def test_a_box_that_shows_nothing(run: Run, half: Path) -> None:
     assert ran.code == 1 and ran.json["error"]["message"] == "half.tif: no valid pixels in window 50,8 40×32"
 
 
+@pytest.mark.parametrize("task", ["ground", "segment"])
+def test_an_image_that_shows_nothing(task: str, run: Run, tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "empty.tif", noise(3, 64, 96), mask=np.zeros((64, 96), dtype=bool))
+    ran = run(task, path, "water", "--json")
+    assert ran.code == 1 and ran.json["error"]["message"] == "empty.tif: no valid pixels"
+
+
 def test_bands_that_the_file_does_not_name(run: Run, tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "four.tif", noise(4, dtype="uint16"))
     ran = run("ground", path, "--identify", "0", "0", "64", "64")

@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 from zipfile import BadZipFile
@@ -66,6 +66,7 @@ def read_captions(data: Path, captions: Path | str | None = None) -> tuple[Files
 
     A row has ``file`` (or ``filename``, ``file_name``, ``image``), ``captions`` (or ``caption``, ``sentences``): a
     text, a list of texts, or of ``{"raw": ...}``; perhaps ``split``, ``filepath`` (a folder), ``class`` or ``label``.
+    A picture may have several rows, such as one a caption: they become one row, so that it counts as one neighbour.
 
     Args:
         data: folder or zip file of pictures.
@@ -89,7 +90,18 @@ def read_captions(data: Path, captions: Path | str | None = None) -> tuple[Files
     rows = [row for row in map(_row, found if isinstance(found, list) else []) if row is not None]
     if not rows:
         raise UsageError(f"{path} names no picture with a sentence", hint="a JSON list of {file, captions}")
-    return files, rows
+    return files, _merged(rows)
+
+
+def _merged(rows: Sequence[Row]) -> list[Row]:
+    """One row a picture of a part, with the captions of all its rows, in the order of the first ones."""
+    found: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        known = found.setdefault((row.file, row.split), row)
+        if known is not row:
+            label, captions = known.label or row.label, known.captions + row.captions
+            found[row.file, row.split] = replace(known, captions=captions, label=label)
+    return list(found.values())
 
 
 def _row(raw: Any) -> Row | None:

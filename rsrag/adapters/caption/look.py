@@ -11,7 +11,7 @@ from rsrag.adapters.base import Context
 from rsrag.adapters.change.indices import INDICES, VEGETATION_NDVI, WATER_NDWI, available, index
 from rsrag.adapters.heat import BACKGROUND, HeatMapper
 from rsrag.adapters.look import View
-from rsrag.adapters.measure import area_text, cell_of, pixel_area_m2
+from rsrag.adapters.measure import area_text, cell_of, found_area_m2
 from rsrag.adapters.sweep import sweep
 from rsrag.ingest.readers.base import Mask
 from rsrag.models.base import Picture
@@ -41,6 +41,7 @@ def indices(view: View, context: Context) -> tuple[list[Sentence], list[Fact]]:
     if not names:
         return [], []
     totals, over, counted = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0), dict.fromkeys(names, 0)
+    areas = dict.fromkeys(names, 0.0)
     line = {"ndvi": VEGETATION_NDVI, "ndwi": WATER_NDWI}
     for step in sweep(view.subject.width, view.subject.height, core=_CORE, margin=0):
         pixels = view.source.read(step.core)
@@ -50,20 +51,22 @@ def indices(view: View, context: Context) -> tuple[list[Sentence], list[Fact]]:
         for name in names:
             pair = [next(roles.index(role) for role in side if role in roles) for side in INDICES[name]]
             usable = pixels.mask & np.isfinite(values[pair]).all(axis=0)
-            found = index(name, values, roles)[usable]
-            totals[name] += float(found.sum(dtype=np.float64))
-            over[name] += int((found > line[name]).sum())
-            counted[name] += len(found)
+            found = index(name, values, roles)
+            above = usable & (found > line[name])
+            totals[name] += float(found[usable].sum(dtype=np.float64))
+            over[name] += int(np.count_nonzero(above))
+            area = found_area_m2(view.subject, step.core, above)
+            areas[name] += np.nan if area is None else area
+            counted[name] += int(np.count_nonzero(usable))
     names = [name for name in names if counted[name]]
     facts = [Fact(f"{name}_mean", totals[name] / counted[name]) for name in names]
     said = []
-    pixel = pixel_area_m2(view.subject)
     for name, what in (("ndvi", "vegetation"), ("ndwi", "water")):
         if name in names:
             share = over[name] / counted[name]
             facts.append(Fact(f"share of {what}", share))
-            area = f", {area_text(pixel * over[name])}" if pixel else ""
-            said.append(f"{what} covers {share:.0%}{area} ({name.upper()} above {line[name]:g})")
+            measured = f", {area_text(areas[name])}" if np.isfinite(areas[name]) else ""
+            said.append(f"{what} covers {share:.0%}{measured} ({name.upper()} above {line[name]:g})")
     if not said:
         return [], []
     text = " and ".join(said)

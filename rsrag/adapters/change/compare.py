@@ -38,8 +38,6 @@ MOST_MARGIN = 128
 """Pixels read around a window at most when areas are cleaned: larger ones are sized across windows afterwards."""
 _REACH = 8
 """Pixels from the edge of a window within which cleaning may see other areas than the whole scene would."""
-_ALIKE = 1e-3
-"""Pixels whose areas differ by less than this share are summed as if they were equal."""
 Sides = tuple[bool, bool, bool, bool]
 NO_SIDES: Sides = (False, False, False, False)
 FINE_M = 3.0
@@ -78,8 +76,7 @@ def compare(pair: Pair, request: ChangeRequest, context: Context) -> ChangeResul
     if found.corrected:
         pair = pair.moved(found.shift)
     clock.lap("register")
-    coarse = (pair.subject.gsd_m or 0.0) >= COARSE_M
-    masked = coarse if request.mask_clouds is None else request.mask_clouds
+    masked = _may_show_clouds(pair) if request.mask_clouds is None else request.mask_clouds
     seen = sample(pair, mask_clouds=masked, progress=context.progress)
     clock.lap("statistics")
     method, head, encoder = _chosen(request, pair, warnings)
@@ -130,6 +127,15 @@ class _Clock:
         self._seconds[stage], self._last = now - self._last, now
 
 
+def _may_show_clouds(pair: Pair) -> bool:
+    """Whether bright white areas are clouds: in coarse pictures of natural colour; grey ones are white all over."""
+    return (pair.subject.gsd_m or 0.0) >= COARSE_M and _natural(pair)
+
+
+def _natural(pair: Pair) -> bool:
+    return ground.natural(pair.before) and ground.natural(pair.after)
+
+
 # --- which detector ---
 
 
@@ -138,8 +144,7 @@ def _chosen(
 ) -> tuple[Method, ChangeHead | None, DenseEncoder | None]:
     method: Method = "irmad" if request.method == "auto" else request.method
     gsd = pair.subject.gsd_m
-    colour = ground.natural(pair.before) and ground.natural(pair.after)
-    if request.method == "auto" and colour and (gsd is None or gsd <= FINE_M):
+    if request.method == "auto" and _natural(pair) and (gsd is None or gsd <= FINE_M):
         try:
             head = changehead.shipped()
             return "combined", head, head.encoder
@@ -154,8 +159,7 @@ def _chosen(
 
 
 def _encoder(pair: Pair) -> DenseEncoder | None:
-    natural = ground.natural(pair.before) and ground.natural(pair.after)
-    return shipped_maps() if natural and not indices.tells_classes(pair.roles) else None
+    return shipped_maps() if _natural(pair) and not indices.tells_classes(pair.roles) else None
 
 
 def _models(
@@ -262,7 +266,7 @@ def _count(
     tally.compared += int(known.sum())
     tally.changed += int(changed.sum())
     if tally.area_m2 is not None:
-        area = _area(subject, window, changed)
+        area = measure.found_area_m2(subject, window, changed)
         tally.area_m2 = None if area is None else tally.area_m2 + area
     rows = np.minimum(2, 3 * (np.arange(window.height) + window.row) // subject.height)
     cols = np.minimum(2, 3 * (np.arange(window.width) + window.col) // subject.width)
@@ -270,31 +274,6 @@ def _count(
         for col in np.unique(cols):
             part = np.ix_(rows == row, cols == col)
             tally.cells[row, col] += (int(changed[part].sum()), int(known[part].sum()))
-
-
-def _area(subject: Subject, window: Window, changed: npt.NDArray[np.bool_]) -> float | None:
-    """Area of the changed pixels of a window, which is quartered until its pixels are alike; None without scale."""
-    each = measure.pixel_area_m2(subject, window)
-    number = int(changed.sum())
-    if each is None or not number:
-        return None if each is None else 0.0
-    col, row, width, height = window
-    left, top = width // 2, height // 2
-    samples = (
-        Window(col, row, width, max(1, top)), Window(col, row, max(1, left), height),
-        # Where the equator halves a window, both of its halves are alike, yet the pixels of either are not.
-        Window(col + width // 4, row + height // 4, max(1, left), max(1, top)),
-    )  # fmt: skip
-    if all(abs((measure.pixel_area_m2(subject, part) or each) - each) <= _ALIKE * each for part in samples):
-        return number * each
-    total = 0.0
-    for rows in (slice(0, top), slice(top, height)):
-        for cols in (slice(0, left), slice(left, width)):
-            quarter = changed[rows, cols]
-            if quarter.any():
-                part = Window(col + cols.start, row + rows.start, quarter.shape[1], quarter.shape[0])
-                total += _area(subject, part, quarter) or 0.0
-    return total
 
 
 # --- small parts ---

@@ -18,6 +18,8 @@ from rsrag.adapters.base import Region, Subject
 from rsrag.adapters.change import describe, ground, indices
 from rsrag.adapters.change.pair import Pair
 from rsrag.adapters.change.request import Transition
+from rsrag.adapters.generalise import SMALL, generalised
+from rsrag.adapters.outlines import HOLES
 from rsrag.adapters.sweep import steps, sweep
 from rsrag.export_layers import Colour, Layer, LayerWriter, LegendEntry
 from rsrag.models.dense import DenseEncoder
@@ -134,9 +136,13 @@ def regions(
 ) -> tuple[tuple[Region, ...], int, int]:
     """The largest regions, how many there are in all, and how many have no outline."""
     kept: list[tuple[float, int, Any, str]] = []
-    count = 0
-    for kind, shape in _shapes(mask, found, least):
-        count += 1
+    # Pieces that are cut up by kinds are not told apart by the mask alone: only its holes are chosen then.
+    cut = found is not None and found.both is not None
+    most = mask.width * mask.height if cut else MOST_REGIONS
+    drawn = generalised(mask, pieces=most, holes=HOLES, smallest=least)
+    count = 0 if cut or drawn.small is None else drawn.small
+    for kind, shape in _shapes(drawn.layer, found, least):
+        count += cut or drawn.small is None or not _is_small(shape)
         push: Callable[..., Any] = heapq.heappush if len(kept) < MOST_REGIONS else heapq.heappushpop
         push(kept, (float(shape.area), -count, shape, kind))
     magnitude_of = _Reader(magnitude)
@@ -147,8 +153,10 @@ def regions(
         facts, score = _about(shape, magnitude_of, kinds_of, line, kind)
         cell = measure.cell_of(shape.bounds, subject.width, subject.height)
         area = measure.area_m2(subject, shape)  # of the pixels, not of the simplified outline
+        closed = 0 if kind else drawn.filled(shape)
+        changed = float(shape.area) - closed
         facts += [Fact("cell", cell, "")]
-        facts += [Fact("area", area, "m2")] if area is not None else [Fact("pixels", float(shape.area), "px")]
+        facts += [Fact("pixels", changed, "px") if area is None else Fact("area", area * changed / shape.area, "m2")]
         named = {fact.name: str(fact.value) for fact in facts}
         label = describe.label(named.get("from_class", ""), named.get("to_class", ""))
         outlined.append(
@@ -173,6 +181,12 @@ def _shapes(mask: Layer, found: Ground | None, least: int) -> Iterator[tuple[str
     for _, shape in mask.polygons():
         if shape.area >= least and not held.query(shape, predicate="contains").size:
             yield "", shape
+
+
+def _is_small(shape: Any) -> bool:
+    """Whether a piece is among those that are counted on the raster."""
+    left, top, right, bottom = shape.bounds
+    return bool(max(right - left, bottom - top) < SMALL)
 
 
 def _first_pixel(shape: Any) -> tuple[float, float]:

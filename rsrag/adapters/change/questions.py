@@ -19,16 +19,26 @@ Intent = Literal["caption", "binary", "count", "locate", "amount", "kind", "when
 """The six interaction types of change dialogues are caption, binary, count, locate, open and several turns of them;
 amount, kind, when and largest are open questions that the statistics answer."""
 
+Direction = Literal["gained", "lost"]
+_FAR = 1_000_000
+
 _THINGS: dict[str, str] = {
     WATER: r"water|river|lake|pond|flood\w*|sea|reservoir|stream|channel",
     VEGETATION: r"vegetation|forest|trees?|woods?|grass\w*|green\w*|plants?|crops?|meadows?|deforest\w*",
     BARE: r"bare\s?(?:land|ground|soil)?|soil|sand\w*|desert|construction sites?|mud",
     BUILT: r"built\S*|buildings?|houses?|villas?|roads?|urban\w*|construct\w*|settlements?|structures?|parking",
 }
-_GAINED = r"\b(?:new|gain\w*|appear\w*|added|built|grew|grow\w*|more|constructed|emerg\w*|expan\w*|gone up)\b"
-_LOST = (
-    r"\b(?:lost|lose|loss|disappear\w*|gone|removed|destroy\w*|demolish\w*|cleared|less|shr[aiu]nk\w*|deforest\w*)\b"
+_GAINED = (
+    r"\b(?:new|gain\w*|appear\w*|added|built(?![-\s]?up)|grew|grow\w*|(?<!how much )(?<!how many )more"
+    r"|constructed|emerg\w*|expan\w*|gone up)\b"
 )
+_LOST = (
+    r"\b(?:lost|lose|loss|disappear\w*|gone(?!\s+up)|removed|destroy\w*|demolish\w*|cleared|less|shr[aiu]nk\w*"
+    r"|deforest\w*)\b"
+)
+_REPLACED = r"\breplaced (?:by|with)\b"
+"""What stands before it was lost, what stands after it was gained."""
+_EITHER = rf"{_GAINED} or {_LOST}|{_LOST} or {_GAINED}"
 _PATTERNS: tuple[tuple[Intent, str], ...] = (
     ("locate", r"\bwhere\b|\bwhich (?:part|cell|corner|area|region|side)s?\b|\blocat\w*|\bposition\w*"),
     ("locate", r"3\s?[x×]\s?3|\bgrid\b"),
@@ -60,7 +70,7 @@ class Asked:
 
     intent: Intent
     thing: str | None = None
-    direction: Literal["gained", "lost"] | None = None
+    direction: Direction | None = None
 
 
 def understand(question: str, earlier: Sequence[Asked] = ()) -> Asked:
@@ -68,12 +78,41 @@ def understand(question: str, earlier: Sequence[Asked] = ()) -> Asked:
     text = " ".join(question.lower().split())
     intent: Intent = next((name for name, pattern in _PATTERNS if re.search(pattern, text)), "open")
     thing = next((name for name, pattern in _THINGS.items() if re.search(rf"\b(?:{pattern})\b", text)), None)
-    gained, lost = re.search(_GAINED, text), re.search(_LOST, text)
-    direction: Literal["gained", "lost"] | None = "lost" if lost else "gained" if gained else None
+    direction = _direction(text, thing)
     asked = Asked(intent, thing, direction)
     if earlier and thing is None and (_BACK.search(text) or ("chang" not in text and len(text.split()) <= 3)):
         asked = replace(asked, thing=earlier[-1].thing, direction=direction or earlier[-1].direction)
     return asked
+
+
+def _direction(text: str, thing: str | None) -> Direction | None:
+    """Whether a question is about what was gained or lost: by the word for it that is nearest to the thing."""
+    if re.search(_EITHER, text):
+        return None
+    said: list[tuple[Direction, re.Match[str]]] = [("lost", found) for found in re.finditer(_LOST, text)]
+    said += [("gained", found) for found in re.finditer(_GAINED, text)]
+    if thing is None:
+        return said[0][0] if said else "gained" if re.search(r"\bmore\b", text) else None
+    ways: list[tuple[int, int, bool, Direction]] = []
+    for named in re.finditer(rf"\b(?:{_THINGS[thing]})\b", text):
+        for direction, found in said:
+            ways.append((_apart(text, named, found, direction), named.start(), direction == "gained", direction))
+        for found in re.finditer(_REPLACED, text):
+            direction = "lost" if named.start() < found.start() else "gained"
+            ways.append((_apart(text, named, found, direction), named.start(), direction == "gained", direction))
+    if ways:
+        return min(ways)[-1]
+    return "gained" if re.search(r"\bmore\b", text) else None
+
+
+def _apart(text: str, named: re.Match[str], found: re.Match[str], direction: Direction) -> int:
+    """Words between a thing and a word that says what became of it.
+
+    One word may be both: deforestation says by itself that something was lost, while what is built may be gone again.
+    """
+    if named.start() < found.end() and found.start() < named.end():
+        return -1 if direction == "lost" else _FAR
+    return len(text[min(named.end(), found.end()) : max(named.start(), found.start())].split())
 
 
 def answer(asked: Asked, result: ChangeResult) -> str:

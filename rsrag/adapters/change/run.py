@@ -28,7 +28,8 @@ class Change:
 
         Raises:
             SourceError: an image cannot be used.
-            UsageError: fewer than two dates, or images that cannot be compared.
+            UsageError: fewer than two dates, dates to choose scenes by without a place, or images that cannot be
+                compared.
             ModelError: a model that was asked for cannot be loaded, or a reader failed.
         """
         images, notes = list(request.images), list[str]()
@@ -37,6 +38,9 @@ class Change:
                 raise UsageError("images and a place", hint="give one of them")
             found, notes = scenes_of(request.where, request.between, context)
             images = list(found)
+        elif request.between:
+            hint = "--between chooses among the archive's scenes of a place: add --where PLACE, or leave it out"
+            raise UsageError("dates without a place", hint=hint)
         if len(images) < 2:
             raise UsageError("a comparison needs two dates", hint="rsrag change BEFORE AFTER")
         result = self._pair(images[0], images[1], request, context) if len(images) == 2 else self._trend(

@@ -41,7 +41,8 @@ def joined(whole: ChangeResult, steps: Sequence[ChangeResult]) -> ChangeResult:
 
 def statements(steps: Sequence[ChangeResult]) -> list[str]:
     """How change went over the steps: how much in each, whether it sped up, and what each kind of ground did."""
-    sizes = [_size(step) for step in steps]
+    metric = all(step.area_m2 is not None for step in steps)  # else areas and pixels would be compared and added up
+    sizes = [_size(step, metric) for step in steps]
     parts = [
         f"{text} from {step.before.when} to {step.after.when}" for step, (_, text) in zip(steps, sizes, strict=True)
     ]
@@ -50,13 +51,13 @@ def statements(steps: Sequence[ChangeResult]) -> list[str]:
     if all(rate is not None for rate in rates) and len(rates) > 1:
         said.append(_pace(steps, [float(rate or 0.0) for rate in rates]))
     for name in CLASSES:
-        if text := _balance(name, steps):
+        if text := _balance(name, steps, metric):
             said.append(text)
     return said
 
 
-def _size(step: ChangeResult) -> tuple[float, str]:
-    if step.area_m2 is not None:
+def _size(step: ChangeResult, metric: bool) -> tuple[float, str]:
+    if metric and step.area_m2 is not None:
         return step.area_m2, area_text(step.area_m2)
     return step.share, f"{100 * step.share:.1f} %"
 
@@ -93,17 +94,16 @@ def _pace(steps: Sequence[ChangeResult], rates: Sequence[float]) -> str:
     return f"The pace varied; it was highest from {fastest}."
 
 
-def _balance(name: str, steps: Sequence[ChangeResult]) -> str:
+def _balance(name: str, steps: Sequence[ChangeResult], metric: bool) -> str:
     """Gains less losses of a kind of ground over the steps; empty where they cannot be told or are small."""
     if not all(step.transitions or not step.changed for step in steps):
         return ""
-    net = [_net(name, step) for step in steps]
+    net = [_net(name, step, metric) for step in steps]
     areas = [value for value, _ in net]
     total = sum(areas)
     volume = sum(v for _, v in net)
     if not volume or abs(total) < 0.1 * volume:
         return ""
-    metric = all(step.area_m2 is not None for step in steps)
     size = area_text(abs(total)) if metric else f"{abs(total):,.0f} pixels"
     always = all(a >= 0 for a in areas) if total > 0 else all(a <= 0 for a in areas)
     verb = "gained" if total > 0 else "lost"
@@ -112,10 +112,11 @@ def _balance(name: str, steps: Sequence[ChangeResult]) -> str:
     return f"{what.capitalize()} {verb} {size} over the steps together{each}."
 
 
-def _net(name: str, step: ChangeResult) -> tuple[float, float]:
+def _net(name: str, step: ChangeResult, metric: bool) -> tuple[float, float]:
+    """Gains less losses, and their sum: in square metres, or else in pixels."""
     gained = lost = 0.0
     for found in step.transitions:
-        size = found.area_m2 if found.area_m2 is not None else float(found.pixels)
+        size = found.area_m2 if metric and found.area_m2 is not None else float(found.pixels)
         if found.before != found.after:
             gained += size if found.after == name else 0.0
             lost += size if found.before == name else 0.0

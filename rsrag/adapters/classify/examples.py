@@ -12,7 +12,7 @@ from rsrag.adapters.base import Context
 from rsrag.adapters.look import opened
 from rsrag.errors import SourceError, UsageError
 from rsrag.ingest.readers.base import ReadOptions
-from rsrag.models.base import Vectors
+from rsrag.models.base import Picture, Vectors
 from rsrag.models.calibration import unit
 from rsrag.models.turns import vectors_of
 from rsrag.words import fold
@@ -22,6 +22,9 @@ PRIOR = 4.0
 _RASTERS = (".tif", ".tiff", ".jp2")
 _SUFFIXES = (".png", ".jpg", ".jpeg", *_RASTERS)
 _MOST = 2000
+"""Pictures of a class that are looked at."""
+_BATCH = 32
+"""Pictures that are held at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,7 +35,7 @@ class Examples:
         labels: the classes.
         counts: pictures of each.
         prototypes: mean vector of each, unit length, float32 [C, dim].
-        skipped: files that could not be used, with the reason.
+        skipped: what was left out, with the reason: pictures beyond the most that are looked at, unusable files.
     """
 
     labels: tuple[str, ...]
@@ -67,22 +70,40 @@ def read_examples(folder: Path, context: Context, turns: int, *, options: ReadOp
     Raises:
         UsageError: no folder, no classes, or a class without a usable picture.
     """
-    labels, counts, rows, skipped = [], [], [], []
+    labels, counts, rows = list[str](), list[int](), list[Vectors]()
+    beyond, unusable = list[str](), list[str]()
     for label, own in class_folders(folder):
-        pictures = []
-        for path in sorted(p for p in own.rglob("*") if p.suffix.lower() in _SUFFIXES)[:_MOST]:
-            try:
-                raster = path.suffix.lower() in _RASTERS
-                with opened(path, context, options=options if raster else None) as view:
-                    pictures.append(view.seen(longest=512)[0])
-            except SourceError as error:
-                skipped.append(f"{own.name}/{path.name}: {error.message}")
-        if not pictures:
+        paths = sorted(p for p in own.rglob("*") if p.suffix.lower() in _SUFFIXES)
+        if (more := len(paths) - _MOST) > 0:
+            beyond.append(f"{own.name}: {more:,} picture{'s' if more > 1 else ''} beyond the first {_MOST:,}")
+        total, count = np.zeros(context.profile.image.dim, dtype=np.float64), 0
+        for start in range(0, min(len(paths), _MOST), _BATCH):
+            batch = paths[start : min(start + _BATCH, _MOST)]
+            pictures = _pictures(batch, own, context, options, unusable)
+            if pictures:
+                total += vectors_of(context.profile.image, pictures, turns).sum(axis=0)
+                count += len(pictures)
+        if not count:
             raise UsageError(f"no usable picture in {own}")
         labels.append(label)
-        counts.append(len(pictures))
-        rows.append(vectors_of(context.profile.image, pictures, turns).mean(axis=0))
-    return Examples(tuple(labels), tuple(counts), unit(np.stack(rows)), tuple(skipped))
+        counts.append(count)
+        rows.append((total / count).astype(np.float32))
+    return Examples(tuple(labels), tuple(counts), unit(np.stack(rows)), (*beyond, *unusable))
+
+
+def _pictures(
+    paths: Sequence[Path], own: Path, context: Context, options: ReadOptions | None, unusable: list[str]
+) -> list[Picture]:
+    """The usable pictures among files of a class's folder; why others are not is added to ``unusable``."""
+    pictures = []
+    for path in paths:
+        try:
+            raster = path.suffix.lower() in _RASTERS
+            with opened(path, context, options=options if raster else None) as view:
+                pictures.append(view.seen(longest=512)[0])
+        except SourceError as error:
+            unusable.append(f"{own.name}/{path.name}: {error.message}")
+    return pictures
 
 
 def shown_rows(examples: Examples, labels: Sequence[str]) -> dict[int, int]:

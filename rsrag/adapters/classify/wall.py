@@ -97,6 +97,7 @@ def classify_everywhere(
     entries = legend(labels, unknown=unknown > 0)
     counts = np.zeros(len(labels) + 1, dtype=np.int64)
     areas = np.zeros(len(labels) + 1)
+    told = [*range(len(labels)), UNKNOWN]
     context.progress.start("map", steps(*size, core=CORE), unit="windows")
     with (
         LayerWriter("classes", "class", *size, *place, legend=entries) as classes,
@@ -105,9 +106,12 @@ def classify_everywhere(
         for step in sweep(*size, core=CORE, margin=MARGIN):
             number, likely = _window(view, step, cells, temperature)
             number[(likely < unknown) & np.isfinite(likely)] = UNKNOWN
-            found = np.bincount(number.ravel(), minlength=256)[[*range(len(labels)), UNKNOWN]]
-            counts += found
-            areas += found * (measure.pixel_area_m2(subject, step.core) or np.nan)
+            counts += np.bincount(number.ravel(), minlength=256)[told]
+            each = measure.pixel_areas_m2(subject, step.core)
+            if each is None:
+                areas[:] = np.nan
+            else:
+                areas += np.bincount(number.ravel(), each.ravel(), minlength=256)[told]
             classes.write(step.core, number)
             sure.write(step.core, likely)
             context.progress.advance()

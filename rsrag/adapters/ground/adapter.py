@@ -92,7 +92,7 @@ class Ground:
         Raises:
             UsageError: no target in the text, a box outside of the image, an unknown method, a score outside of 0 to 1,
                 bands that cannot be read.
-            SourceError: the image cannot be used, or a box has no valid pixel.
+            SourceError: the image cannot be used, or it or a box has no valid pixel.
             ModelError: a model cannot be loaded.
         """
         if (request.text is None) == (request.box is None):
@@ -121,6 +121,7 @@ class Ground:
 
     def _find(self, view: View, expression: spatial.Expression, request: GroundRequest, context: Context) -> Grounding:
         begun = time.perf_counter()
+        picture, _ = view.seen()  # where nothing is valid, there is nothing to find
         model = open_model(request.model, context, request.boxes) if request.model is not None else None
         finder = Finder(view, context, request.least, request.method, model)
         found = finder.find(expression.target)
@@ -142,7 +143,7 @@ class Ground:
             facts=(Fact("count", len(regions)),),
             regions=regions,
             layers=(found.heat,) if found.heat is not None else (),
-            picture=view.picture(),
+            picture=picture,
             provenance=Provenance(
                 {**context.fingerprints(), **finder.models}, "", __version__, {"find": time.perf_counter() - begun}
             ),

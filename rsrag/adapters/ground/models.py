@@ -139,14 +139,21 @@ def open_model(name: str, context: Context, boxes: str | None = None) -> Model:
 def _row(name: str) -> ModelRow:
     folder = Path(name).expanduser()
     if folder.is_dir():
-        text = (folder / "config.json").read_text(encoding="utf-8") if (folder / "config.json").is_file() else ""
-        words = "sentence" if '"grounding-dino"' in text else "list"
-        return ModelRow(name, "detector", "transformers_detector", str(folder), options={"words": words})
+        return ModelRow(name, "detector", "transformers_detector", str(folder), options={"words": _words(folder)})
     try:
         return registry.find(name)
     except ModelError as error:
         known = ", ".join(r.name for r in registry.MODELS if r.kind == "detector" or "boxes" in r.options)
         raise UsageError(f"no model {name!r} that finds boxes", hint=f"one of {known}, or a directory") from error
+
+
+def _words(folder: Path) -> str:
+    """How the checkpoint of a directory takes words; what is wrong with its settings, loading it says."""
+    try:
+        text = (folder / "config.json").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        text = ""
+    return "sentence" if '"grounding-dino"' in text else "list"
 
 
 def _reader(row: ModelRow, reader: Any, boxes: str | None) -> ByReader:

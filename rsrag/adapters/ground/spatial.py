@@ -16,6 +16,8 @@ from rsrag.adapters.ground.words import is_plural
 
 NEAR = 0.15
 """Part of the picture's diagonal within which things are near each other."""
+LEVEL = 0.1
+"""Part of the picture's width or height within which things lie equally far to a side."""
 _WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _NUMBERS = {word: number for number, word in enumerate(_WORDS, start=1)}
 _ORDINALS = {
@@ -153,7 +155,7 @@ def _adjectives(words: str) -> tuple[str, int | None, int, str | None, str | Non
         first, _, rest = words.partition(" ")
         if not rest:
             return words, number, rank, extreme, where
-        if first in _NUMBERS or (first.isdigit() and 0 < int(first) < 1000):
+        if first in _NUMBERS or (first.isdecimal() and len(first) < 4 and int(first) > 0):
             number = _NUMBERS.get(first) or int(first)
         elif first in _ORDINALS and rest.partition(" ")[0] in _EXTREMES:
             rank = _ORDINALS[first]
@@ -201,7 +203,10 @@ def choose(
         kept = _placed(expression, kept, boxes, size)
     if expression.extreme is not None:
         kept = _by_extreme(expression.extreme, kept, boxes)[expression.rank - 1 :]
-        return kept[: expression.number or 1] if expression.single or expression.number else _alike(kept, boxes)
+        if expression.single or expression.number:
+            return kept[: expression.number or 1]
+        sized = expression.extreme in ("largest", "smallest")
+        return _alike(kept, boxes) if sized else _level(expression.extreme, kept, boxes, size)
     if expression.number is not None:
         return kept[: expression.number]
     return kept[:1] if expression.single else kept
@@ -289,6 +294,13 @@ def _alike(order: list[int], boxes: Sequence[PixelBox]) -> list[int]:
         return []
     first = _area(boxes[order[0]])
     return [n for n in order if 0.8 * first <= _area(boxes[n]) <= 1.25 * first]
+
+
+def _level(side: str, order: list[int], boxes: Sequence[PixelBox], size: tuple[int, int]) -> list[int]:
+    """The first of an order and those hardly further from the same side of the picture."""
+    axis = 0 if side in ("left", "right") else 1
+    places = [middle(boxes[n])[axis] for n in order]
+    return [n for n, place in zip(order, places, strict=True) if abs(place - places[0]) <= LEVEL * size[axis]]
 
 
 def middle(box: PixelBox) -> tuple[float, float]:

@@ -112,11 +112,11 @@ def _write(view: View, means: Means, request: SegmentRequest, context: Context) 
         for step in sweep(*size, core=means.core, margin=MARGIN * means.scale):
             score = means.maker(step)
             known = np.isfinite(score)
-            each = measure.pixel_area_m2(subject, step.core)
+            each = measure.pixel_areas_m2(subject, step.core)
             for place, limit in enumerate(limits):
-                found = int(np.count_nonzero(score[known] >= limit))
-                areas.pixels[place] += found
-                areas.metres[place] += found * (np.nan if each is None else each)
+                found = known & (score >= limit)
+                areas.pixels[place] += int(np.count_nonzero(found))
+                areas.metres[place] += np.nan if each is None else float(each.sum(where=found))
             areas.valid += int(np.count_nonzero(known))
             sure.write(step.core, score)
             mask.write(step.core, np.where(known, score >= request.threshold, 255))

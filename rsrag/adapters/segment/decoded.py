@@ -132,8 +132,18 @@ def score(view: View, numbers: Sequence[int], scale: int, step: Step) -> Scores:
         scores = pixelhead.shipped().scores(view.source.stretch.apply(pixels))
         found = np.where(pixels.mask, scores[list(numbers)].max(axis=0), np.float32(np.nan))
     if scale > 1:
-        rows, cols = pixels.mask.shape
-        wide = cv2.resize(np.nan_to_num(found), (cols * scale, rows * scale), interpolation=cv2.INTER_LINEAR)
         seen = view.source.read(step.outer).mask
-        found = np.where(seen, wide[: step.outer.height, : step.outer.width], np.float32(np.nan))
+        wide = enlarged(found, scale)[: step.outer.height, : step.outer.width]
+        found = np.where(seen, wide, np.float32(np.nan))
     return np.asarray(found[step.inner], dtype=np.float32)
+
+
+def enlarged(values: Scores, scale: int) -> Scores:
+    """Values a whole number of times larger, interpolated between the known ones alone; 0 where none is near."""
+    known = np.isfinite(values)
+    size = values.shape[1] * scale, values.shape[0] * scale
+    wide: Scores = cv2.resize(np.where(known, values, np.float32(0)), size, interpolation=cv2.INTER_LINEAR)
+    if known.all():
+        return wide
+    weight: Scores = cv2.resize(known.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(np.divide(wide, weight, out=np.zeros_like(wide), where=weight > 0), dtype=np.float32)

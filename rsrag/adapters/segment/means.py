@@ -20,7 +20,7 @@ from rsrag.adapters.segment.priors import Prior, prior_for
 from rsrag.adapters.segment.refine import LEAST, Counts, Scores, middle_of, refined, scored
 from rsrag.adapters.segment.request import SegmentRequest
 from rsrag.adapters.segment.rivals import rivals
-from rsrag.adapters.segment.things import Thing, Things, paint, things_if_any, things_named
+from rsrag.adapters.segment.things import Cuts, Thing, Things, front_of, paint, things_if_any, things_named
 from rsrag.adapters.sweep import Step, sweep
 from rsrag.errors import BadModelFile, UsageError
 from rsrag.export_layers import Layer
@@ -29,6 +29,8 @@ CORE = 640
 """Side of a window's core in pixels of the scene, or of the reduced one that the decoder sees."""
 _MOST = 4
 """Cores grow with the reduction up to this; beyond, the decoder sees smaller ones."""
+_GLANCE = 512
+"""Longer side of the picture on which it is seen whether the image shows anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +70,11 @@ def means_for(request: SegmentRequest, text: str, view: View, context: Context) 
     detector for its things where they are finer or coarser than that, and the heat map for all else.
 
     Raises:
+        UnsupportedSource: the image has no valid pixel: nothing is not "no water".
         UsageError: the means that was asked for does not know the text.
         ModelError: a model that was asked for cannot be loaded.
     """
+    view.seen(longest=_GLANCE)
     if request.model:
         large = open_segmenter(request.model, context)
         maker, told = large_maker(large, text, view, context)
@@ -122,7 +126,7 @@ def _detected(
     if things is None:
         return None, told
     seconds = {"detector": time.perf_counter() - begun}
-    maker = partial(_painted, view, things.found)
+    maker = partial(_painted, view, things.found, Cuts(view, front_of))
     return Means("detector", "detector", things.model, maker, (*told, *things.warnings), seconds=seconds), ()
 
 
@@ -174,6 +178,6 @@ def _refined(view: View, heat: Layer, prior: Prior | None, limits: _Limits, meth
     return score[step.inner]
 
 
-def _painted(view: View, things: Sequence[Thing], step: Step) -> Scores:
+def _painted(view: View, things: Sequence[Thing], cuts: Cuts, step: Step) -> Scores:
     """Score of a window's core from boxes; NaN where the scene shows nothing."""
-    return np.where(view.source.read(step.core).mask, paint(view, step.core, things), np.float32(np.nan))
+    return np.where(view.source.read(step.core).mask, paint(step.core, things, cuts), np.float32(np.nan))

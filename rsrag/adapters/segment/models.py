@@ -19,7 +19,7 @@ from rsrag.adapters.heatlayers import heat_layer
 from rsrag.adapters.look import View
 from rsrag.adapters.segment.refine import Scores
 from rsrag.adapters.segment.rivals import rivals
-from rsrag.adapters.segment.things import Thing, Things, paint, things_if_any
+from rsrag.adapters.segment.things import Cuts, Thing, Things, paint, things_if_any
 from rsrag.adapters.sweep import Step
 from rsrag.errors import ModelError, UsageError
 from rsrag.models import registry
@@ -74,7 +74,8 @@ def maker(
         return partial(_seen, view, partial(model.classed, numbers=classes_named(text, model))), ()
     things, told = things_if_any(text, view, context)
     things = things or _warm(text, view, context)
-    return partial(_boxed, view, things.found, partial(_cut, model)), (*told, *things.warnings)
+    cuts = Cuts(view, partial(_cut, model))
+    return partial(_boxed, view, things.found, cuts), (*told, *things.warnings)
 
 
 def _prompt(folder: Path) -> str:
@@ -120,8 +121,8 @@ def _warm(text: str, view: View, context: Context) -> Things:
     return Things(tuple(found), mapper.fingerprint)
 
 
-def _boxed(view: View, things: tuple[Thing, ...], cut: Callable[..., npt.NDArray[np.float32]], step: Step) -> Scores:
-    score = paint(view, step.core, things, cut)
+def _boxed(view: View, things: tuple[Thing, ...], cuts: Cuts, step: Step) -> Scores:
+    score = paint(step.core, things, cuts)
     return np.where(view.source.read(step.core).mask, score, np.float32(np.nan))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from rsrag.adapters.look import View
 from rsrag.adapters.segment.refine import Counts, Scores, sigmoid
 from rsrag.ingest.enrich import VEGETATION_NDVI, WATER_NDWI
 from rsrag.ingest.readers.base import Pixels
-from rsrag.words import terms
+from rsrag.words import STOPWORDS, stem, terms, tokens
 
 SLOPE = 0.04
 """Change of an index that brings its score from 0.5 to 0.73."""
@@ -23,6 +24,13 @@ _GREEN = frozenset(terms("vegetation greenery plants green"))
 _PLANTS = frozenset(
     terms("forest forests wood woods tree trees grass grassland meadow meadows lawn crops shrubs bushes")
 )
+_EXTENTS = frozenset(terms("area areas body bodies cover field fields land patches space spaces surface surfaces"))
+"""Words for the extent of what is named beside them: "green areas", "bodies of water"."""
+_SIDES = frozenset(terms("north south east west left right"))
+_DOUBTFUL = frozenset(terms("plant plants bay bays"))
+"""Words that mean something else after others: a power plant, a parking bay."""
+_ENDS = STOPWORDS | {"behind", "beneath", "beside", "beyond", "inside", "lining", "outside", "surrounding"}
+"""Words before which what is named ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +74,38 @@ class Prior:
 
 def prior_for(text: str, view: View) -> Prior | None:
     """The index that tells of a text, if the image has its bands."""
-    words = set(terms(text))
     near = next((role for role in ("nir", "nir08") if view.band(role) is not None), None)
     if near is None:
         return None
-    if words & _WATER and view.band("green") is not None:
+    parts = re.split(r"\b(?:and|or)\b|[,;/&+]", text.casefold())
+    named = [words for words in map(_named, parts) if words]
+    if not named:
+        return None
+    if all(_is_any(words, _WATER) for words in named) and view.band("green") is not None:
         return Prior("ndwi", ("green", near), WATER_NDWI, True)
-    if words & (_GREEN | _PLANTS) and view.band("red") is not None:
-        return Prior("ndvi", (near, "red"), VEGETATION_NDVI - 0.15, bool(words & _GREEN) and not words & _PLANTS)
+    if all(_is_any(words, _GREEN | _PLANTS) for words in named) and view.band("red") is not None:
+        alone = all(words[-1] in _GREEN and not _PLANTS & set(words) for words in named)
+        return Prior("ndvi", (near, "red"), VEGETATION_NDVI - 0.15, alone)
     return None
+
+
+def _named(text: str) -> list[str]:
+    """Stems of the words that name a thing, its noun last: of "the old trees along the river" those of "old trees"."""
+    words = tokens(text)
+    while words:
+        start = next((n for n, word in enumerate(words) if word not in _ENDS), len(words))
+        end = next((n for n in range(start, len(words)) if words[n] in _ENDS), len(words))
+        found = [stem(word) for word in words[start:end]]
+        while found and (found[-1] in _SIDES or found[-1] in _EXTENTS):
+            found.pop()
+        if found or words[end : end + 1] != ["of"]:
+            return found
+        words = words[end:]
+    return []
+
+
+def _is_any(words: list[str], known: frozenset[str]) -> bool:
+    """Whether the noun of what is named is among the known ones, and the word before makes no other thing of it."""
+    if words[-1] not in known:
+        return False
+    return words[-1] not in _DOUBTFUL or len(words) == 1 or words[-2] in known

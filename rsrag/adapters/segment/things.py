@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -29,6 +30,8 @@ LAX = 0.6
 AROUND = 0.3
 """Ground seen around a box, as a share of its sides."""
 _SIDE = 256
+_KEPT = 512
+"""Masks that are kept, at most a quarter of a megabyte each."""
 _FILLED = 0.2
 """A cut that leaves less of a box than this has failed: the ellipse in the box stands for the thing."""
 
@@ -100,14 +103,65 @@ def rescored(score: float, limit: float) -> float:
     return 0.4 + 0.1 * (score / limit - LAX) / (1 - LAX)
 
 
-def paint(view: View, window: Window, things: Sequence[Thing], cut: Cut | None = None) -> Scores:
-    """Scores of the things that reach into a window, float32 [h, w]; the highest counts where they overlap.
+class Cuts:
+    """Things cut out of a scene: each is cut once, and its small mask is kept for the other windows that it reaches.
 
     Args:
         view: the open image.
+        cut: what gives the thing in a box of a picture.
+    """
+
+    def __init__(self, view: View, cut: Cut) -> None:
+        self._view = view
+        self._cut = cut
+        self._front = lru_cache(_KEPT)(self._made)
+
+    def part(self, box: PixelBox, window: Window) -> tuple[tuple[slice, slice], npt.NDArray[np.bool_]] | None:
+        """Rows and columns of a window that a thing may fill, and where it does; None where it does not reach.
+
+        Args:
+            box: of the thing, with whose surroundings it is cut out.
+            window: of the scene.
+        """
+        around, front = self._front(box)
+        rows = _shared(around.row, around.height, window.row, window.height)
+        cols = _shared(around.col, around.width, window.col, window.width)
+        if not (len(rows) and len(cols)):
+            return None
+        # Enlarged by the nearest pixel, and only here: a thing may span the scene.
+        y = (rows - around.row) * front.shape[0] // around.height
+        x = (cols - around.col) * front.shape[1] // around.width
+        spot = (
+            slice(int(rows[0]) - window.row, int(rows[-1]) - window.row + 1),
+            slice(int(cols[0]) - window.col, int(cols[-1]) - window.col + 1),
+        )
+        return spot, front[np.ix_(y, x)]
+
+    def _made(self, box: PixelBox) -> tuple[Window, npt.NDArray[np.bool_]]:
+        """The window around a box, inside the scene, and the thing in it on a reduced grid."""
+        width, height = self._view.subject.width, self._view.subject.height
+        dx, dy = (max(4, round(AROUND * side)) for side in (box[2] - box[0], box[3] - box[1]))
+        left, top = max(0, math.floor(box[0]) - dx), max(0, math.floor(box[1]) - dy)
+        right, bottom = min(width, math.ceil(box[2]) + dx), min(height, math.ceil(box[3]) + dy)
+        window = Window(left, top, right - left, bottom - top)
+        picture = self._view.picture(window, longest=2 * _SIDE)
+        x, y = picture.shape[1] / window.width, picture.shape[0] / window.height
+        inner = ((box[0] - left) * x, (box[1] - top) * y, (box[2] - left) * x, (box[3] - top) * y)
+        return window, self._cut(np.ascontiguousarray(picture), inner) > 0.5
+
+
+def _shared(start: int, length: int, other: int, others: int) -> npt.NDArray[np.int64]:
+    """Rows, or columns, that two windows share."""
+    return np.arange(max(start, other), min(start + length, other + others), dtype=np.int64)
+
+
+def paint(window: Window, things: Sequence[Thing], cuts: Cuts) -> Scores:
+    """Scores of the things that reach into a window, float32 [h, w]; the highest counts where they overlap.
+
+    Args:
         window: of the scene.
         things: boxes with scores.
-        cut: what gives the thing in a box of a picture; :func:`front_of` when None.
+        cuts: of the scene.
     """
     score = np.zeros((window.height, window.width), dtype=np.float32)
     for thing in things:
@@ -115,33 +169,10 @@ def paint(view: View, window: Window, things: Sequence[Thing], cut: Cut | None =
         inside = left < window.col + window.width and right > window.col
         if not (inside and top < window.row + window.height and bottom > window.row):
             continue
-        part, front = _front(view, thing.box, cut or front_of)
-        rows = slice(max(part.row, window.row), min(part.row + part.height, window.row + window.height))
-        cols = slice(max(part.col, window.col), min(part.col + part.width, window.col + window.width))
-        if rows.start >= rows.stop or cols.start >= cols.stop:
-            continue
-        own = front[rows.start - part.row : rows.stop - part.row, cols.start - part.col : cols.stop - part.col]
-        spot = (
-            slice(rows.start - window.row, rows.stop - window.row),
-            slice(cols.start - window.col, cols.stop - window.col),
-        )
-        score[spot] = np.maximum(score[spot], own * np.float32(thing.score))
+        if (found := cuts.part(thing.box, window)) is not None:
+            spot, there = found
+            score[spot] = np.maximum(score[spot], there * np.float32(thing.score))
     return score
-
-
-def _front(view: View, box: PixelBox, cut: Cut) -> tuple[Window, npt.NDArray[np.float32]]:
-    """The window around a box, inside the scene, and the thing in it, 0 or 1."""
-    width, height = view.subject.width, view.subject.height
-    dx, dy = (max(4, round(AROUND * side)) for side in (box[2] - box[0], box[3] - box[1]))
-    left, top = max(0, math.floor(box[0]) - dx), max(0, math.floor(box[1]) - dy)
-    right, bottom = min(width, math.ceil(box[2]) + dx), min(height, math.ceil(box[3]) + dy)
-    window = Window(left, top, right - left, bottom - top)
-    picture = view.picture(window, longest=2 * _SIDE)
-    zoom = picture.shape[1] / window.width, picture.shape[0] / window.height
-    inner = ((box[0] - left) * zoom[0], (box[1] - top) * zoom[1], (box[2] - left) * zoom[0], (box[3] - top) * zoom[1])
-    front = cut(np.ascontiguousarray(picture), inner)
-    size = window.width, window.height
-    return window, np.asarray(cv2.resize(front, size, interpolation=cv2.INTER_NEAREST), dtype=np.float32)
 
 
 def front_of(picture: Picture, box: PixelBox) -> npt.NDArray[np.float32]:
