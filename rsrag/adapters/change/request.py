@@ -31,7 +31,7 @@ class ChangeRequest:
         threshold: line between changed and unchanged in the detector's own unit; None for the automatic one.
         min_area_m2: smaller changes are left out; None for 16 pixels.
         register: whether a small shift between the dates is corrected.
-        mask_clouds: whether clouds are left out; None: where pixels are 8 m or more.
+        mask_clouds: whether clouds are left out; None: in pictures of natural colour with pixels of 8 m or more.
         kinds: whether kinds of ground before and after are told.
         in_order: compare in the order given, whatever the dates say.
         options: band mapping and the like.
