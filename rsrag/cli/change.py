@@ -66,7 +66,7 @@ def change(
         bool, typer.Option("--registered", help="The dates lie on one another already: correct no shift.")
     ] = False,
     clouds: Annotated[
-        str, typer.Option(metavar="auto|mask|keep", help="Clouds; auto masks them in natural colour with pixels of 8 m or more.")
+        str, typer.Option(metavar="auto|mask|keep", help="Clouds; auto masks them in natural colour from 8 m a pixel.")
     ] = "auto",
     as_given: Annotated[
         bool, typer.Option("--as-given", help="Keep the order of the images, whatever their dates say.")

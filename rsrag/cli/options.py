@@ -27,7 +27,7 @@ Where = Annotated[
 ]
 Box = Annotated[
     tuple[float, float, float, float] | None,
-    typer.Option("--bbox", metavar="W S E N", help="Box in degrees that results touch, also with --where; W > E crosses the antimeridian."),
+    typer.Option("--bbox", metavar="W S E N", help="Box in degrees to touch, also with --where; W > E: across 180°."),
 ]
 When = Annotated[
     str | None,
