@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rsrag.ingest.chunks import split_sentences
-from rsrag.plain import spoken
+from rsrag.plain import CITATION, spoken
 from rsrag.prompts.builder import NOT_IN_ARCHIVE
 from rsrag.quantities import Quantity, backed, quantities
 from rsrag.types import Evidence, Sentence
@@ -18,9 +18,7 @@ MOST_SENTENCES = 12
 SUPPORT = 0.6
 """Share of a sentence's content words that its evidence must hold."""
 
-_LIST = r"(?:evidence\s+)?\d{1,4}(?:\s*(?:,|;|–|-|and|†\S*)\s*(?:\d{1,4})?)*"
-_CITATION = re.compile(rf"\[\s*{_LIST}\s*\]|【\s*{_LIST}[^】]*】|［\s*{_LIST}\s*］", re.IGNORECASE)
-_AFTER_STOP = re.compile(rf"([.!?…][\"'”’)]*)((?:\s*(?:{_CITATION.pattern}))+)", re.IGNORECASE)
+_AFTER_STOP = re.compile(rf"([.!?…][\"'”’)]*)((?:\s*(?:{CITATION.pattern}))+)", re.IGNORECASE)
 _NUMBERS = re.compile(r"(\d{1,4})(?:\s*[–-]\s*(\d{1,4}))?")
 _NEGATION = frozenset(
     {"not", "no", "never", "neither", "nor", "none", "cannot", "without", "isn", "aren", "wasn", "weren"}
@@ -124,7 +122,7 @@ def _before_stop(match: re.Match[str]) -> str:
 
 def _cited(part: str) -> tuple[int, ...]:
     found: list[int] = []
-    for citation in _CITATION.findall(part):
+    for citation in CITATION.findall(part):
         inner = re.split(r"†", citation)[0]
         for first, last in _NUMBERS.findall(inner):
             start, end = int(first), int(last or first)
@@ -133,5 +131,5 @@ def _cited(part: str) -> tuple[int, ...]:
 
 
 def _without_citations(part: str) -> str:
-    words = _CITATION.sub("", part)
+    words = CITATION.sub("", part)
     return re.sub(r"\s+([.,;:!?])", r"\1", re.sub(r"\s+", " ", words)).strip()

@@ -7,10 +7,15 @@ import unicodedata
 
 _KEEP = {"\n", "\t"}
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn"}
-_BRACKETED = re.compile(r"\[\s*\d+(?:\s*[,;–-]\s*\d+)*\s*\]|【[^】]{0,40}】")
+_LIST = r"(?:evidence\s+)?\d{1,4}(?:\s*(?:,|;|–|-|and|†\S*)\s*(?:\d{1,4})?)*"
+CITATION = re.compile(rf"\[\s*{_LIST}\s*\]|【\s*{_LIST}[^】]{{0,400}}】|［\s*{_LIST}\s*］", re.IGNORECASE)
+"""What counts as a citation in a reader's output, and therefore must not stand in evidence."""
+_BRACKETED = re.compile(
+    rf"{CITATION.pattern}|[\[［]\s*\d+(?:\s*[,;–-]\s*\d+)*\s*[\]］]|【[^】]{{0,40}}】", re.IGNORECASE
+)
 _TAG = re.compile(r"[<＜﹤](?=[\s/|!?<＜﹤-]*[A-Za-z_|])")
 _CHAT = re.compile(r"\[/?(?:INST|SYS)\]|<</?SYS>>|\|>", re.IGNORECASE)
-_HARMLESS = str.maketrans("<＜﹤>[]【】", "‹‹‹›()()")
+_HARMLESS = str.maketrans("<＜﹤>[]【】［］", "‹‹‹›()()()")
 _RULE = re.compile(r"^\s*(?:-{3,}|={3,}|#{2,}|`{3,}|~{3,})\s*$", re.MULTILINE)
 _HTML = re.compile(r"</?[A-Za-z][^<>]{0,400}>|<!--.*?-->", re.DOTALL)
 _OPENING = re.compile(r"<(?=[A-Za-z/!?])")

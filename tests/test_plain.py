@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rsrag.plain import clipped, quoted, spoken, without_controls
+from rsrag.plain import CITATION, clipped, quoted, spoken, without_controls
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,9 @@ def test_evidence_cannot_open_or_close_tags(attack: str) -> None:
 
 
 PIECES = [
-    *"<＜﹤>[]【】12,|/ \n\u200b-a",
+    *"<＜﹤>[]【】［］12,|/ \n\u200b-a",
+    "evidence ",
+    " and ",
     "/evidence>",
     'evidence n="2">',
     "[1]",
@@ -47,8 +49,8 @@ MARKER = re.compile(r"[<＜﹤][\s/|!?<＜﹤-]*[A-Za-z_|]|\[\s*\d+\s*\]|\[/?INS
 @example("【[[1]2]】 |[3]> [[INST]INST] <[INST]|")
 def test_no_marker_arises_from_what_is_taken_out(text: str) -> None:
     once = quoted(text, 400)
-    assert not MARKER.search(once)
-    assert not MARKER.search(quoted(once))
+    assert not MARKER.search(once) and not CITATION.search(once)
+    assert not MARKER.search(quoted(once)) and not CITATION.search(quoted(once))
 
 
 def test_comparisons_survive() -> None:
@@ -57,6 +59,9 @@ def test_comparisons_survive() -> None:
 
 def test_footnote_marks_of_the_source_do_not_pass_for_citations() -> None:
     assert quoted("It is deep.[3] Very deep【2】 [1, 2] indeed.") == "It is deep. Very deep indeed."
+    marks = ("［2］", "[evidence 2]", "[1 and 2]", "【2†" + "x" * 60 + "】", "[ 3 ; 4 ]")
+    for mark in marks:
+        assert CITATION.search(f"Deep {mark}.") and not CITATION.search(quoted(f"Deep {mark}."))
 
 
 def test_chat_markers_and_rules_between_sections_go() -> None:

@@ -102,11 +102,13 @@ def time_of_name(path: Path) -> TimeSpan | None:
     """A date in a file's name: a Landsat scene id, a day or a month; or a file or folder named by a year alone."""
     stem = path.stem
     for match in _LANDSAT_SCENE.finditer(stem):
-        year, day = int(match[1]), int(match[2])
-        if 1 <= day <= 366:
-            date = datetime(year, 1, 1, tzinfo=UTC) + timedelta(days=day - 1)
-            if date.year == year and (span := _possible(parse_time(date.date().isoformat()))):
-                return span
+        try:
+            date = datetime.strptime(f"{match[1]} {match[2]}", "%Y %j")
+        except ValueError:  # the year 0 or day 0
+            continue
+        # Day 366 of a short year is read as the first of the next one.
+        if date.year == int(match[1]) and (span := _possible(parse_time(date.date().isoformat()))):
+            return span
     for match in _STAMP.finditer(stem):
         text = f"{match[1]}-{match[2]}-{match[3]}" + (f"T{match[4]}:{match[5]}:{match[6]}" if match[4] else "")
         if span := time_of_text(text):

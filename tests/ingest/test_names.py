@@ -81,3 +81,11 @@ def test_sensors_in_names(path: str, sensor: str | None) -> None:
 
 def test_tags_name_the_sensor_first() -> None:
     assert guess_sensor(Path("naip/x.tif"), {"SPACECRAFT_ID": "LANDSAT_8"}) == "landsat-8"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["LC80000009999366LGN00.tif", "LC80000000000001LGN00.tif", "LC80000002019366LGN00.tif", "LC80000002019000X.tif"],
+)
+def test_a_scene_id_with_an_impossible_day_has_no_date(name: str) -> None:
+    assert guess_time(Path(name), {}) is None
