@@ -375,7 +375,7 @@ def test_scores_beside_ground_without_data_are_as_high_as_elsewhere(tmp_path: Pa
 def test_kinds_of_a_thing_do_not_compete_with_it() -> None:
     assert not {"grass", "trees", "forest", "farmland"} & set(rivals("the vegetation"))
     assert "water" in rivals("vegetation") and "grass" in rivals("forest")
-    assert rivals("storage tanks") == BACKGROUND
+    assert rivals("storage tanks") == rivals("boats on the water") == rivals("the water tower") == BACKGROUND
 
 
 def test_which_words_ask_for_which_index(tmp_path: Path, context: Context) -> None:

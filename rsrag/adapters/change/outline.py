@@ -257,7 +257,7 @@ def _commonest(layers: Sequence[npt.NDArray[Any]], chosen: npt.NDArray[np.bool_]
 
 
 def transitions(
-    subject: Subject, mask: Layer, found: Ground | None, outlined: tuple[Region, ...], each_m2: float | None
+    subject: Subject, mask: Layer, found: Ground | None, outlined: tuple[Region, ...]
 ) -> tuple[Transition, ...]:
     """Pixels by kind before and after, with the regions that mostly are of that kind.
 
@@ -266,11 +266,11 @@ def transitions(
         mask: of changes.
         found: kinds of ground.
         outlined: regions.
-        each_m2: area of a changed pixel.
     """
     if found is None:
         return ()
     pixels = np.zeros((_KINDS, _KINDS, 3, 3), dtype=np.int64)
+    metres: npt.NDArray[np.float64] | None = np.zeros((_KINDS, _KINDS))
     for window in mask.windows(CORE):
         one, two = found.before.read(window), found.after.read(window)
         known = (one != ground.UNKNOWN) & (two != ground.UNKNOWN)
@@ -279,6 +279,11 @@ def transitions(
         where = np.broadcast_to(rows[:, None] * 3 + cols, one.shape)
         codes = (one[known].astype(np.int64) * _KINDS + two[known]) * 9 + where[known]
         pixels += np.bincount(codes, minlength=pixels.size).reshape(pixels.shape)
+        areas = measure.pixel_areas_m2(subject, window)
+        if areas is None or metres is None:
+            metres = None
+        else:
+            metres += np.bincount(codes // 9, areas[known], minlength=metres.size).reshape(metres.shape)
     counts: Counter[tuple[str, str]] = Counter()
     for region in outlined:
         named = {fact.name: str(fact.value) for fact in region.facts}
@@ -288,6 +293,6 @@ def transitions(
         for j, after in enumerate(indices.CLASSES):
             if total := int(pixels[i, j].sum()):
                 cells = describe.cells_of(pixels[i, j])
-                area = None if each_m2 is None else total * each_m2
+                area = None if metres is None else float(metres[i, j])
                 told.append(Transition(before, after, counts[before, after], total, area, cells))
     return tuple(sorted(told, key=lambda item: (-item.pixels, item.before, item.after)))

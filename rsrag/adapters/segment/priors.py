@@ -78,18 +78,18 @@ def prior_for(text: str, view: View) -> Prior | None:
     if near is None:
         return None
     parts = re.split(r"\b(?:and|or)\b|[,;/&+]", text.casefold())
-    named = [words for words in map(_named, parts) if words]
-    if not named:
+    things = [words for words in map(named, parts) if words]
+    if not things:
         return None
-    if all(_is_any(words, _WATER) for words in named) and view.band("green") is not None:
+    if all(_is_any(words, _WATER) for words in things) and view.band("green") is not None:
         return Prior("ndwi", ("green", near), WATER_NDWI, True)
-    if all(_is_any(words, _GREEN | _PLANTS) for words in named) and view.band("red") is not None:
-        alone = all(words[-1] in _GREEN and not _PLANTS & set(words) for words in named)
+    if all(_is_any(words, _GREEN | _PLANTS) for words in things) and view.band("red") is not None:
+        alone = all(words[-1] in _GREEN and not _PLANTS & set(words) for words in things)
         return Prior("ndvi", (near, "red"), VEGETATION_NDVI - 0.15, alone)
     return None
 
 
-def _named(text: str) -> list[str]:
+def named(text: str) -> list[str]:
     """Stems of the words that name a thing, its noun last: of "the old trees along the river" those of "old trees"."""
     words = tokens(text)
     while words:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rsrag.adapters.heat import BACKGROUND
+from rsrag.adapters.segment.priors import named
 from rsrag.words import terms
 
 KIN = (
@@ -16,7 +17,7 @@ KIN = (
 
 
 def rivals(text: str) -> tuple[str, ...]:
-    """The background prompts that compete with a text."""
-    words = set(terms(text))
+    """The background prompts that compete with the thing that a text names: of "boats on the lake" all."""
+    words = set(named(text)[-1:])
     kin = {prompt for names, prompts in KIN for prompt in prompts if words & {t for n in names for t in terms(n)}}
     return tuple(prompt for prompt in BACKGROUND if prompt not in kin)
