@@ -236,7 +236,7 @@ def test_openvino(clip_row: ModelRow, folder: Path, tmp_path: Path, pictures: li
 
 def test_openvino_makes_a_graph_for_a_size_that_comes_again() -> None:
     pytest.importorskip("openvino")
-    side = 128
+    side = json.loads((MINI / "config.json").read_text(encoding="utf-8"))["input_size"]
     batch = np.random.default_rng(0).integers(0, 255, (8, side, side, 3), dtype=np.uint8)
     tower = towers.OpenVinoTower(MINI / "encoder.onnx", "f32", ("semantic", "instance"), of_planes=True)
     first, free = towers.run(tower, batch), tower._any_size

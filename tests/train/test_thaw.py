@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ pytest.importorskip("onnxscript")
 from rsrag.errors import BadModelFile  # noqa: E402
 from rsrag.train import export_encoder, train_encoder  # noqa: E402
 from rsrag.train.config import ModelConfig, parse_config  # noqa: E402
+from rsrag.train.join import reduction  # noqa: E402
 from rsrag.train.thaw import settle  # noqa: E402
 from rsrag.train.towers.mini import MiniTower  # noqa: E402
 
@@ -37,9 +39,13 @@ def close(made: list[np.ndarray], wanted: list[np.ndarray], atol: float) -> bool
 
 
 def test_the_shipped_tower_thaws_to_its_base(tmp_path: Path) -> None:
-    pixels = np.random.default_rng(0).random((2, 3, 128, 128), dtype=np.float32)
+    table = json.loads((SHIPPED / "config.json").read_text(encoding="utf-8"))
+    side, seen = table["input_size"], table["joined"]["base_size"]
+    pixels = np.random.default_rng(0).random((2, 3, side, side), dtype=np.float32)
+    means = reduction(side, seen).astype(np.float16).astype(np.float32)  # as the graph has them
     tower = MiniTower(ModelConfig(architecture="cs3darknet_s", pretrained=str(SHIPPED))).eval()
-    assert tower.unsettled and close(of_tower(tower, pixels)[1:], of_graph(SHIPPED, pixels)[1:], 1e-4)
+    ours = of_tower(tower, means @ (pixels @ means.T))
+    assert tower.unsettled and close(ours[1:], of_graph(SHIPPED, pixels)[1:], 1e-4)
 
 
 def test_an_export_thaws_to_itself_and_settles_without_a_change(
