@@ -356,9 +356,10 @@ class _Run:
     def _forget_missing(self, sources: Sequence[str], seen: set[str]) -> None:
         """Remove what came from files below the given folders that are gone.
 
-        A folder that is not there itself says nothing about its files: it may be misspelt, or not mounted.
+        A folder that is not there itself, or has nothing in it, says nothing about its files: it may be misspelt, or a
+        place where nothing is mounted.
         """
-        roots = [root for s in sources if (root := expanded(s).resolve()).is_dir()]
+        roots = [root for s in sources if _holds_something(root := expanded(s).resolve())]
         for record in self._catalog.sources():
             path = Path(record.path)
             below = any(path.is_relative_to(root) for root in roots)
@@ -374,6 +375,13 @@ class _Run:
             self._index.delete(TILES, removed.tiles)
         if removed.passages:
             self._index.delete(PASSAGES, removed.passages)
+
+
+def _holds_something(folder: Path) -> bool:
+    try:
+        return any(folder.iterdir())
+    except OSError:  # not there, not a folder, or not to be looked into
+        return False
 
 
 def _is_gone(path: Path) -> bool:

@@ -56,6 +56,8 @@ def test_a_folder_that_is_not_there_takes_nothing_away(engine: Engine, tmp_path:
     (tmp_path / "unmounted").rename(tmp_path / "disk")
     assert engine.ingest([tmp_path / "disk" / "imagery"]).skipped == 1
     shutil.rmtree(tmp_path / "disk" / "imagery")
+    (tmp_path / "disk" / "imagery").mkdir()  # where it used to be mounted
+    assert engine.ingest([tmp_path / "disk" / "imagery"]).removed == 0
     assert engine.ingest([tmp_path / "disk"]).removed == 1
     assert engine.catalog.counts()["tiles"] == engine.index.count("tiles") == 0
 
@@ -64,6 +66,7 @@ def test_a_file_that_cannot_be_looked_at_is_not_gone(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = raster(tmp_path / "in" / "sub" / "a.tif")
+    raster(tmp_path / "in" / "b.tif", 1)
     engine.ingest([tmp_path / "in"])
     (tmp_path / "in" / "sub").rename(tmp_path / "sub")
     stat = Path.stat
