@@ -50,6 +50,12 @@ class Generalised:
         return int(near[shapely.contains_xy(shape, near[:, 0] + 0.5, near[:, 1] + 0.5), 2].sum())
 
 
+def is_small(shape: Any) -> bool:
+    """Whether a pixel polygon is narrow and low enough to be among the pieces that :attr:`Generalised.small` counts."""
+    left, top, right, bottom = shape.bounds
+    return bool(max(right - left, bottom - top) < SMALL)
+
+
 def as_it_is(layer: Layer) -> Generalised:
     """A layer that is outlined unchanged."""
     return Generalised(layer, None, np.zeros((0, 3), dtype=np.int64))

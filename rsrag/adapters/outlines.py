@@ -12,7 +12,7 @@ import shapely
 
 from rsrag.adapters import measure
 from rsrag.adapters.base import Region, Subject
-from rsrag.adapters.generalise import SMALL, as_it_is, generalised
+from rsrag.adapters.generalise import as_it_is, generalised, is_small
 from rsrag.export_layers import Layer
 from rsrag.types import Fact, Window
 
@@ -83,9 +83,8 @@ class _Counted:
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
         for value, shape in self._items:
-            left, top, right, bottom = shape.bounds
             self.count += 1
-            self.large += max(right - left, bottom - top) >= SMALL
+            self.large += not is_small(shape)
             yield value, shape
 
 

@@ -11,7 +11,7 @@ from rsrag.adapters.base import Context
 from rsrag.adapters.change.indices import INDICES, VEGETATION_NDVI, WATER_NDWI, available, index
 from rsrag.adapters.heat import BACKGROUND, HeatMapper
 from rsrag.adapters.look import View
-from rsrag.adapters.measure import area_text, cell_of, found_area_m2
+from rsrag.adapters.measure import area_text, cell_of, pixel_areas_m2
 from rsrag.adapters.sweep import sweep
 from rsrag.ingest.readers.base import Mask
 from rsrag.models.base import Picture
@@ -48,6 +48,7 @@ def indices(view: View, context: Context) -> tuple[list[Sentence], list[Fact]]:
         values = np.stack([
             pixels.data[n].astype(np.float32) * band.scale + band.offset for n, band in enumerate(view.source.bands)
         ])  # fmt: skip
+        each = pixel_areas_m2(view.subject, step.core)
         for name in names:
             pair = [next(roles.index(role) for role in side if role in roles) for side in INDICES[name]]
             usable = pixels.mask & np.isfinite(values[pair]).all(axis=0)
@@ -55,8 +56,7 @@ def indices(view: View, context: Context) -> tuple[list[Sentence], list[Fact]]:
             above = usable & (found > line[name])
             totals[name] += float(found[usable].sum(dtype=np.float64))
             over[name] += int(np.count_nonzero(above))
-            area = found_area_m2(view.subject, step.core, above)
-            areas[name] += np.nan if area is None else area
+            areas[name] += np.nan if each is None else float(each.sum(where=above))
             counted[name] += int(np.count_nonzero(usable))
     names = [name for name in names if counted[name]]
     facts = [Fact(f"{name}_mean", totals[name] / counted[name]) for name in names]

@@ -18,7 +18,7 @@ from rsrag.adapters.base import Region, Subject
 from rsrag.adapters.change import describe, ground, indices
 from rsrag.adapters.change.pair import Pair
 from rsrag.adapters.change.request import Transition
-from rsrag.adapters.generalise import SMALL, generalised
+from rsrag.adapters.generalise import generalised, is_small
 from rsrag.adapters.outlines import HOLES
 from rsrag.adapters.sweep import steps, sweep
 from rsrag.export_layers import Colour, Layer, LayerWriter, LegendEntry
@@ -142,7 +142,7 @@ def regions(
     drawn = generalised(mask, pieces=most, holes=HOLES, smallest=least)
     count = 0 if cut or drawn.small is None else drawn.small
     for kind, shape in _shapes(drawn.layer, found, least):
-        count += cut or drawn.small is None or not _is_small(shape)
+        count += cut or drawn.small is None or not is_small(shape)
         push: Callable[..., Any] = heapq.heappush if len(kept) < MOST_REGIONS else heapq.heappushpop
         push(kept, (float(shape.area), -count, shape, kind))
     magnitude_of = _Reader(magnitude)
@@ -181,12 +181,6 @@ def _shapes(mask: Layer, found: Ground | None, least: int) -> Iterator[tuple[str
     for _, shape in mask.polygons():
         if shape.area >= least and not held.query(shape, predicate="contains").size:
             yield "", shape
-
-
-def _is_small(shape: Any) -> bool:
-    """Whether a piece is among those that are counted on the raster."""
-    left, top, right, bottom = shape.bounds
-    return bool(max(right - left, bottom - top) < SMALL)
 
 
 def _first_pixel(shape: Any) -> tuple[float, float]:
