@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from affine import Affine
+from lakes import LAKE, SIDE, bands, scene
 from rasters import TEN_METRES, UTM31, write_tiff
+from segmenters import Scripted
 from typer.testing import CliRunner
 
 from rsrag.adapters import outlines
@@ -23,7 +23,6 @@ from rsrag.adapters.heat import BACKGROUND
 from rsrag.adapters.look import opened
 from rsrag.adapters.segment import SEGMENT, SegmentRequest, means, things
 from rsrag.adapters.segment import adapter as module
-from rsrag.adapters.segment import models as large
 from rsrag.adapters.segment.priors import prior_for
 from rsrag.adapters.segment.rivals import rivals
 from rsrag.cli.app import app
@@ -31,33 +30,13 @@ from rsrag.config import Settings
 from rsrag.errors import BadModelFile, UnsupportedSource, UsageError
 from rsrag.models import groundhead, pixelhead
 from rsrag.models.registry import load_profile
-from rsrag.types import QueryImage, Window
-
-SIDE = 160
-LAKE = (slice(40, 120), slice(30, 110))
+from rsrag.types import QueryImage
 
 
 @pytest.fixture(scope="module")
 def context() -> Context:
     settings = Settings()
     return Context(load_profile(settings), settings)
-
-
-def bands(dtype: str = "uint16") -> npt.NDArray[Any]:
-    """Red, green, blue and near infrared of grass with a square lake of 80 × 80 pixels."""
-    rng = np.random.default_rng(0)
-    grass, water = (700, 900, 500, 4000), (300, 600, 500, 150)
-    data = np.empty((4, SIDE, SIDE))
-    for n in range(4):
-        data[n] = grass[n]
-        data[n][LAKE] = water[n]
-    data *= rng.normal(1, 0.03, data.shape)
-    return (data if dtype == "uint16" else np.clip(data / 16, 1, 255)).astype(dtype)
-
-
-def scene(path: Path, **options: Any) -> Path:
-    names = ("red", "green", "blue", "nir")
-    return write_tiff(path, bands(), descriptions=names, crs=UTM31, transform=TEN_METRES, **options)
 
 
 def test_an_index_outlines_a_lake_to_the_pixel(tmp_path: Path, context: Context) -> None:
@@ -459,111 +438,3 @@ def test_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert refused.exit_code == 2 and "nothing to outline" in refused.stderr
     ending = CliRunner().invoke(app, ["segment", str(path), "water", "--out", str(tmp_path / "a.doc")])
     assert ending.exit_code == 2
-
-
-class Scripted:
-    """A segmenter whose answer is known: what is brighter than the mean is the thing."""
-
-    name, fingerprint = "scripted", "scripted:1"
-
-    def __init__(self, prompt: str) -> None:
-        self.prompt = prompt
-        self.boxes: list[Any] = []
-
-    labels = ("house, building", "water", "palm-tree")
-
-    def classed(self, picture: npt.NDArray[np.uint8], numbers: list[int]) -> npt.NDArray[np.float32]:
-        return self.named(picture, "") * (numbers == [1])
-
-    def named(self, picture: npt.NDArray[np.uint8], text: str) -> npt.NDArray[np.float32]:
-        grey = picture.mean(axis=2)
-        return (grey < grey.mean()).astype(np.float32)
-
-    def boxed(self, picture: npt.NDArray[np.uint8], boxes: list[Any]) -> npt.NDArray[np.float32]:
-        self.boxes += boxes
-        return np.stack([self.named(picture, "") for _ in boxes])
-
-
-def test_a_large_model_by_words(tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(means, "open_segmenter", lambda name, context: Scripted("words"))
-    result = SEGMENT.run(SegmentRequest(scene(tmp_path / "lake.tif"), "pond", model="scripted"), context)
-    assert result.method == "scripted" and result.provenance.models["segmenter"] == "scripted:1"
-    truth = np.zeros((SIDE, SIDE), dtype=bool)
-    truth[LAKE] = True
-    assert ((result.layers[0].read() == 1) == truth).mean() > 0.95
-
-
-def test_a_large_model_of_classes(tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(means, "open_segmenter", lambda name, context: Scripted("labels"))
-    path = scene(tmp_path / "lake.tif")
-    result = SEGMENT.run(SegmentRequest(path, "the water", model="scripted"), context)
-    truth = np.zeros((SIDE, SIDE), dtype=bool)
-    truth[LAKE] = True
-    assert ((result.layers[0].read() == 1) == truth).mean() > 0.95
-    with pytest.raises(UsageError, match="was not trained on 'storage tank'") as refused:
-        SEGMENT.run(SegmentRequest(path, "storage tank", model="scripted"), context)
-    assert "3 classes, such as house, building" in str(refused.value.hint)
-
-
-def test_classes_are_found_by_any_of_their_names() -> None:
-    from rsrag.adapters.segment.models import classes_named
-
-    for text, number in (("buildings", 0), ("House", 0), ("palm trees", 2), ("palm tree", 2)):
-        assert classes_named(text, Scripted("labels")) == [number]  # type: ignore[arg-type]
-
-
-def test_a_large_model_by_boxes_gets_the_detector_s_or_the_warm_ones(
-    tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = Scripted("boxes")
-    monkeypatch.setattr(means, "open_segmenter", lambda name, context: model)
-    result = SEGMENT.run(SegmentRequest(scene(tmp_path / "lake.tif"), "water", model="scripted"), context)
-    assert result.method == "scripted" and model.boxes, "the heat map has warm regions to cut"
-    assert all(left < right and top < bottom for left, top, right, bottom in model.boxes)
-
-
-def test_a_thing_in_many_windows_is_cut_out_once(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = Scripted("boxes")
-    monkeypatch.setattr(means, "open_segmenter", lambda name, context: model)
-    found = things.Things((things.Thing((10.0, 20.0, 1190.0, 1080.0), 0.9),), "stub")
-    monkeypatch.setattr(large, "things_if_any", lambda *_: (found, ()))
-    picture = np.zeros((1100, 1200, 3), dtype=np.uint8)
-    picture[200:900, 300:1000] = 255
-    request = SegmentRequest(255 - picture, "ships", model="scripted")
-    whole = SEGMENT.run(request, context).layers[0].read()
-    monkeypatch.setattr(means, "CORE", 256)
-    model.boxes.clear()
-    parts = SEGMENT.run(request, context).layers[0].read()
-    assert len(model.boxes) == 1
-    assert np.array_equal(parts, whole) and ((parts == 1) == (picture[..., 0] > 0)).mean() > 0.98
-
-
-def test_a_thing_that_spans_a_large_scene_is_enlarged_where_a_window_needs_it() -> None:
-    left = np.zeros((500, 500, 3), dtype=np.uint8)
-    left[:, :250] = 255
-    subject = SimpleNamespace(width=20_000, height=20_000)
-    view = SimpleNamespace(subject=subject, picture=lambda window, longest: left)
-    cuts = things.Cuts(view, lambda picture, box: picture[..., 0] / np.float32(255))  # type: ignore[arg-type]
-    tracemalloc.start()
-    score = things.paint(Window(9_900, 300, 200, 100), [things.Thing((0, 0, 20_000, 20_000), 0.75)], cuts)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert (score[:, :100] == 0.75).all() and not score[:, 100:].any() and peak < 20e6
-
-
-@pytest.mark.parametrize(("name", "message"), [("nobody", "no model 'nobody'"), ("mini-image", "outlines nothing")])
-def test_models_that_do_not_outline(name: str, message: str, tmp_path: Path, context: Context) -> None:
-    with pytest.raises(UsageError, match=message):
-        SEGMENT.run(SegmentRequest(scene(tmp_path / "lake.tif"), "water", model=name), context)
-
-
-def test_a_directory_says_by_its_settings_how_it_is_prompted(tmp_path: Path) -> None:
-    from rsrag.adapters.segment.models import _prompt
-
-    assert _prompt(tmp_path) == "boxes"
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "clipseg"}))
-    assert _prompt(tmp_path) == "words"
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "mask2former"}))
-    assert _prompt(tmp_path) == "labels"
-    (tmp_path / "config.json").write_text("[]")
-    assert _prompt(tmp_path) == "boxes"

@@ -8,22 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from items import read
 
 from rsrag.errors import BadKnowledge, RefusedSource, UnreadableSource, UnsupportedSource, UsageError
-from rsrag.ingest.knowledge import KnowledgeItem, is_knowledge, read_knowledge
+from rsrag.ingest.knowledge import is_knowledge, read_knowledge
 from rsrag.ingest.linking import PlaceIndex
-from rsrag.types import Fact, ItemError, Passage, Place
+from rsrag.types import Fact, Passage, Place
 
 PLACES = [
     Place("blue", "Lake Blue", "gazetteer", 7.0, 46.0, country="CHE", facts=(Fact("id", "L1"),)),
     Place("red", "Red Desert", "gazetteer", 20.0, 25.0),
 ]
-
-
-def read(path: Path, **options: Any) -> tuple[list[KnowledgeItem], list[ItemError]]:
-    found = list(read_knowledge(path, **options))
-    items = [f for f in found if isinstance(f, KnowledgeItem)]
-    return items, [f for f in found if isinstance(f, ItemError)]
 
 
 def passages(path: Path, **options: Any) -> list[Passage]:
