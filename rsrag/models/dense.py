@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rsrag.models.base import Picture
-from rsrag.models.described import read_described
+from rsrag.models.described import PARTED_FROM, read_described
 from rsrag.models.towers import ort_session
 
 Maps = dict[str, npt.NDArray[np.float32]]
@@ -39,7 +39,8 @@ class DenseEncoder:
         self._graph = directory / "encoder.onnx"
         self._config = read_described(directory, ["encoder.onnx"], "feature maps")
         self.strides: dict[str, int] = {name: int(step) for name, step in self._config["strides"].items()}
-        self.fingerprint = f"{self._config.get('name', 'mini-dense')}:{self._config['sha256']['encoder.onnx'][:16]}"
+        digest = str(self._config.get(PARTED_FROM) or self._config["sha256"]["encoder.onnx"])
+        self.fingerprint = f"{self._config.get('name', 'mini-dense')}:{digest[:16]}"
 
     @cached_property
     def _session(self) -> Any:

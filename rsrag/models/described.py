@@ -10,6 +10,9 @@ from typing import Any
 from rsrag.errors import BadModelFile
 from rsrag.models.weights import file_digest
 
+PARTED_FROM = "parted_from"
+"""Key of the digest of the graph that :mod:`rsrag.train.halves` rewrote: the vectors, the same, go by its name."""
+
 
 def read_described(directory: Path, files: Sequence[str], what: str) -> Mapping[str, Any]:
     """The config of a directory, after the digests of its files were checked.

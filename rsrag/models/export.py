@@ -20,6 +20,7 @@ from rsrag.config import Settings
 from rsrag.errors import MissingExtra, ModelError, SourceError, UsageError
 from rsrag.models import cliptokens, exported, quantise, reference, registry, runtime
 from rsrag.models.base import ModelRow, Picture, Vectors
+from rsrag.models.described import PARTED_FROM
 from rsrag.models.mini import MiniImageEncoder
 from rsrag.models.openclip import MEAN, STD, OpenClipEncoder
 from rsrag.models.towers import OpenVinoTower, OrtTower, from_torch, image_half, import_openvino, planes, run
@@ -144,6 +145,10 @@ def _cosines(one: Vectors, other: Vectors) -> Mapping[str, float]:
     return {"mean": float(found.mean()), "min": float(found.min()), "p1": float(np.quantile(found, 0.01))}
 
 
+_OF_A_GRAPH = ("sha256", "fingerprint", PARTED_FROM)
+"""What ``config.json`` says of one graph only."""
+
+
 # --- the mini tower -------------------------------------------------------------------------------------------------
 
 
@@ -165,7 +170,7 @@ def _mini(model: MiniImageEncoder, to: str, work: Path, calibration: Sequence[Pi
             openvino.Core().read_model(str(source / "encoder.onnx")), str(graph), compress_to_fp16=False
         )
         tower = OpenVinoTower(graph, "f32", outputs, of_planes=True)
-    config = {key: value for key, value in model.config.items() if key not in ("sha256", "fingerprint")}
+    config = {key: value for key, value in model.config.items() if key not in _OF_A_GRAPH}
     config |= {"graph": graph.name, "format": to, "rsrag": __version__}
     if to != "onnx-int8":
         config["fingerprint"] = model.fingerprint

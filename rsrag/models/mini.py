@@ -17,6 +17,7 @@ from rsrag.errors import BadModelFile, MissingExtra
 from rsrag.models import reference, runtime
 from rsrag.models.base import ModelRow, Picture, Vectors
 from rsrag.models.batching import Feeder
+from rsrag.models.described import PARTED_FROM
 from rsrag.models.runtime import Candidate
 from rsrag.models.towers import Batch, OpenVinoTower, OrtTower, planes
 
@@ -114,7 +115,8 @@ class MiniImageEncoder:
         self._alpha = float(self.config["alpha"])
         self._graph = str(self.config.get("graph", "encoder.onnx"))
         digests: Mapping[str, str] = self.config.get("sha256", {})
-        own = f"{row.name}:{digests.get(self._graph, '')[:16]}:a{self._alpha:g}"
+        digest = str(self.config.get(PARTED_FROM) or digests.get(self._graph, ""))
+        own = f"{row.name}:{digest[:16]}:a{self._alpha:g}"
         # An export in float32 names the model that it was made from: their vectors are the same.
         self.fingerprint = str(self.config.get("fingerprint", own))
         self._settings = settings

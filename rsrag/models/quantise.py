@@ -19,6 +19,10 @@ _SMALL = 64
 """Weights of so few numbers are kept as they are."""
 
 
+PART = ".part."
+"""Between the name of weights and the number of the half of them that :mod:`rsrag.train.halves` made."""
+
+
 def int8(graph: Path, out: Path, batches: Iterable[npt.NDArray[Any]]) -> None:
     """Static quantisation: int8 weights by channel, uint8 activations whose ranges come from pictures.
 
@@ -117,7 +121,10 @@ def halve(graph: Any) -> None:
 
 
 def weights(graph: Any) -> dict[str, Any]:
-    """Weights of a graph (``GraphProto``) by name, as NumPy arrays; those that :func:`halve` kept are float32 again."""
+    """Weights of a graph (``GraphProto``) by name, as NumPy arrays.
+
+    Those that :func:`halve` kept are float32 again, those in parts are there as a whole, too.
+    """
     import numpy as np
     from onnx import numpy_helper
 
@@ -125,6 +132,9 @@ def weights(graph: Any) -> dict[str, Any]:
     for node in graph.node:
         if node.op_type == "Cast" and node.input[0] in found:
             found[node.output[0]] = found[node.input[0]].astype(np.float32)
+    for name in [name for name in found if name.endswith(f"{PART}0")]:
+        whole = name.removesuffix(f"{PART}0")
+        found[whole] = np.concatenate([found[name], found[f"{whole}{PART}1"]])
     return found
 
 

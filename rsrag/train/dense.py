@@ -7,6 +7,7 @@ stages, and applies the semantic head at every cell instead of to their mean (as
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import sys
@@ -107,11 +108,12 @@ def make(encoder: Path, out_dir: Path, *, cells: bool = False) -> dict[str, Any]
 
 def main(arguments: list[str]) -> int:
     """Command line."""
-    paths = [argument for argument in arguments if argument != "--cells"]
-    if len(paths) != 2:
-        print(__doc__, file=sys.stderr)
-        return 2
-    print(json.dumps(make(Path(paths[0]), Path(paths[1]), cells=len(paths) < len(arguments)), indent=1))
+    parser = argparse.ArgumentParser(prog="python -m rsrag.train.dense", description=__doc__.split("\n\n")[0])
+    parser.add_argument("encoder", type=Path, help="image graph of an export")
+    parser.add_argument("out", type=Path, help="folder to write")
+    parser.add_argument("--cells", action="store_true", help="only the text-aligned vectors")
+    given = parser.parse_args(arguments)
+    print(json.dumps(make(given.encoder, given.out, cells=given.cells), indent=1))
     return 0
 
 

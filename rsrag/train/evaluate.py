@@ -6,6 +6,7 @@ photographs of one place. Nothing is chosen here.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
@@ -188,11 +189,12 @@ def evaluate(folder: Path, data_dir: Path) -> dict[str, Any]:
 
 def main(arguments: list[str]) -> int:
     """Command line."""
-    if len(arguments) not in (1, 2):
-        print(__doc__, file=sys.stderr)
-        return 2
-    data_dir = Path(arguments[1] if len(arguments) == 2 else os.environ.get("RSRAG_DATA", "../shared/data"))
-    print(json.dumps(evaluate(Path(arguments[0]), data_dir), indent=1))
+    parser = argparse.ArgumentParser(prog="python -m rsrag.train.evaluate", description=__doc__.split("\n\n")[0])
+    parser.add_argument("folder", type=Path, help="exported image files")
+    default = Path(os.environ.get("RSRAG_DATA", "../shared/data"))
+    parser.add_argument("data", type=Path, nargs="?", default=default, help="default: %(default)s")
+    given = parser.parse_args(arguments)
+    print(json.dumps(evaluate(given.folder, given.data), indent=1))
     return 0
 
 

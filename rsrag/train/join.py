@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rsrag.errors import BadModelFile
+from rsrag.models.described import PARTED_FROM
 from rsrag.models.quantise import halve, strip
 from rsrag.replacing import replacing
 from rsrag.train.export import CONFIG_NAME, HEAD_NAME, ONNX_NAME, digest
@@ -56,6 +57,7 @@ def join(
         raise BadModelFile(
             f"{base} and {words} have other text heads", hint='train the second with tuning.lock = "text"'
         )
+    table.pop(PARTED_FROM, None)  # the name of other vectors
     origin = table.get("joined", {}).get("base") or digest(base / ONNX_NAME)
     first, second = _alone(base), _alone(words)
     graph, ends = first.graph, []

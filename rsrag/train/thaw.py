@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rsrag.errors import BadModelFile
-from rsrag.models.quantise import weights
+from rsrag.models.quantise import PART, weights
 
 if TYPE_CHECKING:
     from rsrag.train.towers.mini import MiniTower
@@ -43,7 +43,8 @@ def thaw(tower: MiniTower, folder: Path) -> None:
         found = {name: np.array(value, dtype=np.float32) for name, value in weights(graph).items()}
         for node in graph.node:
             if node.op_type == "Conv":  # biases are named as the exporter likes
-                found[node.input[1].removesuffix("weight") + "bias"] = found[node.input[2]]
+                weight, bias = (name.split(PART)[0] for name in node.input[1:3])
+                found[weight.removesuffix("weight") + "bias"] = found[bias]
         with torch.no_grad():
             _fill(tower.image, found)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
