@@ -12,6 +12,8 @@ import shapely
 
 from rsrag.adapters import measure
 from rsrag.adapters.base import Region, Subject
+from rsrag.adapters.coarse import as_it_is as pixel_by_pixel
+from rsrag.adapters.coarse import coarse
 from rsrag.adapters.generalise import as_it_is, generalised, is_small
 from rsrag.export_layers import Layer
 from rsrag.types import Fact, Window
@@ -20,6 +22,8 @@ MOST = 5000
 """Outlines that are handed on; smaller ones beyond are left out, and only counted."""
 HOLES = 2000
 """Small holes of a mask that its outlines leave open; smaller ones beyond are closed, and not counted as area."""
+CORNERS = 300_000
+"""Corners that the outlines of a mask may have before they are drawn from larger cells than pixels."""
 _SEEN_PX = 256
 
 
@@ -31,11 +35,13 @@ class Outlines:
         regions: the largest connected areas, at most :data:`MOST`.
         pieces: how many there are in all.
         closed: how many holes their outlines leave out; their areas do not count them.
+        cell: pixels along a side of the cells that were outlined in place of pixels; 1 is none.
     """
 
     regions: tuple[Region, ...]
     pieces: int
     closed: int = 0
+    cell: int = 1
 
 
 def outlined(
@@ -62,7 +68,8 @@ def outlined(
     side = measure.metres_per_pixel(subject) or 1.0
     moved = 2 * side if simplify is None else simplify
     drawn = generalised(layer, pieces=MOST, holes=HOLES, smallest=smallest) if layer.kind == "mask" else as_it_is(layer)
-    pieces = _Counted(pair for pair in drawn.layer.polygons(values) if pair[1].area >= smallest)
+    shapes = coarse(drawn.layer, corners=CORNERS) if layer.kind == "mask" else pixel_by_pixel(layer)
+    pieces = _Counted(pair for pair in shapes.polygons(values) if pair[1].area >= smallest)
     found = []
     for value, shape in heapq.nlargest(MOST, pieces, key=lambda pair: pair[1].area):
         share = 1 - drawn.filled(shape) / shape.area
@@ -71,7 +78,7 @@ def outlined(
         outline = measure.simplified(subject, shape, moved)
         found.append(measure.region(subject, name(value), mean_inside(score, shape), outline, facts=facts))
     count = pieces.count if drawn.small is None else drawn.small + pieces.large
-    return Outlines(tuple(found), count, len(drawn.holes))
+    return Outlines(tuple(found), count, len(drawn.holes), shapes.cell)
 
 
 class _Counted:

@@ -105,12 +105,14 @@ def test_changes_with_more_holes_than_can_be_drawn_keep_their_area(monkeypatch: 
     with LayerWriter("magnitude", "score", 300, 300, None, None) as magnitude:
         magnitude.write(Window(0, 0, 300, 300), changed.astype(np.float32))
     told = mask.layer, magnitude.layer, None, 9, 0.5
-    whole, count, dropped = outline.regions(Subject("x", 300, 300), *told)
-    assert (len(whole[0].rings), count, dropped) == (170, 3, 0)
+    found = outline.regions(Subject("x", 300, 300), *told)
+    whole = found.regions
+    assert (len(whole[0].rings), found.count, found.dropped, found.cell) == (170, 3, 0, 1)
     monkeypatch.setattr(outline, "HOLES", 5)
     monkeypatch.setattr(outline, "MOST_REGIONS", 1)
-    few, count, dropped = outline.regions(Subject("x", 300, 300), *told)
-    assert (len(few), len(few[0].rings), count, dropped) == (1, 6, 3, 2)
+    found = outline.regions(Subject("x", 300, 300), *told)
+    few = found.regions
+    assert (len(few), len(few[0].rings), found.count, found.dropped) == (1, 6, 3, 2)
     assert [f for f in few[0].facts if f.name == "pixels"] == [f for f in whole[0].facts if f.name == "pixels"]
     assert next(f.value for f in few[0].facts if f.name == "pixels") == 280 * 280 - 169 * 9
 

@@ -22,6 +22,7 @@ from rsrag.adapters.change.pair import Pair
 from rsrag.adapters.change.register import Registration, register
 from rsrag.adapters.change.request import ChangeRequest, ChangeResult
 from rsrag.adapters.change.statistics import sample
+from rsrag.adapters.coarse import COARSE
 from rsrag.adapters.sweep import steps, sweep
 from rsrag.errors import BadModelFile, UsageError
 from rsrag.export_layers import NODATA, Layer, LayerWriter
@@ -91,26 +92,28 @@ def compare(pair: Pair, request: ChangeRequest, context: Context) -> ChangeResul
         if tally.changed and request.kinds
         else None
     )
-    regions, count, dropped = outline.regions(pair.subject, mask, magnitude, told, least, line)
+    outlines = outline.regions(pair.subject, mask, magnitude, told, least, line)
     clock.lap("outline")
-    if dropped:
-        warnings.append(f"{dropped:,} of the smaller changes have no outline: the mask holds them all")
+    if outlines.cell > 1:
+        warnings.append(COARSE.format(outlines.cell))
+    if outlines.dropped:
+        warnings.append(f"{outlines.dropped:,} of the smaller changes have no outline: the mask holds them all")
     if seen.clouded:
         share = seen.clouded / seen.total
         warnings.append(f"{100 * share:.1f} % of the ground is left out as clouds")
     if not seen.valid:
         warnings.append("no pixel is valid at both dates: nothing could be compared")
-    transitions = outline.transitions(pair.subject, mask, told, regions)
+    transitions = outline.transitions(pair.subject, mask, told, outlines.regions)
     more = (told.before, told.after, *((told.both,) if told.both is not None else ())) if told is not None else ()
     layers = (mask, magnitude, *more)
     models = _models(method, head, told, encoder, pair)
     result = ChangeResult(
-        task="change", subject=pair.subject, regions=regions, layers=layers,
+        task="change", subject=pair.subject, regions=outlines.regions, layers=layers,
         provenance=Provenance(models, "", __version__, seconds), warnings=tuple(warnings),
         before=pair.first, after=pair.second, method=method, threshold=float(line), unit=detector.unit,
         changed=tally.changed > 0, share=tally.changed / max(1, tally.compared),
         compared=tally.compared / max(1, pair.subject.width * pair.subject.height),
-        area_m2=tally.area_m2, count=count, cells=describe.cell_shares(tally.cells), transitions=transitions,
+        area_m2=tally.area_m2, count=outlines.count, cells=describe.cell_shares(tally.cells), transitions=transitions,
         shift_px=found.shift if found.corrected else (0.0, 0.0), looks=_looks(pair),
     )  # fmt: skip
     result = replace(result, picture=result.looks[1] if result.looks else None, facts=_facts(result, detector))

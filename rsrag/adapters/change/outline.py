@@ -18,8 +18,9 @@ from rsrag.adapters.base import Region, Subject
 from rsrag.adapters.change import describe, ground, indices
 from rsrag.adapters.change.pair import Pair
 from rsrag.adapters.change.request import Transition
+from rsrag.adapters.coarse import Coarse, as_it_is, coarse
 from rsrag.adapters.generalise import generalised, is_small
-from rsrag.adapters.outlines import HOLES
+from rsrag.adapters.outlines import CORNERS, HOLES
 from rsrag.adapters.sweep import steps, sweep
 from rsrag.export_layers import Colour, Layer, LayerWriter, LegendEntry
 from rsrag.models.dense import DenseEncoder
@@ -131,17 +132,36 @@ def _tell(pair: Pair, window: Window, by_rules: bool, encoder: DenseEncoder | No
 # --- outlines and what they turned from and into ---
 
 
-def regions(
-    subject: Subject, mask: Layer, magnitude: Layer, found: Ground | None, least: int, line: float
-) -> tuple[tuple[Region, ...], int, int]:
-    """The largest regions, how many there are in all, and how many have no outline."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Outlined:
+    """What was outlined of a change.
+
+    Attributes:
+        regions: the largest changed areas, at most :data:`MOST_REGIONS`.
+        count: how many there are in all.
+        cell: pixels along a side of the cells that were outlined in place of pixels; 1 is none.
+    """
+
+    regions: tuple[Region, ...]
+    count: int
+    cell: int
+
+    @property
+    def dropped(self) -> int:
+        """How many have no outline."""
+        return max(0, self.count - len(self.regions))
+
+
+def regions(subject: Subject, mask: Layer, magnitude: Layer, found: Ground | None, least: int, line: float) -> Outlined:
+    """The largest regions, by falling area."""
     kept: list[tuple[float, int, Any, str]] = []
     # Pieces that are cut up by kinds are not told apart by the mask alone: only its holes are chosen then.
     cut = found is not None and found.both is not None
     most = mask.width * mask.height if cut else MOST_REGIONS
     drawn = generalised(mask, pieces=most, holes=HOLES, smallest=least)
     count = 0 if cut or drawn.small is None else drawn.small
-    for kind, shape in _shapes(drawn.layer, found, least):
+    whole = as_it_is(drawn.layer) if cut else coarse(drawn.layer, corners=CORNERS)
+    for kind, shape in _shapes(whole, found, least):
         count += cut or drawn.small is None or not is_small(shape)
         push: Callable[..., Any] = heapq.heappush if len(kept) < MOST_REGIONS else heapq.heappushpop
         push(kept, (float(shape.area), -count, shape, kind))
@@ -162,10 +182,10 @@ def regions(
         outlined.append(
             measure.region(subject, label, score, measure.simplified(subject, shape, tolerance), facts=facts)
         )
-    return tuple(outlined), count, max(0, count - len(kept))
+    return Outlined(tuple(outlined), count, whole.cell)
 
 
-def _shapes(mask: Layer, found: Ground | None, least: int) -> Iterator[tuple[str, Any]]:
+def _shapes(mask: Coarse, found: Ground | None, least: int) -> Iterator[tuple[str, Any]]:
     """Changed areas of at least ``least`` pixels, with what became what.
 
     They are cut where that differs, if it is known pixel by pixel. An area of which no part is large enough stays in

@@ -10,6 +10,7 @@ import numpy as np
 from rsrag._version import __version__
 from rsrag.adapters import measure
 from rsrag.adapters.base import Context, TaskResult
+from rsrag.adapters.coarse import COARSE
 from rsrag.adapters.ground.spatial import without_article
 from rsrag.adapters.ground.words import is_plural
 from rsrag.adapters.look import View, opened
@@ -169,6 +170,8 @@ def _warnings(view: View, prior: Prior | None, outlines: Outlines) -> tuple[str,
         told.append(f"only the largest {drawn:,} of {pieces:,} pieces have an outline; the mask and the areas have all")
     if outlines.closed:
         told.append(f"the smallest {outlines.closed:,} holes are in the mask and the areas, not in the outlines")
+    if outlines.cell > 1:
+        told.append(COARSE.format(outlines.cell))
     return tuple(told)
 
 
