@@ -105,7 +105,7 @@ def run(
         data: folder or zip file with the pictures.
         tags: see :func:`rsrag.eval.datasets.tags.read_tags`.
         from_captions: JSON list of ``{file, captions}``; a path, or its name inside ``data``.
-        split: only captions of this split.
+        split: only captions of this split; a tag file has none.
         keep_tags: file that the derived tags are written to.
         profile: whose image encoder is measured.
         encoder: the image encoder itself.
@@ -121,6 +121,9 @@ def run(
     progress = progress or Silent()
     if (tags is None) == (from_captions is None):
         raise UsageError("tags are needed: from a file or from captions", hint="--tags FILE or --from-captions FILE")
+    if tags is not None and split is not None:
+        hint = "leave pictures of other splits out of the tag file"
+        raise UsageError("--split belongs to --from-captions, a tag file has no splits", hint=hint)
     if tags is not None:
         known, origin = read_tags(tags), tags.name
         images = _tagged(data, known, progress)

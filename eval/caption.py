@@ -71,7 +71,9 @@ def run(
         there = ", ".join(sorted({r.split for r in rows if r.split})) or "none"
         raise UsageError(f"no captioned picture in split {split!r}", hint=f"the file has {there}")
     asked, vectors = asked[:limit], vectors[:limit]
-    known, stock, left = _encoded(files, [r for r in rows if r.split == archive_split], encoder, data, bar)
+    own = {row.file for row in asked}
+    archive = [row for row in rows if row.split == archive_split and row.file not in own]
+    known, stock, left = _encoded(files, archive, encoder, data, bar)
     examples = Examples(tuple(r.file for r in known), tuple(r.captions for r in known), stock) if known else None
     warnings: list[str] = []
     captioner = decoder(encoder, warnings, needed=False)

@@ -8,6 +8,7 @@ heat map and given predictions, such as those of a cross-validation, are measure
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,29 +56,52 @@ def read_coco(data: Path, coco: Path) -> tuple[tuple[str, ...], list[Labelled]]:
         coco: annotations.
 
     Raises:
-        UsageError: not COCO, a box of an unknown image or class, or no image of it in the folder.
+        UsageError: not COCO, a box of an unknown image or class or with a corner that is no number, an id of two
+            images, or no image of it in the folder.
     """
+    names, found, _ = _read_coco(data, coco)
+    return names, found
+
+
+def _read_coco(data: Path, coco: Path) -> tuple[tuple[str, ...], list[Labelled], list[str]]:
+    """As :func:`read_coco`, and the names of images that are not in the folder."""
     try:
         table = json.loads(coco.read_text(encoding="utf-8"))
         names = {row["id"]: _class_name(row["name"]) for row in table["categories"]}
         own: dict[Any, list[tuple[str, list[float]]]] = {row["id"]: [] for row in table["images"]}
         for row in table["annotations"]:
             if not row.get("iscrowd"):
-                left, top, width, height = (float(v) for v in row["bbox"])
-                own[row["image_id"]].append((names[row["category_id"]], [left, top, left + width, top + height]))
+                own[row["image_id"]].append((names[row["category_id"]], list(_corners(row["bbox"]))))
         images = [(str(r["id"]), str(r["file_name"]), int(r["width"]), int(r["height"])) for r in table["images"]]
         rows = list(own.values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"cannot read {coco}: {error!r}", hint="COCO: images, annotations, categories") from error
-    found = []
+    if len(rows) < len(images):
+        twice = Counter(key for key, *_ in images).most_common(1)[0][0]
+        raise UsageError(f"{coco.name}: two images have the id {twice}", hint="an id belongs to one image")
+    found, gone = [], []
     for (key, name, width, height), boxes in zip(images, rows, strict=True):
         path = next((p for p in (data / name, data / "images" / name) if p.is_file()), None)
         if path is not None and path.resolve().is_relative_to(data.resolve()):
             by = {n: as_boxes([box for label, box in boxes if label == n]) for n in names.values()}
             found.append(Labelled(key, path, width, height, by))
+        else:
+            gone.append(name)
     if not found:
         raise UsageError(f"none of the {len(images)} images of {coco.name} is in {data}")
-    return tuple(dict.fromkeys(names.values())), found
+    return tuple(dict.fromkeys(names.values())), found, gone
+
+
+def _corners(box: Any) -> tuple[float, float, float, float]:
+    """Left, top, right, bottom of a box of COCO's form, in pixels.
+
+    Raises:
+        ValueError: not four finite numbers.
+    """
+    left, top, width, height = (float(v) for v in box)
+    if not np.isfinite([left, top, width, height]).all():
+        raise ValueError(f"the box {box} is not of finite numbers")
+    return left, top, left + width, top + height
 
 
 def _class_name(value: Any) -> str:
@@ -116,9 +140,13 @@ def run(
     """
     if unknown := set(methods) - set(METHODS):
         raise UsageError(f"unknown method {sorted(unknown)[0]!r}", hint=f"one of {', '.join(METHODS)}")
-    names, images = read_coco(data, coco)
+    names, images, gone = _read_coco(data, coco)
+    listed = len(images) + len(gone)
     if only is not None:
-        wanted = set(only.read_text(encoding="utf-8").split())
+        try:
+            wanted = set(only.read_text(encoding="utf-8-sig").split())
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"cannot read {only}: {error}", hint="ids of images, one a line") from error
         images = [image for image in images if image.key in wanted]
     if limit is not None and limit < len(images):
         chosen = np.sort(np.random.default_rng(seed).choice(len(images), limit, replace=False))
@@ -144,6 +172,8 @@ def run(
         "AP50 by class": classes, "acc@0.5 by kind": kinds, "models": {**context.fingerprints(), **models},
         "seed": seed,
     }  # fmt: skip
+    if gone:
+        details["not in the folder"] = f"{len(gone)} of {listed} images, the first is {gone[0]}"
     return SuiteResult("detection", rows[first], rows, details)
 
 
@@ -262,10 +292,12 @@ def _given(path: Path, coco: Path, names: Sequence[str], images: Sequence[Labell
         categories = {row["id"]: row["name"] for row in json.loads(coco.read_text(encoding="utf-8"))["categories"]}
         for row in json.loads(path.read_text(encoding="utf-8")):
             name = _class_name(row.get("category") or categories[row["category_id"]])
-            left, top, width, height = (float(v) for v in row["bbox"])
             own = boxes.get(str(row["image_id"]), {}).get(name)
+            score = float(row["score"])
+            if not np.isfinite(score):
+                raise ValueError(f"the score {score} of a box of image {row['image_id']}")
             if own is not None:
-                own.append(Candidate((left, top, left + width, top + height), float(row["score"]), None, name))
+                own.append(Candidate(_corners(row["bbox"]), score, None, name))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"cannot read {path}: {error!r}", hint="a list of image_id, category, bbox, score") from error
     return {

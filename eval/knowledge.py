@@ -1,8 +1,9 @@
 """Suite "knowledge": questions over passages, through the whole engine, beside single channels and RS-RAG's fusion.
 
 hit@k counts a question as found when one of the first k passages is the right one (``passage_id``) or, where only the
-place is known, is about it. answer_match: the answer holds the right words or a number within 1 %. citation_precision:
-the share of cited evidence that is about the right place. Questions whose answer is null must be declined.
+place is known, is about it. answer_match: the answer holds the right words or a number within 2 %, a year exactly.
+citation_precision: the share of cited evidence that is about the right place. Questions whose answer is null must
+be declined.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from rsrag.collections import PASSAGES, TEXT
 from rsrag.engine import Engine
 from rsrag.errors import UsageError
 from rsrag.eval.fitting.observe import same_answer
-from rsrag.eval.reports.result import SuiteResult, mean
+from rsrag.eval.reports.result import SuiteResult, left_out, mean
 from rsrag.progress import Progress, Silent
 from rsrag.types import Answer, Hit
 
@@ -43,7 +44,7 @@ def read_questions(path: Path) -> list[Question]:
     """
     questions = []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # other line ends may stand inside a text
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {path}: {error}") from error
     for number, line in enumerate(lines, start=1):
@@ -86,7 +87,8 @@ def run(
         summary = engine.ingest(knowledge=passages, progress=progress)
         if not summary.passages:
             raise UsageError("no passage could be read", hint=summary.errors[0].reason if summary.errors else None)
-        return measure(engine, asked, progress)
+        result = measure(engine, asked, progress)
+        return replace(result, details={**result.details, **left_out(summary.errors)})
 
 
 def measure(engine: Engine, asked: Sequence[Question], progress: Progress) -> SuiteResult:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import rsrag
 from rsrag import geo
 from rsrag.engine import Engine
 from rsrag.errors import UsageError
-from rsrag.eval.reports.result import SuiteResult, mean
+from rsrag.eval.reports.result import SuiteResult, left_out, mean
 from rsrag.ingest.discover import discover, open_scenes
 from rsrag.ingest.guard import harden_gdal
 from rsrag.ingest.readers.base import RasterSource, ReadOptions
@@ -70,24 +70,46 @@ def run(
             summary = engine.ingest(archive, options=IngestOptions(scales="1"), progress=progress)
             if not summary.tiles:
                 raise UsageError("the archive gave no tiles", hint=summary.errors[0].reason if summary.errors else None)
-            made = list(make_queries(queries, tile_size, per_scene, np.random.default_rng(seed)))
+            failed = list(summary.errors)
+            made = list(make_queries(queries, tile_size, per_scene, np.random.default_rng(seed), failed))
             if not made:
-                raise UsageError("the query scenes gave no queries", hint="they must be located and larger than a tile")
-            return _measure(engine, made, progress)
+                hint = next((error.reason for error in failed[len(summary.errors) :]), None)
+                hint = hint or "they must be located and larger than a tile"
+                raise UsageError("the query scenes gave no queries", hint=hint)
+            result = _measure(engine, made, progress)
+            return replace(result, details={**result.details, **left_out(failed)}) if failed else result
 
 
 def make_queries(
-    sources: Sequence[str], tile_size: int, per_scene: int, rng: np.random.Generator
+    sources: Sequence[str],
+    tile_size: int,
+    per_scene: int,
+    rng: np.random.Generator,
+    failed: list[ItemError] | None = None,
 ) -> Iterator[PlaceQuery]:
-    """Altered windows of the sources' scenes."""
+    """Altered windows of the sources' scenes.
+
+    Args:
+        sources: files and folders.
+        tile_size: side of the archive's tiles in pixels.
+        per_scene: most queries a scene gives.
+        rng: of the alterations.
+        failed: what cannot be read is added to it.
+    """
     options = ReadOptions()
+    failed = [] if failed is None else failed
     for item in discover(sources, options):
-        if isinstance(item, ItemError) or not item.is_imagery:
+        if isinstance(item, ItemError):
+            failed.append(item)
+            continue
+        if not item.is_imagery:
             continue
         for source in open_scenes(item, options):
-            if not isinstance(source, ItemError):
-                with source:
-                    yield from _cut(source, tile_size, per_scene, rng)
+            if isinstance(source, ItemError):
+                failed.append(source)
+                continue
+            with source:
+                yield from _cut(source, tile_size, per_scene, rng)
 
 
 def _cut(source: RasterSource, tile_size: int, per_scene: int, rng: np.random.Generator) -> Iterator[PlaceQuery]:

@@ -11,10 +11,10 @@ not used, since pictures have none. Pictures that the decoder was trained on are
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,7 @@ from rsrag.progress import Progress, Silent
 
 _KINDS = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 _LARGEST = 2048
+_Row = TypeVar("_Row")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,8 +67,31 @@ def read_classes(path: Path) -> dict[int, str]:
     return found
 
 
-def label_samples(images: Path, labels: Path, classes: Mapping[int, str], context: Context) -> Iterator[Sample]:
-    """Pictures with a label map of the same name (any ending), by name.
+def drawn(rows: Sequence[_Row], limit: int | None, seed: int) -> Sequence[_Row]:
+    """At most so many of the rows, in their order, chosen by the seed."""
+    if limit is None or len(rows) <= limit:
+        return rows
+    return [rows[n] for n in np.sort(np.random.default_rng(seed).choice(len(rows), limit, replace=False)).tolist()]
+
+
+def label_samples(
+    images: Path,
+    labels: Path,
+    classes: Mapping[int, str],
+    context: Context,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+) -> Iterator[Sample]:
+    """Pictures with a label map of the same name (any ending), by name, each read when it is its turn.
+
+    Args:
+        images: folder of pictures.
+        labels: folder of label maps.
+        classes: values to words.
+        context: how pictures are read.
+        limit: most pictures.
+        seed: of their choice.
 
     Raises:
         UsageError: a folder is missing, no pair of files, or a label map of another size than its picture.
@@ -79,8 +103,8 @@ def label_samples(images: Path, labels: Path, classes: Mapping[int, str], contex
     pairs = [(p, maps[p.stem]) for p in sorted(images.iterdir()) if p.suffix.lower() in _KINDS and p.stem in maps]
     if not pairs:
         raise UsageError(f"no picture of {images} has a label map in {labels}", hint="files of the same name")
-    for image, label in pairs:
-        values, picture = _label_map(label), _picture(image, context)
+    for image, label in drawn(pairs, limit, seed):
+        picture, values = _picture(image, context), _label_map(label)
         if values.shape != picture.shape[:2]:
             raise UsageError(f"{label.name}: label map and picture differ in size")
         truth: dict[str, Mask] = {}
@@ -97,7 +121,7 @@ def _label_map(path: Path) -> npt.NDArray[np.int64]:
     try:
         with Image.open(path) as opened_map:
             values = np.asarray(opened_map)
-    except (OSError, UnidentifiedImageError) as error:
+    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise UsageError(f"cannot read {path}: {error}") from error
     if values.ndim == 3 and (values[..., :3] == values[..., :1]).all():
         values = values[..., 0]
@@ -106,8 +130,17 @@ def _label_map(path: Path) -> npt.NDArray[np.int64]:
     return values.astype(np.int64)
 
 
-def coco_samples(images: Path, coco: Path, context: Context) -> Iterator[Sample]:
+def coco_samples(
+    images: Path, coco: Path, context: Context, *, limit: int | None = None, seed: int = 0
+) -> Iterator[Sample]:
     """Pictures with polygons in COCO's form, by the file's order; annotations without a polygon are left out.
+
+    Args:
+        images: folder of pictures.
+        coco: annotations.
+        context: how pictures are read.
+        limit: most pictures.
+        seed: of their choice.
 
     Raises:
         UsageError: no such files, not in that form, or no polygon at all.
@@ -117,16 +150,14 @@ def coco_samples(images: Path, coco: Path, context: Context) -> Iterator[Sample]
         names = {c["id"]: str(c["name"]).replace("_", " ") for c in table["categories"]}
         rows: dict[Any, list[tuple[str, list[Ring]]]] = {}
         for row in table["annotations"]:
-            if parts := rings(row["segmentation"]):
+            if parts := rings(row.get("segmentation")):
                 rows.setdefault(row["image_id"], []).append((names[row["category_id"]], parts))
         listed = [(str(i["file_name"]), i["id"]) for i in table["images"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"cannot read {coco}: {error!r}", hint="COCO annotations with polygons") from error
     if not rows:
         raise UsageError(f"no annotation of {coco} has a polygon", hint="segmentation: [[x, y, x, y, ...]]")
-    for name, identity in listed:
-        if identity not in rows:
-            continue
+    for name, identity in drawn([one for one in listed if one[1] in rows], limit, seed):
         picture = _picture(images / name, context)
         shape = picture.shape[:2]
         truth: dict[str, npt.NDArray[np.uint8]] = {}
@@ -176,38 +207,39 @@ def run(
     settings = resolve(None, {"profile": profile} if profile else {}).settings
     context = Context(load_profile(settings), settings)
     if coco is not None:
-        samples = coco_samples(images, coco, context)
+        samples = coco_samples(images, coco, context, limit=limit, seed=seed)
     else:
         assert labels is not None and classes is not None
-        samples = label_samples(images, labels, read_classes(classes), context)
-    return measure(samples, context, limit=limit, seed=seed, labelled=coco is None, progress=progress or Silent())
+        samples = label_samples(images, labels, read_classes(classes), context, limit=limit, seed=seed)
+    return measure(samples, context, labelled=coco is None, progress=progress or Silent())
 
 
-def measure(
-    samples: Iterator[Sample],
-    context: Context,
-    *,
-    limit: int | None,
-    seed: int,
-    labelled: bool,
-    progress: Progress,
-) -> SuiteResult:
-    """Figures over samples; with ``limit`` so many are drawn."""
-    chosen = list(samples)
-    if limit is not None and len(chosen) > limit:
-        rows = sorted(np.random.default_rng(seed).choice(len(chosen), limit, replace=False).tolist())
-        chosen = [chosen[row] for row in rows]
+def measure(samples: Iterator[Sample], context: Context, *, labelled: bool, progress: Progress) -> SuiteResult:
+    """Figures over samples, of which one at a time is held.
+
+    Args:
+        samples: pictures with their truth.
+        context: with the models.
+        labelled: whether the truth has a class for every pixel that is known, so that a labelling can be measured.
+        progress: told of every picture.
+
+    Raises:
+        UsageError: no picture shows any of the classes.
+    """
     mapper = HeatMapper(context)
-    queries = {c: mapper.query(c, background=rivals(c)) for c in dict.fromkeys(c for s in chosen for c in s.truth)}
+    queries: dict[str, Any] = {}
+    learned: dict[str, tuple[int, ...]] = {}
+    count = seen = 0
     tallies = {name: Tally() for name in ("shipped", "refined", "heat map", "whole picture")}
     decoder = pixelhead.shipped()
-    learned = {
-        name: decoding.numbers_of(known) for name in queries if (known := decoding.known_of(name, None)) is not None
-    }
     labelling = Tally()
-    progress.start("segmentation", len(chosen), unit="pictures")
-    for sample in chosen:
+    progress.start("segmentation", None, unit="pictures")
+    for sample in samples:
         names = list(sample.truth)
+        for name in (n for n in names if n not in queries):
+            queries[name] = mapper.query(name, background=rivals(name))
+            if (known := decoding.known_of(name, None)) is not None:
+                learned[name] = tuple(decoding.numbers_of(known))
         heats = mapper.heats(sample.picture, [queries[name] for name in names])
         best = heats.argmax(axis=0)
         scores = (
@@ -232,13 +264,18 @@ def measure(
             }
             for method, found in answers.items():
                 tallies[method].add(name, found, truth, sample.known)
+        count += 1
+        seen += pixel_digest(sample.picture)[: pixelhead.DIGITS] in decoder.trained_on
         progress.advance()
     progress.finish()
+    if not tallies["refined"].single:
+        hint = f"asked for were {', '.join(queries)}" if queries else None
+        raise UsageError(f"none of {count} pictures shows any of the classes", hint=hint)
     table = {name: tally.figures() for name, tally in tallies.items()}
     if labelled:
         table["labelling (all classes)"] = labelling.figures()
     details = {
-        "pictures": len(chosen),
+        "pictures": count,
         "masks": len(tallies["refined"].single),
         "encoder": mapper.fingerprint,
         "decoder": decoder.fingerprint,
@@ -246,7 +283,6 @@ def measure(
         "IoU by class, refined": {c: round(v, 3) for c, v in tallies["refined"].by_class().items()},
         "IoU by class, heat map": {c: round(v, 3) for c, v in tallies["heat map"].by_class().items()},
     }
-    seen = sum(pixel_digest(sample.picture)[: pixelhead.DIGITS] in decoder.trained_on for sample in chosen)
     if seen and learned:
-        details["LEAKED"] = f"{seen} of {len(chosen)} pictures were in the training of the decoder that “shipped” uses"
+        details["LEAKED"] = f"{seen} of {count} pictures were in the training of the decoder that “shipped” uses"
     return SuiteResult("segmentation", table["shipped"], table, details)

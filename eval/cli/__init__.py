@@ -73,7 +73,7 @@ def place_recognition(
     queries: Annotated[list[str], typer.Option(help="Scenes that altered queries are cut from; repeatable.")],
     tile_size: Annotated[int, typer.Option(min=64, help="Side of the archive's tiles in pixels.")] = 256,
     per_scene: Annotated[int, typer.Option(min=1, help="Most queries a scene gives.")] = 48,
-    seed: Annotated[int, typer.Option(help="Of the alterations.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the alterations.")] = 0,
     profile: ProfileName = None,
     as_json: AsJson = False,
 ) -> None:
@@ -138,7 +138,4 @@ def _progress(state: Session) -> Progress:
 
 
 def _show(state: Session, result: SuiteResult) -> None:
-    if state.as_json:
-        typer.echo(result.to_json())
-    else:
-        typer.echo(result.to_text())
+    encoders.finish(state, result, None)

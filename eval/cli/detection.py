@@ -34,7 +34,7 @@ def detection(
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many images.")] = None,
     expressions: Annotated[int, typer.Option(min=0, help="Referring expressions made from the boxes, an image.")] = 3,
-    seed: Annotated[int, typer.Option(help="Of the expressions and the choice of images.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the expressions and the choice of images.")] = 0,
     profile: ProfileName = None,
     as_json: AsJson = False,
 ) -> None:

@@ -12,7 +12,7 @@ from rsrag.errors import ExitCode
 
 if TYPE_CHECKING:
     from rsrag.cli.session import Session
-    from rsrag.eval.reports.page import DetailedResult
+    from rsrag.eval.reports.result import SuiteResult
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object {suite, metrics, ...} on standard output.")]
 Data = Annotated[Path, typer.Option(exists=True, metavar="PATH", help="Folder or zip file of pictures.")]
@@ -73,7 +73,7 @@ def classification(
         float | None,
         typer.Option(min=1e-4, max=100, help="Of the softmax that makes cosines confidences. Default: the encoder's."),
     ] = None,
-    turns: Annotated[int, typer.Option(metavar="1|2|4|8", help="Turns of a picture that are averaged.")] = 1,
+    turns: Annotated[int, typer.Option(min=1, metavar="1|2|4|8", help="Turns of a picture that are averaged.")] = 1,
     unknown: Annotated[
         float | None, typer.Option(min=0, max=1, metavar="P", help="Least confidence that a class is given for.")
     ] = None,
@@ -158,7 +158,7 @@ def published_for(suite: str, wish: str | None, data: Path) -> str | None:
     return guess if guess in datasets(suite) else None
 
 
-def finish(state: Session, result: DetailedResult, report: Path | None) -> None:
+def finish(state: Session, result: SuiteResult, report: Path | None) -> None:
     """Show a result; with files left out the command ends with the exit code for partial success."""
     from rsrag.eval.reports.page import as_dict
     from rsrag.plain import without_controls

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rsrag.errors import UsageError
+from rsrag.eval.datasets.images import hidden
 from rsrag.models.base import Picture
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -41,10 +43,11 @@ class LabelledPair:
 def read_pairs(path: Path) -> list[LabelledPair]:
     """Pairs of a folder with ``A/``, ``B/`` and ``label/``, or of all such folders in it or in a zip file, by name.
 
-    Labels are changed where they are not 0 (or above half of their range, where they have more than two values).
+    Labels are changed where they are not 0, or above half of their range (of 8 or 16 bits) where they reach that far.
 
     Raises:
-        UsageError: no such folders, or an image that is missing, damaged or of another size than its label.
+        UsageError: no such folders, or an image that is missing, damaged, not of 8 bits or of another size than its
+            label.
     """
     files = _names(path)
     pairs = []
@@ -59,7 +62,8 @@ def read_pairs(path: Path) -> list[LabelledPair]:
         if not before.shape[:2] == after.shape[:2] == label.shape:
             raise UsageError(f"{name}: label and images differ in size")
         title = f"{Path(root).name or path.stem}/{Path(file).stem}"
-        pairs.append(LabelledPair(title, before, after, np.asarray(label > (127 if label.max() > 127 else 0))))
+        half = np.iinfo(label.dtype).max // 2 if np.issubdtype(label.dtype, np.integer) else 0
+        pairs.append(LabelledPair(title, before, after, np.asarray(label > (half if label.max() > half else 0))))
     if not pairs:
         raise UsageError(f"{path}: no labelled pairs", hint="it needs A/, B/ and label/ with files of equal names")
     return pairs
@@ -88,9 +92,18 @@ def read_captions(path: Path) -> dict[str, list[str]]:
     """
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
-        return {str(row["id"]): [str(text) for text in row["captions"]] for row in rows}
+        found = {str(row["id"]): _sentences(row["captions"]) for row in rows}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path.name} cannot be read: {error}", hint="a JSON list of {id, captions}") from error
+    empty = next((identity for identity, sentences in found.items() if not sentences), None)
+    if empty is not None:
+        raise UsageError(f"{path.name}: {empty!r} has no captions", hint="a list of sentences, or one sentence")
+    return found
+
+
+def _sentences(value: Any) -> list[str]:
+    """One sentence or a list of them, as a list."""
+    return [value] if isinstance(value, str) else [str(text) for text in value]
 
 
 def digest(pair: LabelledPair) -> str:
@@ -102,12 +115,14 @@ def digest(pair: LabelledPair) -> str:
 
 
 def _names(path: Path) -> Mapping[str, Any]:
-    """Where each file is, by its name inside."""
+    """Where each file is, by its name inside; hidden files do not count."""
     if path.is_dir():
-        return {p.relative_to(path).as_posix(): p for p in sorted(path.rglob("*")) if p.is_file()}
+        files = ((p.relative_to(path).as_posix(), p) for p in sorted(path.rglob("*")) if p.is_file())
+        return {name: p for name, p in files if not hidden(name)}
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            return {i.filename: i for i in archive.infolist() if not i.is_dir() and i.file_size <= _MOST_BYTES}
+            members = [i for i in archive.infolist() if not i.is_dir() and i.file_size <= _MOST_BYTES]
+        return {i.filename: i for i in members if not hidden(i.filename)}
     raise UsageError(f"{path}: neither a folder nor a zip file")
 
 
@@ -117,15 +132,22 @@ def _twin(files: Mapping[str, Any], name: str) -> str | None:
 
 
 def _decoded(path: Path, files: Mapping[str, Any], name: str | None, *, grey: bool = False) -> Any:
+    """A picture, uint8 RGB, or with ``grey`` one channel with all of its bits; None where it cannot be decoded."""
     if name is None:
         return None
-    if path.is_dir():
-        data = files[name].read_bytes()
-    else:
-        with zipfile.ZipFile(path) as archive:
-            data = archive.read(files[name])
+    try:
+        if path.is_dir():
+            data = files[name].read_bytes()
+        else:
+            with zipfile.ZipFile(path) as archive:
+                data = archive.read(files[name])
+    except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        raise UsageError(f"{path}: {name} cannot be read: {error}") from error
     how = cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR_RGB
-    return cv2.imdecode(np.frombuffer(data, np.uint8), how) if data else None
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), how | cv2.IMREAD_ANYDEPTH) if data else None
+    if pixels is not None and not grey and pixels.dtype != np.uint8:
+        raise UsageError(f"{name} has {8 * pixels.dtype.itemsize} bits a colour", hint="stretch A/ and B/ to 8 bits")
+    return pixels
 
 
 def altered(picture: Picture, kind: str, amount: float, *, seed: int = 0) -> Picture:

@@ -131,7 +131,7 @@ class Files:
                 hint = "give a folder of pictures, or a zip file with one inside"
                 raise UnreadableSource(f"{root}: neither a folder nor a zip file ({error})", hint=hint) from error
             names = [info.filename for info in self._zip.infolist() if not info.is_dir()]
-        self.names = sorted(name for name in names if not _hidden(name))
+        self.names = sorted(name for name in names if not hidden(name))
 
     def _inside(self, path: Path) -> bool:
         return path.is_file() and (not path.is_symlink() or path.resolve().is_relative_to(self._root))
@@ -162,7 +162,8 @@ class Files:
             self._zip.close()
 
 
-def _hidden(name: str) -> bool:
+def hidden(name: str) -> bool:
+    """Whether a path inside a set is hidden, or is what macOS leaves in zip files (``__MACOSX/``, ``._a.png``)."""
     return any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)
 
 
@@ -257,7 +258,7 @@ def read_captions(
     Args:
         root: folder or zip file with the pictures.
         captions: the JSON file: a path, or its name inside ``root``.
-        split: only entries of this split.
+        split: only entries of this split; one that names none belongs to it by the folder of its picture.
         progress: told of every picture that is looked at.
 
     Raises:
@@ -267,7 +268,7 @@ def read_captions(
     with Files(root) as source:
         rows = _caption_rows(source, root, Path(captions))
         splits = Counter(str(row["split"]) for row in rows if row.get("split") is not None)
-        if split is not None and splits and split not in splits:
+        if split is not None and splits and split not in splits and splits.total() == len(rows):
             raise UsageError(f"{captions}: no entries of split {split!r}", hint=f"splits: {', '.join(sorted(splits))}")
         known = set(source.names)
         by_name = {PurePosixPath(name).name: name for name in reversed(source.names)}
@@ -275,9 +276,9 @@ def read_captions(
         entries, skips = [], []
         for number, row in enumerate(rows):
             entry = _caption_entry(row, f"{captions}, entry {number + 1}")
-            if split is not None and str(row.get("split", split)) != split:
-                continue
             place = entry.file if entry.file in known else by_name[entry.file] if entry.file in unique else None
+            if split is not None and not _in_split(row, split, place or entry.file):
+                continue
             if place is None:
                 skips.append(Skip(entry.file, "no such file"))
             elif not entry.captions:
@@ -286,6 +287,8 @@ def read_captions(
                 entries.append(replace(entry, file=place))
         if not entries:
             reason = f"{skips[0].file}: {skips[0].reason}" if skips else None
+            if split is not None and not skips:
+                raise UsageError(f"{captions}: no entries of split {split!r}", hint="entries name no split")
             raise UsageError(f"{captions} names no picture in {root}", hint=reason)
         twice = [name for name, count in Counter(entry.file for entry in entries).items() if count > 1]
         if twice:
@@ -379,6 +382,12 @@ def _caption_rows(source: Files, root: Path, captions: Path) -> list[dict[str, A
     if not isinstance(document, list) or not all(isinstance(row, dict) for row in document):
         raise UsageError(f"{name}: not a list of objects", hint='[{"file": "a.jpg", "captions": ["..."]}, ...]')
     return document
+
+
+def _in_split(row: Mapping[str, Any], split: str, file: str) -> bool:
+    """Whether an entry belongs to a split: it says so, or says nothing and lies in a folder of that name."""
+    said = row.get("split")
+    return str(said) == split if said is not None else split in PurePosixPath(file).parts[:-1]
 
 
 def _from_images(row: Any) -> Any:

@@ -82,7 +82,10 @@ def _json_labels(text: str, where: str) -> list[tuple[str, Any]]:
 
 
 def _csv_labels(text: str, where: str) -> list[tuple[str, Any]]:
-    rows = [row for row in csv.reader(io.StringIO(text)) if any(cell.strip() for cell in row)]
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text)) if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise UsageError(f"labels {where}: damaged CSV, {error}") from error
     wrong = next((number for number, row in enumerate(rows, 1) if len(row) != 2), None)
     if wrong is not None:
         raise UsageError(f"labels {where}, row {wrong}: two columns are needed, folder and words")

@@ -17,12 +17,15 @@ def rings(value: Any) -> list[Ring]:
     """The parts of an annotation's polygon, corners rounded to pixels, without those of fewer than three.
 
     Args:
-        value: of ``segmentation``: a list of parts, one part alone, or either of them as text.
+        value: of ``segmentation``: a list of parts, one part alone, or either of them as text. Nothing, and a mask in
+            run lengths (an object), have no parts.
 
     Raises:
         ValueError: a corner that is no number.
     """
     parts = json.loads(value) if isinstance(value, str) else value  # some exports keep polygons as text
+    if parts is None or isinstance(parts, dict):
+        return []
     parts = parts if parts and isinstance(parts[0], list) else [parts]
     found = [np.asarray(part, dtype=np.float64).reshape(-1, 2) for part in parts]
     if not all(np.isfinite(ring).all() for ring in found):

@@ -12,10 +12,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from rsrag.errors import UnreadableSource
+from rsrag.errors import UnreadableSource, UsageError
 from rsrag.ingest.chunks import split_passages
 from rsrag.replacing import replacing
 
+SPLITS = ("dev", "test", "all")
 _TAG = re.compile(r"<[^>]+>")
 _MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December"
 _VARIABLE = re.compile(r"\b(?!(?:USA|UK)\b)([A-Z][A-Z_0-9]+[A-Za-z0-9_]*)\b")
@@ -28,7 +29,7 @@ def _documents(path: Path, *, lines: bool) -> list[Any]:
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:
             text = file.read()
-        return [json.loads(line) for line in text.splitlines()] if lines else [json.loads(text)]
+        return [json.loads(line) for line in text.split("\n") if line.strip()] if lines else [json.loads(text)]
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise UnreadableSource(f"cannot read {path}: {error}", hint="name the folder with --data") from error
 
@@ -47,7 +48,17 @@ def unesco_passages(data: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def unesco_questions(split: str = "test") -> Iterator[Mapping[str, Any]]:
-    """The package's own questions over those sites; ``split`` is "dev", "test" or "all"."""
+    """The package's own questions over those sites; ``split`` is "dev", "test" or "all".
+
+    Raises:
+        UsageError: another split.
+    """
+    if split not in SPLITS:
+        raise UsageError(f"unknown split {split!r}", hint=f"one of {', '.join(SPLITS)}")
+    return _questions_of(split)
+
+
+def _questions_of(split: str) -> Iterator[Mapping[str, Any]]:
     text = (files("rsrag.eval") / "suites" / "knowledge" / "unesco_questions.jsonl").read_text(encoding="utf-8")
     for line in text.splitlines():
         question = json.loads(line)

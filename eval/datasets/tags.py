@@ -75,7 +75,10 @@ def read_tags(path: Path) -> TagFile:
         raise UsageError(f"cannot read tags {path}: {error}") from error
     sentences: Mapping[str, str] = {}
     if path.suffix.lower() == ".csv":
-        rows = list(_csv_rows(text, path))
+        try:
+            rows = list(_csv_rows(text, path))
+        except csv.Error as error:
+            raise UsageError(f"{path}: damaged CSV, {error}") from error
     else:
         rows, sentences = _json_rows(text, path)
     tags: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
@@ -132,7 +135,8 @@ def _json_rows(text: str, path: Path) -> tuple[list[tuple[str, list[tuple[str, s
 
 def _pairs(tags: Any, where: str) -> list[tuple[str, str]]:
     if isinstance(tags, dict):
-        return [(str(k), str(v)) for k, vs in tags.items() for v in (vs if isinstance(vs, list) else [vs])]
+        pairs = [(k, v) for k, vs in tags.items() for v in (vs if isinstance(vs, list) else [vs])]
+        return [(str(k), str(v)) for k, v in pairs if v is not None]  # null: known to have no value
     if isinstance(tags, list) and all(isinstance(tag, str) and "=" in tag for tag in tags):
         return [(key, value) for key, _, value in (tag.partition("=") for tag in tags)]
     raise UsageError(f"{where}: 'tags' is neither an object nor a list of key=value")

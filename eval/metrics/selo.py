@@ -41,6 +41,8 @@ MEDIAN, BOX, BOXES, NEIGHBOURHOOD = 251, 50, 5, 1000
 NAMES = ("rsu", "rda", "ras", "rmi")
 _BETA, _EPS = 0.707, 1e-7
 _REACH = 1.5
+_WIDEST_MEDIAN = 255
+"""Side of the largest window whose pixels OpenCV's median filter can count."""
 _SHIFT = 3.0
 _LONELY = 0.5
 _W_SU, _W_AS, _W_DA = 0.40, 0.35, 0.25
@@ -90,7 +92,7 @@ def normalise(values: npt.NDArray[np.floating]) -> Map:
 
 
 def soften(likelihood: Map, unit: float) -> Map:
-    """The median filter of the published procedure, in 8 bits as there.
+    """The median filter of the published procedure, in 8 bits as there; of a shrunk map where its window is too wide.
 
     Args:
         likelihood: float32 [H, W] in [0, 1]; NaN counts as 0 and stays.
@@ -103,8 +105,20 @@ def soften(likelihood: Map, unit: float) -> Map:
     if side < 3:
         return likelihood
     known = np.isfinite(likelihood)
-    smooth = cv2.medianBlur(_grey(likelihood), side).astype(np.float32) / np.float32(255)
+    smooth = _median(_grey(likelihood), side).astype(np.float32) / np.float32(255)
     return np.where(known, smooth, np.float32(np.nan)).astype(np.float32)
+
+
+def _median(grey: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
+    """Median over squares of an odd side; wide squares are taken of the map shrunk so far that OpenCV can do them."""
+    if side <= _WIDEST_MEDIAN:
+        return np.asarray(cv2.medianBlur(grey, side), dtype=np.uint8)
+    height, width = grey.shape
+    shrink = math.ceil(side / _WIDEST_MEDIAN)
+    size = (math.ceil(width / shrink), math.ceil(height / shrink))
+    small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+    smooth = cv2.medianBlur(small, 2 * round((side / shrink - 1) / 2) + 1)
+    return np.asarray(cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
 
 def evaluate(likelihood: Map, regions: Sequence[shapely.Polygon], unit: float) -> Indicators:

@@ -88,7 +88,7 @@ def write_report(result: SuiteResult, folder: Path, pictures: Mapping[str, Pictu
     title = "Our figures beside published ones" if any(map(is_published, quiet)) else "Figures"
     drawn = {title: charts.bars(result.rows, panels(result), quiet), **(pictures or {})}
     encoded = {caption: _png(picture) for caption, picture in drawn.items()}
-    names = {caption: "report.png" if caption == title else f"{_slug(caption)}.png" for caption in encoded}
+    names = _file_names(list(encoded), title)
     document = {**as_dict(result), "rsrag": __version__, "pictures": {names[c]: c for c in names}}
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -108,6 +108,24 @@ def panels(result: SuiteResult) -> list[str]:
     theirs = [found for row, found in result.rows.items() if is_published(row)]
     shared = [name for name in result.metrics if any(name in found for found in theirs)]
     return (shared or list(result.metrics))[:_PANELS]
+
+
+def _file_names(captions: Sequence[str], title: str) -> dict[str, str]:
+    """A file name for each caption, "report.png" for the title; equal ones are told apart by a number."""
+    names: dict[str, str] = {}
+    taken = {"report"}
+    for caption in captions:
+        if caption == title:
+            names[caption] = "report.png"
+            continue
+        stem = slug = _slug(caption)
+        number = 1
+        while stem in taken:
+            number += 1
+            stem = f"{slug}-{number}"
+        taken.add(stem)
+        names[caption] = f"{stem}.png"
+    return names
 
 
 def _slug(caption: str) -> str:

@@ -7,6 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rsrag.types import ItemError
+
+_SHOWN = 8
+
 
 @dataclass(frozen=True, slots=True)
 class SuiteResult:
@@ -49,6 +53,18 @@ def _figure(value: float | None) -> str:
 
 def _line(cells: Sequence[str]) -> str:
     return cells[0].ljust(30) + "".join(cell.rjust(max(12, len(cell) + 2)) for cell in cells[1:])
+
+
+def left_out(errors: Sequence[ItemError]) -> dict[str, Any]:
+    """What a result says about sources that could not be used; nothing when there are none."""
+    if not errors:
+        return {}
+    return {"left out": len(errors), "left out files": [_named(error) for error in errors[:_SHOWN]]}
+
+
+def _named(error: ItemError) -> str:
+    """The reason with the source's name before it; many reasons begin with it."""
+    return error.reason if error.reason.startswith(error.source) else f"{error.source}: {error.reason}"
 
 
 def mean(values: Sequence[float]) -> float:

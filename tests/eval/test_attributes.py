@@ -131,6 +131,8 @@ def test_titles_of_skyscript(tmp_path: Path) -> None:
             "no {value}",
         ),
         ("t.csv", "file,words\na,b\n", "no columns"),
+        ("t.csv", 'filepath,title\na.jpg,"' + "x" * 140_000, "damaged CSV"),
+        ("t.json", [{"file": "a", "tags": {"surface": None}}], "no tags"),
     ],
 )
 def test_what_is_no_tag_file(tmp_path: Path, name: str, content: Any, match: str) -> None:
@@ -203,3 +205,5 @@ def test_what_cannot_be_asked(encoder: str, tmp_path: Path) -> None:
         suite.run(data, tags=tags, from_captions=tags, encoder=encoder)
     with pytest.raises(UsageError, match="no key has two values"):
         suite.run(data, tags=tags, encoder=encoder)
+    with pytest.raises(UsageError, match="a tag file has no splits"):
+        suite.run(data, tags=tags, split="val", encoder=encoder)

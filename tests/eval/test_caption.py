@@ -58,6 +58,13 @@ def test_pictures_that_are_left_out_are_named(context: Context, data: Path) -> N
     assert {line.split(":")[0] for line in details["left out files"]} == {"1.png", "9.png"}
 
 
+def test_a_picture_of_both_splits_is_no_neighbour_of_itself(context: Context, data: Path) -> None:
+    rows = json.loads((data / "captions.json").read_text())
+    again = [{**row, "split": "train"} for row in rows if row["split"] == "val"]
+    (data / "captions.json").write_text(json.dumps([*rows, *again]), encoding="utf-8")
+    assert suite.run(data, context)[0].details["archive"] == "train: 8 pictures"
+
+
 def test_without_an_archive_the_decoder_stands_alone(context: Context, data: Path) -> None:
     result, _ = suite.run(data, context, archive_split="none")
     assert set(result.rows) == {"decoder alone"}

@@ -176,3 +176,41 @@ def test_other_bad_input(coco: Path, context: Context) -> None:
     annotations.write_text(json.dumps(outside))
     with pytest.raises(UsageError, match="none of the 2 images"):
         detection.run(coco, annotations, context)
+
+
+def test_an_id_of_two_images_is_refused(coco: Path, context: Context) -> None:
+    table = json.loads((coco / "annotations.json").read_text())
+    table["images"].append(table["images"][0])
+    (coco / "annotations.json").write_text(json.dumps(table))
+    with pytest.raises(UsageError, match="two images have the id"):
+        detection.run(coco, coco / "annotations.json", context)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_boxes_and_scores_that_are_no_numbers_are_refused(coco: Path, context: Context, bad: float) -> None:
+    rows = json.loads(perfect(coco).read_text())
+    for wrong in ({"score": bad}, {"bbox": [bad, 0, 4, 4]}):
+        (coco / "p.json").write_text(json.dumps([{**rows[0], **wrong}, *rows[1:]]))
+        with pytest.raises(UsageError, match="cannot read"):
+            detection.run(coco, coco / "annotations.json", context, methods=(), predictions=coco / "p.json")
+    table = json.loads((coco / "annotations.json").read_text())
+    table["annotations"][0]["bbox"][2] = bad
+    (coco / "annotations.json").write_text(json.dumps(table))
+    with pytest.raises(UsageError, match="not of finite numbers"):
+        detection.run(coco, coco / "annotations.json", context)
+
+
+def test_images_that_are_not_in_the_folder_are_told(coco: Path, context: Context) -> None:
+    given_ = perfect(coco)
+    table = json.loads((coco / "annotations.json").read_text())
+    table["images"].append({**table["images"][0], "id": 99, "file_name": "gone.png"})
+    (coco / "annotations.json").write_text(json.dumps(table))
+    found_ = detection.run(coco, coco / "annotations.json", context, methods=(), predictions=given_)
+    assert found_.details["images"] == 2
+    assert found_.details["not in the folder"] == "1 of 3 images, the first is gone.png"
+
+
+def test_a_list_of_ids_that_is_no_text(coco: Path, context: Context) -> None:
+    (coco / "ids.txt").write_bytes(b"\xff\xfe1")
+    with pytest.raises(UsageError, match=r"cannot read .*ids\.txt"):
+        detection.run(coco, coco / "annotations.json", context, only=coco / "ids.txt")

@@ -126,6 +126,12 @@ def test_files_that_cannot_be_read(files: tuple[Path, Path], tmp_path: Path) -> 
         knowledge.run([tmp_path / "passages.jsonl"], files[1])
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_question(tmp_path: Path) -> None:
+    line = '{"question": "How deep is it?", "answer": null, "place": null}\r\n'
+    (tmp_path / "q.jsonl").write_text("\ufeff" + line, encoding="utf-8", newline="")
+    assert knowledge.read_questions(tmp_path / "q.jsonl") == [Question("How deep is it?", None, None)]
+
+
 def test_what_counts_as_the_right_passage() -> None:
     by_id = passage_hit("x", "text", LAKE, facts=[Fact("id", "p7")])
     assert knowledge.is_right(Question("q", "a", "elsewhere", "p7"), by_id)

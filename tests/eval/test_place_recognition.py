@@ -87,6 +87,16 @@ def test_scenes_that_give_no_queries_or_tiles(tmp_path: Path, dates: tuple[str, 
         place_recognition.run([bare], [dates[1]], tile_size=TILE)
 
 
+def test_scenes_that_cannot_be_read_are_told(
+    tmp_path: Path, dates: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = str(tmp_path / "gone.tif")
+    measured = place_recognition.SuiteResult("place-recognition", {"hit@1": 1.0}, details={"queries": 1})
+    monkeypatch.setattr(place_recognition, "_measure", lambda *_: measured)
+    result = place_recognition.run([dates[0], gone], [dates[1], gone], tile_size=SIZE, per_scene=1)
+    assert result.details["left out"] == 2 and all("gone.tif" in line for line in result.details["left out files"])
+
+
 def test_recolouring_keeps_shape_and_changes_colours() -> None:
     picture = np.random.default_rng(0).integers(40, 200, (20, 30, 3)).astype(np.uint8)
     changed = recolour(picture, np.random.default_rng(1))

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import struct
+import weakref
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +193,7 @@ def test_the_labelling_is_measured_on_what_a_picture_shows(context: Context, mon
     known = np.ones((40, 40), dtype=bool)
     truth = {"water": square(0, 0), "grass": square(10, 20)}
     sample = segmentation.Sample("a", np.zeros((40, 40, 3), dtype=np.uint8), truth, known)
-    found = segmentation.measure(iter([sample]), context, limit=None, seed=0, labelled=True, progress=Silent())
+    found = segmentation.measure(iter([sample]), context, labelled=True, progress=Silent())
     row, whole = found.rows["labelling (all classes)"], found.rows["whole picture"]
     assert found.details["masks"] == 1
     assert dict(row) == dict(whole) and row["gIoU"] == row["mIoU"] == 400 / 1600
@@ -243,3 +247,58 @@ def test_bad_classes(tmp_path: Path, text: str) -> None:
     (tmp_path / "classes.json").write_text(text)
     with pytest.raises(UsageError):
         read_classes(tmp_path / "classes.json")
+
+
+def test_masks_in_run_lengths_and_plain_boxes_are_left_out(chips: Path, context: Context) -> None:
+    """Crowds, which most files of COCO's form have, carry run lengths; boxes alone carry nothing."""
+    table = json.loads((chips / "coco.json").read_text())
+    crowd = {"image_id": 0, "category_id": 7, "iscrowd": 1, "segmentation": {"counts": [1, 2], "size": [64, 96]}}
+    table["annotations"] += [crowd, {"image_id": 0, "category_id": 7, "bbox": [1, 1, 4, 4]}]
+    (chips / "crowds.json").write_text(json.dumps(table))
+    both = [list(coco_samples(chips / "images", chips / name, context)) for name in ("coco.json", "crowds.json")]
+    for plain, crowded in zip(*both, strict=True):
+        assert plain.name == crowded.name and np.array_equal(plain.truth["water"], crowded.truth["water"])
+
+
+def test_only_drawn_pictures_are_read(chips: Path, context: Context) -> None:
+    classes = read_classes(chips / "classes.json")
+    everything = [s.name for s in label_samples(chips / "images", chips / "labels", classes, context)]
+    assert everything == ["0.png", "1.png"]
+    (kept,) = (s.name for s in label_samples(chips / "images", chips / "labels", classes, context, limit=1, seed=3))
+    other = next(name for name in everything if name != kept)
+    (chips / "images" / other).write_bytes(b"nothing")
+    again = label_samples(chips / "images", chips / "labels", classes, context, limit=1, seed=3)
+    assert [s.name for s in again] == [kept]
+
+
+def test_pictures_are_held_one_at_a_time(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segmentation, "HeatMapper", Everywhere)
+    held: list[weakref.ref[Any]] = []
+
+    def samples() -> Iterator[segmentation.Sample]:
+        for number in range(4):
+            assert sum(one() is not None for one in held) <= 1
+            picture = np.zeros((40, 40, 3), dtype=np.uint8)
+            held.append(weakref.ref(picture))
+            known = np.ones((40, 40), dtype=bool)
+            yield segmentation.Sample(str(number), picture, {"grass": square(10)}, known)
+            del picture
+
+    found = segmentation.measure(samples(), context, labelled=False, progress=Silent())
+    assert found.details["pictures"] == 4
+
+
+def test_label_maps_without_any_of_the_classes_are_refused(chips: Path) -> None:
+    (chips / "others.json").write_text('{"11": "water", "12": "grass"}')
+    ran = run("--images", chips / "images", "--labels", chips / "labels", "--classes", chips / "others.json")
+    assert ran.exit_code == 2 and "none of 2 pictures shows any of the classes" in ran.stderr
+
+
+def test_a_label_map_too_large_to_open_is_refused(chips: Path) -> None:
+    label = chips / "labels" / "0.png"
+    data = bytearray(label.read_bytes())
+    data[16:24] = struct.pack(">II", 20_000, 20_000)  # the size in the header of a PNG file, then its checksum
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    label.write_bytes(data)
+    ran = run("--images", chips / "images", "--labels", chips / "labels", "--classes", chips / "classes.json")
+    assert ran.exit_code == 2 and "cannot read" in ran.stderr and "exceeds limit" in ran.stderr

@@ -97,6 +97,7 @@ def test_a_broken_picture_is_left_out_and_said(run: Run, tmp_path: Path) -> None
         (("--split", "val"), "no folder for split 'val'"),
         (("--labels-file", "nope.json"), "cannot read labels nope.json"),
         (("--unknown", "1.5"), "--unknown"),
+        (("--turns", "0"), "--turns"),
         (("--temperature", "0"), "--temperature"),
         (("--templates", "nope.txt"), "--templates"),
         (("--sure", "1"), "--sure"),

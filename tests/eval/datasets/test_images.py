@@ -263,6 +263,22 @@ def test_no_captions_file_or_no_such_split(tmp_path: Path) -> None:
         read_captions(root, "c.json", "test")
 
 
+@pytest.mark.parametrize("marked", [0, 1])
+def test_entries_that_name_no_split_belong_to_the_folder_of_their_picture(tmp_path: Path, marked: int) -> None:
+    plain = [row if number < marked else {**row, "split": None} for number, row in enumerate(rows())]
+    bare = [{name: value for name, value in row.items() if value is not None} for row in plain]
+    for number, document in enumerate((plain, bare)):
+        root = write(tmp_path / str(number), {**pictures(), "c.json": captions(document)})
+        assert files_of(read_captions(root, "c.json", "val")) == ["val/a.png", "val/b.png"]
+        assert files_of(read_captions(root, "c.json", "train")) == ["train/c.png"]
+
+
+def test_nothing_says_what_is_in_the_split(tmp_path: Path) -> None:
+    root = write(tmp_path, {"a.png": picture(1), "c.json": captions([{"file": "a.png", "captions": ["A lake"]}])})
+    with pytest.raises(UsageError, match=r"no entries of split 'val' \(entries name no split"):
+        read_captions(root, "c.json", "val")
+
+
 # Labels
 
 
@@ -291,6 +307,7 @@ def test_labels_files(tmp_path: Path, name: str, content: bytes) -> None:
         ("l.json", b"{", "damaged JSON"),
         ("l.csv", b"A,a\nB", "row 2: two columns"),
         ("l.csv", b"A, ", "'A' has no words"),
+        ("l.csv", b'A,"' + b"a" * 140_000, "damaged CSV"),
         ("l.txt", b"A: a\nB b", "line 2: no colon"),
         ("l.yaml", b"A: a", "unknown ending"),
         ("l.txt", b"\xff\xff", "cannot read"),

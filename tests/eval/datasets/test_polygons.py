@@ -21,6 +21,7 @@ def test_every_way_of_writing_one_square(given: Any) -> None:
 
 def test_nothing_is_no_ring_and_no_number_is_an_error() -> None:
     assert rings([]) == []
+    assert rings(None) == rings({"counts": [3, 6], "size": [3, 3]}) == []
     for bad in ([[0, 0, float("nan"), 1, 2, 2]], [[0, 0, 1]], "{"):
         with pytest.raises(ValueError):
             rings(bad)

@@ -139,6 +139,21 @@ def test_unknown_sets_and_missing_files_end_the_command(small: Path, tmp_path: P
     assert code("unesco", tmp_path) == 1
 
 
+def test_an_unknown_half_of_the_questions_is_refused(small: Path, tmp_path: Path) -> None:
+    arguments = ["--data", str(small), "--out", str(tmp_path / "out"), "--split", "tset"]
+    ran = CliRunner().invoke(app, ["eval", "prepare", "unesco", *arguments])
+    assert ran.exit_code == 2 and "unknown split 'tset'" in ran.stderr and not (tmp_path / "out").exists()
+
+
+def test_line_separators_inside_of_texts(small: Path, tmp_path: Path) -> None:
+    """JSON may hold U+2028 and U+0085 as they are; only a line feed ends a record."""
+    said = exchange(ASKED, "0.45\u2028\u0085")
+    pack(small / "rswk_rsk_test.jsonl.gz", json.dumps(said, ensure_ascii=False) + "\n\n")
+    prepare.write_jsonl(tmp_path / "q.jsonl", prepare.rswk_questions(small))
+    (question,) = read_questions(tmp_path / "q.jsonl")
+    assert question.answer == "0.45\u2028\u0085"
+
+
 def test_the_published_files(shared_data: Path) -> None:
     sites = {p["place"] for p in prepare.unesco_passages(shared_data)}
     assert len(sites) > 900

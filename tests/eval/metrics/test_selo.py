@@ -132,3 +132,14 @@ def test_every_indicator_stays_within_its_range(values: np.ndarray) -> None:
     found = m.evaluate(values, [shapely.box(4, 4, 12, 12), shapely.box(14, 2, 20, 9)], 8 / m.UNIT)
     assert all(0 <= value <= 1 for value in found.figures().values())
     assert found.rmi == pytest.approx(m.rmi(found.rsu, found.rda, found.ras))
+
+
+@pytest.mark.parametrize("side", [255, 257, 501])
+def test_wide_windows_still_give_the_median(side: int) -> None:
+    """A step keeps its place and specks go, also where the window is wider than OpenCV's filter takes."""
+    values = np.zeros((600, 640), dtype=np.float32)
+    values[:, 320:] = 1
+    values[300:310, 100:110] = 1
+    smooth = m.soften(values, (side - 1) / (m.MEDIAN - 1))
+    assert smooth.shape == values.shape and smooth.dtype == np.float32
+    assert not smooth[:, :310].any() and (smooth[:, 330:] == 1).all()

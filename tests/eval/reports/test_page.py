@@ -40,6 +40,18 @@ def test_a_report_is_three_files_and_a_picture_each(tmp_path: Path) -> None:
         assert image.size == (20, 10)
 
 
+def test_captions_that_begin_alike_have_files_of_their_own(tmp_path: Path) -> None:
+    long = "S2A MSIL1C 20200101T101421 N0208 R022 T32TQM 20200101T121212, chip"
+    captions = [f"{long}, query 1: a lake", f"{long}, query 2: a wood", "湖", "森", "Report"]
+    pictures = {caption: np.full((4, 4, 3), n, np.uint8) for n, caption in enumerate(captions)}
+    folder = write_report(RESULT, tmp_path, pictures).parent
+    stored = json.loads((folder / "report.json").read_text(encoding="utf-8"))["pictures"]
+    assert set(stored.values()) == {*captions, "Our figures beside published ones"}
+    for name, caption in stored.items():
+        with Image.open(folder / name) as image:
+            assert caption not in pictures or image.getpixel((0, 0)) == (captions.index(caption),) * 3
+
+
 def test_the_page_stands_alone_and_nothing_in_it_is_markup(tmp_path: Path) -> None:
     page = write_report(RESULT, tmp_path).read_text()
     assert not re.findall(r'(?:src|href)="(?!data:)', page) and "default-src 'none'" in page

@@ -1,0 +1,89 @@
+"""Labelled pairs of two dates as users keep them: folders and zip files, labels of 8 and 16 bits."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from rsrag.errors import UsageError
+from rsrag.eval.datasets.change_pairs import read_captions, read_pairs
+
+SIZE = 16
+
+
+def write_pair(folder: Path, label: Any, picture: Any = None) -> Path:
+    pixels = np.full((SIZE, SIZE, 3), 90, np.uint8) if picture is None else picture
+    for side, values in (("A", pixels), ("B", pixels), ("label", label)):
+        (folder / side).mkdir(parents=True)
+        cv2.imwrite(str(folder / side / "1.png"), values)
+    return folder
+
+
+def square(value: int, dtype: Any = np.uint8) -> Any:
+    label = np.zeros((SIZE, SIZE), dtype=dtype)
+    label[2:6, 2:6] = value
+    return label
+
+
+@pytest.mark.parametrize("value", [1, 3, 255, 40_000, 65_535])
+def test_labels_of_16_bits_are_changed_where_they_are_not_0(tmp_path: Path, value: int) -> None:
+    (pair,) = read_pairs(write_pair(tmp_path / "set", square(value, np.uint16)))
+    assert pair.changed.sum() == 16 and pair.changed[2:6, 2:6].all()
+
+
+def test_labels_of_8_bits_are_changed_above_half_of_their_range(tmp_path: Path) -> None:
+    label = square(255)
+    label[7] = 9  # what lossy compression leaves beside a line
+    (pair,) = read_pairs(write_pair(tmp_path / "set", label))
+    assert pair.changed.sum() == 16
+
+
+def test_pictures_of_16_bits_are_refused(tmp_path: Path) -> None:
+    deep = np.full((SIZE, SIZE, 3), 2000, np.uint16)
+    with pytest.raises(UsageError, match=r"A/1\.png has 16 bits a colour"):
+        read_pairs(write_pair(tmp_path / "set", square(1), deep))
+
+
+def test_what_macos_leaves_behind_is_no_label(tmp_path: Path) -> None:
+    folder = write_pair(tmp_path / "set", square(1))
+    (folder / "label" / "._1.png").write_bytes(b"\0\5\x16\7")
+    assert [pair.name for pair in read_pairs(folder)] == ["set/1"]
+    packed = tmp_path / "set.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for path in sorted(folder.rglob("1.png")):
+            name = path.relative_to(tmp_path).as_posix()
+            archive.write(path, name)
+            archive.writestr(f"__MACOSX/{name.replace('1.png', '._1.png')}", b"x")
+    assert [pair.name for pair in read_pairs(packed)] == ["set/1"]
+
+
+def test_a_damaged_zip_file_is_named(tmp_path: Path) -> None:
+    folder = write_pair(tmp_path / "set", square(1))
+    packed = tmp_path / "set.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for path in sorted(folder.rglob("1.png")):
+            archive.write(path, path.relative_to(folder).as_posix())
+    data = bytearray(packed.read_bytes())
+    data[data.find(b"IDAT") + 6] ^= 0xFF
+    packed.write_bytes(data)
+    with pytest.raises(UsageError, match=r"A/1\.png cannot be read.*CRC"):
+        read_pairs(packed)
+
+
+def test_one_sentence_is_one_caption(tmp_path: Path) -> None:
+    path = tmp_path / "captions.json"
+    path.write_text(json.dumps([{"id": 1, "captions": "A road was built."}, {"id": "2", "captions": ["No change."]}]))
+    assert read_captions(path) == {"1": ["A road was built."], "2": ["No change."]}
+
+
+def test_pairs_without_captions_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "captions.json"
+    path.write_text(json.dumps([{"id": "1", "captions": []}]))
+    with pytest.raises(UsageError, match="'1' has no captions"):
+        read_captions(path)
