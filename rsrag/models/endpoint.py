@@ -39,7 +39,11 @@ class EndpointReader:
         Raises:
             ConfigError: no URL or model name, or a URL that is none.
         """
-        parts = urlsplit(settings.endpoint_url)
+        try:
+            parts = urlsplit(settings.endpoint_url)
+            port = parts.port
+        except ValueError as error:
+            raise ConfigError(f"endpoint_url is no URL: {error}", hint="such as http://localhost:8000/v1") from error
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigError(
                 "the reader 'endpoint' needs the setting endpoint_url", hint="such as http://localhost:8000/v1"
@@ -50,7 +54,7 @@ class EndpointReader:
             raise ConfigError("the reader 'endpoint' needs the setting endpoint_model")
         self.name = settings.endpoint_model
         self._host = parts.hostname
-        self._where = f"{self._host}:{parts.port}" if parts.port else self._host
+        self._where = f"{self._host}:{port}" if port else self._host
         self.fingerprint = f"endpoint:{self._where}:{self.name}"
         self._settings = settings
         self._one_picture = False

@@ -302,7 +302,7 @@ def _profile(row: ModelRow) -> str:
         "",
         "[image]",
         *(
-            f"{k} = {json.dumps(getattr(row, k))}"
+            f"{k} = {json.dumps(getattr(row, k), ensure_ascii=False)}"  # TOML knows no pairs of surrogates
             for k in ("name", "backend", "source", "dim", "input_size", "licence")
         ),
     ]

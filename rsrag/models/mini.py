@@ -40,6 +40,8 @@ def _read_config(directory: Path) -> Mapping[str, Any]:
         raise BadModelFile(f"cannot read {directory / 'config.json'}: {error}") from error
     if not isinstance(config, dict):
         raise BadModelFile(f"{directory / 'config.json'} is not an object")
+    if not isinstance(config.get("sha256", {}), dict):
+        raise BadModelFile(f"{directory / 'config.json'}: sha256 is not an object")
     return config
 
 
@@ -109,10 +111,14 @@ class MiniImageEncoder:
         self.name = row.name
         self.licence = row.licence
         self.batch_size = 0
-        self.dim = int(self.config["dim"])
-        self.input_size = int(self.config["input_size"])
-        self._semantic = int(self.config["semantic_dim"])
-        self._alpha = float(self.config["alpha"])
+        try:
+            self.dim = int(self.config["dim"])
+            self.input_size = int(self.config["input_size"])
+            self._semantic = int(self.config["semantic_dim"])
+            self._alpha = float(self.config["alpha"])
+        except (KeyError, TypeError, ValueError) as error:
+            where = self.directory / "config.json"
+            raise BadModelFile(f"{where} describes no image tower: {type(error).__name__}: {error}") from error
         self._graph = str(self.config.get("graph", "encoder.onnx"))
         digests: Mapping[str, str] = self.config.get("sha256", {})
         digest = str(self.config.get(PARTED_FROM) or digests.get(self._graph, ""))

@@ -120,6 +120,20 @@ def halve(graph: Any) -> None:
     graph.node.extend(nodes)
 
 
+def is_halved(graph: Any) -> bool:
+    """Whether :func:`halve` stored weights of a graph (``GraphProto``)."""
+    return bool(_casts(graph))
+
+
+def _casts(graph: Any) -> list[Any]:
+    """The nodes that make float32 weights of those stored in float16."""
+    from onnx import TensorProto
+
+    stored = {item.name for item in graph.initializer if item.data_type == TensorProto.FLOAT16}
+    casts = [node for node in graph.node if node.op_type == "Cast" and node.input[0] in stored]
+    return [node for node in casts if any(a.name == "to" and a.i == TensorProto.FLOAT for a in node.attribute)]
+
+
 def weights(graph: Any) -> dict[str, Any]:
     """Weights of a graph (``GraphProto``) by name, as NumPy arrays.
 
@@ -129,9 +143,7 @@ def weights(graph: Any) -> dict[str, Any]:
     from onnx import numpy_helper
 
     found = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Cast" and node.input[0] in found:
-            found[node.output[0]] = found[node.input[0]].astype(np.float32)
+    found |= {node.output[0]: found[node.input[0]].astype(np.float32) for node in _casts(graph)}
     for name in [name for name in found if name.endswith(f"{PART}0")]:
         whole = name.removesuffix(f"{PART}0")
         found[whole] = np.concatenate([found[name], found[f"{whole}{PART}1"]])

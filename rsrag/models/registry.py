@@ -377,6 +377,7 @@ def _row(role: str, entry: Any, path: Path) -> ModelRow:
     if isinstance(entry, str):
         row = find(entry)
     else:
+        _check_fields(entry, f"profile {path}, {role}")
         try:
             row = ModelRow(**{"name": entry.get("source", role), "kind": role, **entry})
             row = replace(row, bands=tuple(row.bands))
@@ -385,3 +386,17 @@ def _row(role: str, entry: Any, path: Path) -> ModelRow:
     if row.kind != role:
         raise ConfigError(f"profile {path}: {row.name} is a model for {row.kind}, not for {role}")
     return row
+
+
+_TYPES: Mapping[str, tuple[type, str]] = {
+    **dict.fromkeys(("name", "backend", "source", "revision", "licence"), (str, "a text")),
+    **dict.fromkeys(("dim", "input_size"), (int, "a whole number")),
+    "options": (dict, "a table"),
+}
+
+
+def _check_fields(entry: Any, where: str) -> None:
+    """Refuse a table of a profile whose values have other types than :class:`ModelRow` has."""
+    for name, (kind, words) in _TYPES.items():
+        if isinstance(entry, dict) and name in entry and not isinstance(entry[name], kind):
+            raise ConfigError(f"{where}: {name} must be {words}, not {entry[name]!r}")

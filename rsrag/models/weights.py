@@ -313,6 +313,7 @@ def convert(source: Path, destination: Path, architecture: str, *, sha256: str |
 
 
 def _write(tensors: Mapping[str, Any], destination: Path, about: Mapping[str, Any]) -> str:
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     partial = destination.with_name(f".{destination.name}.{os.getpid()}")
@@ -323,7 +324,7 @@ def _write(tensors: Mapping[str, Any], destination: Path, about: Mapping[str, An
         text = json.dumps({**about, "sha256": sha256}, indent=2) + "\n"
         partial.replace(destination)
         side_car(destination).write_text(text, encoding="utf-8")
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise ModelError(f"cannot write {destination}: {error}") from error
     finally:
         partial.unlink(missing_ok=True)

@@ -197,8 +197,9 @@ def damage(picture: Picture, strength: Strength, rng: np.random.Generator) -> Pi
         out = cv2.resize(out, (small, small), interpolation=cv2.INTER_AREA)
         out = cv2.resize(out, (size, size), interpolation=cv2.INTER_LINEAR)
     if rng.random() < 0.25 * strength.damage:
-        start = int(rng.integers(0, _NOISE.size - out.size))
-        noise = _NOISE[start : start + out.size].reshape(out.shape) * rng.uniform(2, 9)
+        grain = _NOISE if out.size < _NOISE.size else np.resize(_NOISE, 2 * out.size)  # large views: over and over
+        start = int(rng.integers(0, grain.size - out.size))
+        noise = grain[start : start + out.size].reshape(out.shape) * rng.uniform(2, 9)
         out = np.clip(out + noise, 0, 255).astype(np.uint8)
     if rng.random() < 0.10 * strength.damage:
         tall, wide = (int(size * rng.uniform(0.15, 0.45)) for _ in range(2))

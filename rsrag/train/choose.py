@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rsrag.errors import ConfigError
 from rsrag.train.config import TrainConfig
 from rsrag.train.data import load
 from rsrag.train.probe import dated_views, embed, held_out_metrics, same_class_map, twin_hits, twin_views
@@ -20,8 +22,8 @@ def choose(config: TrainConfig, network: Tower, data_dir: Path, sizes: Sequence[
     """Measure candidates on held-out pictures.
 
     The size has the best mean of class, caption and place measures; the mixture the best mean of place hit@1 (over
-    altered pictures, and over invented places on two dates) and same-class mean average precision. Held-out pictures
-    are found again by their hash.
+    altered pictures, and over invented places on two dates) and same-class mean average precision, where two of them
+    share a class. Held-out pictures are found again by their hash.
 
     Args:
         config: settings of the run.
@@ -31,22 +33,28 @@ def choose(config: TrainConfig, network: Tower, data_dir: Path, sizes: Sequence[
 
     Returns:
         ``size``, ``alpha`` and the figures under ``sizes`` and ``alphas``.
+
+    Raises:
+        ConfigError: none were held out.
     """
     held = load(config.data, data_dir)
+    if not held.held:
+        raise ConfigError("no picture was held out of training to choose by", hint="give size and alpha yourself")
     tower, encode = network.embed_images, network.embed_texts
     by_size = {}
     for size in sizes:
         found = held_out_metrics(tower, encode, held.held, held.names, size)
         by_size[size] = {**found, "mean": float(np.mean([v for k, v in found.items() if k not in _SINGLE]))}
     best = max(by_size, key=lambda size: by_size[size]["mean"])
-    labelled = [item for item in held.held if item.label]
-    whole = embed(tower, [item.pixels for item in labelled], best)
+    counts = Counter(item.label for item in held.held if item.label)
+    labelled = [item for item in held.held if counts[item.label] > 1]
+    whole = embed(tower, [item.pixels for item in labelled], best) if labelled else None
     twins = [embed(tower, views, best) for views in twin_views(held.held, best, seed=1)]
     dated = [embed(tower, views, best) for views in dated_views(best)]
     by_alpha = {}
     for alpha in ALPHAS:
         place = twin_hits(twins[0], twins[1], alpha)[0]
-        classes = same_class_map(whole, [item.label for item in labelled], alpha)
+        classes = same_class_map(whole, [item.label for item in labelled], alpha) if whole else 0.0
         dates = twin_hits(dated[0], dated[1], alpha)[0]
         mean = (place + dates) / 4 + classes / 2
         by_alpha[alpha] = {"place": place, "dates": dates, "classes": classes, "mean": mean}

@@ -178,10 +178,21 @@ class OptimConfig:
     def __post_init__(self) -> None:
         tables.one_of(self.precision, ("bf16", "f32"), "optim.precision")
         tables.one_of(self.loss, LOSSES, "optim.loss")
-        if self.epochs < 1 or self.batch < 2 or not self.sizes or self.sizes[0][0] != 0:
-            raise ConfigError("optim needs epochs >= 1, batch >= 2 and sizes that begin at share 0")
-        if self.accumulate < 1 or self.save_steps < 1:
-            raise ConfigError("optim needs accumulate >= 1 and save_steps >= 1")
+        if self.epochs < 1 or self.batch < 2 or not _are_sizes(self.sizes):
+            raise ConfigError(
+                "optim needs epochs >= 1, batch >= 2 and sizes that begin at share 0",
+                hint="sizes = [[0.0, 64], [0.5, 96]]: pairs of a rising share and a side in px",
+            )
+        if not 1 <= self.accumulate <= self.batch or self.save_steps < 1 or self.threads < 0:
+            raise ConfigError("optim needs accumulate from 1 to batch, save_steps >= 1 and threads >= 0")
+        if not (self.lr > 0 and self.clip > 0 and self.instance_temperature > 0):
+            raise ConfigError(
+                "optim needs lr, clip and instance_temperature above 0",
+                hint="a clip of 0 would leave no gradient; a large one clips nothing",
+            )
+        for name in ("warmup", "ema", "smoothing", "wild"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"optim.{name} is a share from 0 to 1, not {getattr(self, name)}")
         if not 0 <= self.mix <= 1 or (self.mix and not self.class_weight):
             raise ConfigError("optim.mix is a share from 0 to 1 and needs a class_weight")
         if self.views not in (1, 2):
@@ -194,6 +205,14 @@ class OptimConfig:
     def size_at(self, share: float) -> int:
         """Side of the training images in px when ``share`` (0..1) of the run is done."""
         return int([side for start, side in self.sizes if start <= share][-1])
+
+
+def _are_sizes(sizes: list[list[float]]) -> bool:
+    """Whether these are pairs of a share that rises from 0 and a side."""
+    if not sizes or any(len(pair) != 2 or pair[1] < 1 for pair in sizes):
+        return False
+    shares = [share for share, _ in sizes]
+    return shares[0] == 0 and shares == sorted(set(shares))
 
 
 @dataclass(frozen=True)
@@ -209,6 +228,8 @@ class TrainConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
 
     def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ConfigError(f"seed must be 0 or more, not {self.seed}")
         if self.model.kind == "open_clip" and self.optim.sizes != OptimConfig().sizes:
             raise ConfigError("optim.sizes has no meaning for kind 'open_clip'", hint="set model.image_size")
 

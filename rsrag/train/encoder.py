@@ -16,6 +16,7 @@ import torch
 
 from rsrag.errors import ConfigError
 from rsrag.progress import Progress, Silent
+from rsrag.replacing import replacing
 from rsrag.train import checkpoint
 from rsrag.train.config import TrainConfig, TrainResult, parse_config
 from rsrag.train.data import load
@@ -68,14 +69,18 @@ def prepare_run(config: TrainConfig, run_dir: Path) -> None:
     path = run_dir / "config.json"
     table = json.loads(json.dumps(dataclasses.asdict(config)))
     if path.exists() and (run_dir / checkpoint.NAME).exists():
-        old = dataclasses.asdict(parse_config(json.loads(path.read_text(encoding="utf-8"))))
+        try:
+            old = dataclasses.asdict(parse_config(json.loads(path.read_text(encoding="utf-8"))))
+        except ValueError as error:
+            raise ConfigError(f"cannot read {path}: {error}", hint="begin anew (--fresh)") from error
         different = _differences(json.loads(json.dumps(old)), table)
         if different:
             raise ConfigError(
                 f"{run_dir} holds a run with other settings: {', '.join(different[:5])}",
                 hint="use another run folder, or begin anew (--fresh)",
             )
-    path.write_text(json.dumps(table, indent=1), encoding="utf-8")
+    with replacing(path) as new:
+        new.write_text(json.dumps(table, indent=1), encoding="utf-8")
 
 
 _FREE = ("optim.epochs", "optim.save_steps", "data.workers", "data.memory_mb")
@@ -90,10 +95,11 @@ def _differences(old: Any, new: Any, where: str = "") -> list[str]:
 
 
 def _keep_metrics(path: Path, epoch: int) -> None:
-    """Drop lines of epochs that are about to be repeated."""
+    """Drop lines of epochs that are about to be repeated, and one that a crash left unfinished."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    kept = [line for line in lines if json.loads(line)["epoch"] <= epoch]
-    path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+    kept = [line for line in lines if line.endswith("}") and json.loads(line)["epoch"] <= epoch]
+    with replacing(path) as new:
+        new.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
 
 def train_encoder(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import platform
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -129,19 +130,20 @@ def write_profile(config: TrainConfig, run_dir: Path, backend: str, source: Path
         source: its file or folder.
         options: of the loader.
     """
+    text = partial(json.dumps, ensure_ascii=False)  # TOML knows no pairs of surrogates
     lines = [
         'text = "mini-text"',
         'reranker = "mini-ranker"',
         'reader = "extractive"',
         "",
         "[image]",
-        f"name = {json.dumps(config.name)}",
-        f"backend = {json.dumps(backend)}",
-        f"source = {json.dumps(str(source.resolve()))}",
+        f"name = {text(config.name)}",
+        f"backend = {text(backend)}",
+        f"source = {text(str(source.resolve()))}",
         'licence = "that of the training data and the start"',
     ]
     if options:
-        lines += ["", "[image.options]", *(f"{key} = {json.dumps(value)}" for key, value in options.items())]
+        lines += ["", "[image.options]", *(f"{key} = {text(value)}" for key, value in options.items())]
     path = run_dir / PROFILE
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path

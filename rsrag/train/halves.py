@@ -14,9 +14,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rsrag.errors import BadModelFile
+from rsrag.errors import BadModelFile, ExitCode, RsragError
 from rsrag.models.described import PARTED_FROM
-from rsrag.models.quantise import PART, halve, strip, weights
+from rsrag.models.quantise import PART, halve, is_halved, strip, weights
 from rsrag.replacing import replacing
 from rsrag.train.export import CONFIG_NAME, ONNX_NAME, digest
 
@@ -24,7 +24,8 @@ from rsrag.train.export import CONFIG_NAME, ONNX_NAME, digest
 def part(graph: Any) -> int:
     """Rewrite a graph (``GraphProto``) in place; weights kept in float16 are float32 afterwards.
 
-    Looked for is a convolution, x · sigmoid(x), and behind it a ``Split`` in two or two ``Slice`` of its channels.
+    Looked for is a convolution of one group, x · sigmoid(x), and behind it a ``Split`` in two or two ``Slice`` of its
+    channels; what lies before them is read by nothing else, and no output of the graph.
 
     Returns:
         Convolutions that became two.
@@ -33,6 +34,7 @@ def part(graph: Any) -> int:
 
     found = weights(graph)
     kept = [node for node in graph.node if node.op_type != "Cast" or node.output[0] not in found]
+    ends = [value.name for value in graph.output]
     made = 0
     for first in [node for node in kept if node.op_type in ("Split", "Slice")]:
         activation = _activation(first.input[0], kept, found)
@@ -40,7 +42,8 @@ def part(graph: Any) -> int:
             continue
         convolution, *rest = activation
         cuts, outputs = _halves(first, len(found[convolution.input[1]]), kept, found)
-        if not cuts or _readers(first.input[0], kept) != len(cuts):
+        reads = [_readers(node.output[0], kept, ends) for node in activation]
+        if not cuts or reads != [2, 1, len(cuts)]:
             continue
         at = _place(kept, convolution)
         nodes = _two(convolution, outputs, found)
@@ -59,12 +62,12 @@ def part(graph: Any) -> int:
 def _halves(node: Any, channels: int, nodes: list[Any], found: dict[str, Any]) -> tuple[list[Any], list[str]]:
     """The nodes that cut channels in two at this one, and the names of both halves; none where it does otherwise."""
     if node.op_type == "Split":
-        axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
-        sizes = found.get(node.input[1]) if len(node.input) > 1 else None
-        even = len(node.output) == 2 and (sizes is None or sizes[0] == sizes[1])
-        return ([node], list(node.output)) if axis == 1 and even else ([], [])
+        even = len(node.output) == 2 and channels % 2 == 0 and _is_even(node, found)
+        return ([node], list(node.output)) if even and _number(node, "axis", 0) == 1 else ([], [])
     cuts = [other for other in nodes if other.op_type == "Slice" and other.input[0] == node.input[0]]
-    if len(cuts) != 2 or any(name not in found for cut in cuts for name in cut.input[1:]):
+    limits = [name for cut in cuts for name in cut.input[1:]]
+    fixed = len(limits) > 4 and all(name in found and len(found[name]) == 1 for name in limits)
+    if len(cuts) != 2 or not fixed:
         return [], []
     ranges = {cut.output[0]: [int(found[name][0]) for name in cut.input[1:]] for cut in cuts}
     cuts.sort(key=lambda cut: ranges[cut.output[0]])
@@ -72,6 +75,21 @@ def _halves(node: Any, channels: int, nodes: list[Any], found: dict[str, Any]) -
     halved = start == 0 and middle == again == channels // 2 and min(end, channels) == channels == 2 * middle
     plain = all(rest in ([1], [1, 1]) for rest in (first, other))  # the second axis, every channel
     return (cuts, [cut.output[0] for cut in cuts]) if halved and plain else ([], [])
+
+
+def _is_even(split: Any, found: dict[str, Any]) -> bool:
+    """Whether both parts of a ``Split`` are known to be as large as each other: with the same size, or with none."""
+    given = [name for name in split.input[1:] if name]
+    stated = [list(a.ints) for a in split.attribute if a.name == "split"]
+    if not given and not stated:
+        return True
+    sizes = [list(found[name]) for name in given if name in found] + stated
+    return bool(sizes) and len(set(sizes[0])) == 1
+
+
+def _number(node: Any, name: str, default: int) -> int:
+    """An attribute of a node."""
+    return next((int(a.i) for a in node.attribute if a.name == name), default)
 
 
 def _activation(name: str, nodes: list[Any], found: dict[str, Any]) -> tuple[Any, Any, Any] | None:
@@ -85,11 +103,12 @@ def _activation(name: str, nodes: list[Any], found: dict[str, Any]) -> tuple[Any
     if convolution is None or gate is None or gate.input[0] != convolution.output[0]:
         return None
     fixed = len(convolution.input) == 3 and all(i in found for i in convolution.input[1:])
-    return (convolution, gate, product) if fixed else None
+    return (convolution, gate, product) if fixed and _number(convolution, "group", 1) == 1 else None
 
 
-def _readers(name: str, nodes: list[Any]) -> int:
-    return sum(list(node.input).count(name) for node in nodes)
+def _readers(name: str, nodes: list[Any], ends: list[str]) -> int:
+    """How often a tensor is read, as an output of the graph, too."""
+    return sum(list(node.input).count(name) for node in nodes) + ends.count(name)
 
 
 def _place(nodes: list[Any], wanted: Any) -> int:
@@ -134,12 +153,14 @@ def rewrite(folder: Path) -> int:
         table: dict[str, Any] = json.loads(config.read_text(encoding="utf-8"))
         model = onnx.load(str(path))
         before = str(table["sha256"][ONNX_NAME])
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # protobuf has errors of its own for what is no graph
         raise BadModelFile(f"{folder} does not hold an exported tower: {error}") from error
+    halved = is_halved(model.graph)
     made = part(model.graph)
     if not made:
         return 0
-    halve(model.graph)
+    if halved:  # to round the weights of others would change their vectors
+        halve(model.graph)
     with replacing(path) as new:
         onnx.save(model, str(new))
         strip(new)
@@ -154,8 +175,12 @@ def main(arguments: list[str]) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m rsrag.train.halves", description=__doc__.split("\n\n")[0])
     parser.add_argument("folder", type=Path, help="with config.json and encoder.onnx")
-    print(f"{rewrite(parser.parse_args(arguments).folder)} convolutions became two")
-    return 0
+    try:
+        print(f"{rewrite(parser.parse_args(arguments).folder)} convolutions became two")
+    except RsragError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return ExitCode.OK
 
 
 if __name__ == "__main__":

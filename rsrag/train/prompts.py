@@ -112,7 +112,7 @@ def gist(text: str) -> str:
 
 
 def merge_groups(names: dict[str, list[str]]) -> dict[str, int]:
-    """Number classes so that classes sharing any of their names get one number.
+    """Number classes so that classes sharing any of their names, in the form of :func:`gist`, get one number.
 
     Args:
         names: for every class key, its names.
@@ -130,7 +130,7 @@ def merge_groups(names: dict[str, list[str]]) -> dict[str, int]:
     owner: dict[str, str] = {}
     for key, options in names.items():
         for option in options:
-            first = owner.setdefault(option, key)
+            first = owner.setdefault(gist(option) or option, key)
             parent[root(key)] = root(first)
     numbers: dict[str, int] = {}
     return {key: numbers.setdefault(root(key), len(numbers)) for key in names}

@@ -114,7 +114,7 @@ def _step(place: Any, key: str, setting: str) -> Any:
 
 
 def _index(place: list[Any], key: str, setting: str) -> int:
-    if not key.isdigit() or int(key) >= len(place):
+    if not key.isdecimal() or int(key) >= len(place):
         raise ConfigError(f"{setting!r}: {key!r} is no number of an entry", hint=f"0 to {len(place) - 1}")
     return int(key)
 

@@ -25,6 +25,8 @@ def load_text(path: str) -> Callable[[list[str]], npt.NDArray[np.float32]]:
     model = StaticModel.from_pretrained(path or str(SHIPPED))
 
     def encode(texts: list[str]) -> npt.NDArray[np.float32]:
+        if not texts:
+            return np.zeros((0, model.dim), dtype=np.float32)
         vectors = np.asarray(model.encode(texts), dtype=np.float32)
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)

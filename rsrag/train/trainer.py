@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rsrag.errors import ModelError
+from rsrag.errors import ConfigError, ModelError
 from rsrag.train import cached, checkpoint, restore, thaw, tuning
 from rsrag.train.augment import training_view
 from rsrag.train.batches import Batch, epoch_batches, steps_per_epoch
@@ -43,6 +43,11 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, data: Collection, parallel: Parallel) -> None:
         parallel.check(config.optim.batch)
+        if len(data.members(config.seed, 0)) + sum(data.crops) < 2:
+            raise ConfigError(
+                f"nothing to learn from: {len(data.train)} pictures, {len(data.held)} more held out",
+                hint="name sets in data.sources, or lower data.holdout",
+            )
         self.config, self.data, self.parallel = config, data, parallel
         self.tower = build_tower(config)
         tuning.apply(self.tower, config.tuning)

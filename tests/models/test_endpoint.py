@@ -195,6 +195,8 @@ def test_keys_of_other_services_in_the_environment_are_not_sent(monkeypatch: pyt
         ({"endpoint_url": ""}, "endpoint_url"),
         ({"endpoint_url": "localhost:8000"}, "endpoint_url"),
         ({"endpoint_url": "ftp://localhost/v1"}, "endpoint_url"),
+        ({"endpoint_url": "http://localhost:80a/v1"}, "endpoint_url is no URL"),
+        ({"endpoint_url": "http://[::1/v1"}, "endpoint_url is no URL"),
         ({"endpoint_url": "http://user:pass@localhost/v1"}, "must not hold a user"),
         ({"endpoint_model": ""}, "endpoint_model"),
     ],

@@ -192,6 +192,12 @@ def test_what_cannot_be_exported(folder: Path, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_profile_names_folders_of_any_script(tmp_path: Path) -> None:
+    source = str(tmp_path / "modèles 模型 🛰")
+    table = tomllib.loads(export._profile(ModelRow("a🛰", "image", "exported", source)))
+    assert (table["image"]["name"], table["image"]["source"]) == ("a🛰", source)
+
+
 def test_the_mini_tower_as_it_is(tmp_path: Path) -> None:
     made = export.export(registry.find("mini-image"), Settings(), "onnx", tmp_path / "out")
     encoder = loaded(made)

@@ -149,7 +149,8 @@ def test_a_file_the_config_does_not_vouch_for_is_refused(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("config", "reason"), [(None, "no config.json"), ("{", "cannot read"), ("[1]", "is not an object")]
+    ("config", "reason"),
+    [(None, "no config.json"), ("{", "cannot read"), ("[1]", "is not an object"), ('{"sha256": []}', "sha256 is not")],
 )
 def test_folders_without_a_model(config: str | None, reason: str, tmp_path: Path) -> None:
     if config is not None:
@@ -157,6 +158,13 @@ def test_folders_without_a_model(config: str | None, reason: str, tmp_path: Path
     for make in (image_encoder, text_encoder):
         with pytest.raises(BadModelFile, match=reason):
             make(tmp_path)
+
+
+@pytest.mark.parametrize("config", ['{"architectures": ["BertModel"]}', '{"dim": "many"}', '{"dim": null}'])
+def test_a_config_of_something_else_is_no_image_tower(config: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(config, encoding="utf-8")
+    with pytest.raises(BadModelFile, match="describes no image tower"):
+        image_encoder(tmp_path)
 
 
 def test_missing_weights_are_named(tmp_path: Path) -> None:

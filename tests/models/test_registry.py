@@ -103,6 +103,10 @@ def test_a_profile_file_mixes_known_and_own_models(tmp_path: Path) -> None:
         ('image = "mini-text"\ntext = "mini-text"', "mini-text is a model for text, not for image"),
         ('image = "mini-image"\n[text]\nsize = 3', "unexpected keyword argument 'size'"),
         ('image = "mini-image"\ntext = 3', "profile .*, text"),
+        ('image = "mini-image"\n[text]\nbackend = "mini_text"\nsource = 5', "text: source must be a text"),
+        ('text = "mini-text"\n[image]\nbackend = ["a"]\nsource = "x"', "image: backend must be a text"),
+        ('text = "mini-text"\n[image]\nbackend = "open_clip"\nsource = "x"\noptions = "a"', "options must be a table"),
+        ('text = "mini-text"\n[image]\nbackend = "open_clip"\nsource = "x"\ndim = "a"', "dim must be a whole number"),
         ("image = ", "cannot read profile"),
     ],
 )

@@ -150,6 +150,20 @@ def test_bad_checkpoints(content: str, reason: str, published: dict[str, Path], 
         weights.convert(path, tmp_path / "out.safetensors", str(published["architecture"]))
 
 
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    from safetensors import SafetensorError
+
+    def full(tensors: object, path: Path, **_: object) -> None:
+        path.write_bytes(b"half")
+        raise SafetensorError("I/O error: No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(ModelError, match=r"cannot write .*x\.safetensors: .*No space left"):
+        weights._write({"a": torch.zeros(3)}, tmp_path / "x.safetensors", {"architecture": "a"})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_wrong_digest_is_refused_before_the_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "x.pt"
     path.write_bytes(b"never unpickled")

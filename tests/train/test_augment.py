@@ -46,6 +46,13 @@ STEPS: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
 }
 
 
+@pytest.mark.parametrize("size", [296, 448])
+def test_large_views_are_damaged_too(size: int) -> None:
+    picture = noise(size, size)
+    for seed in range(20):
+        assert damage(picture, replace(TRAINING, damage=4.0), np.random.default_rng(seed)).shape == picture.shape
+
+
 @pytest.mark.parametrize("name", sorted(STEPS))
 def test_a_step_depends_on_the_generator_alone(name: str) -> None:
     picture = noise()

@@ -74,6 +74,20 @@ def test_equal_files_of_two_sets_become_one_with_the_texts_of_both(toy_data: Pat
     assert "a satellite image of forest" in prompts
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_picture_whose_class_only_its_copy_tells_has_that_class(
+    order: int, toy_data: Path, toy_table: dict[str, Any]
+) -> None:
+    shutil.copytree(toy_data / "scenes/train/city", toy_data / "alone")
+    rows = [{"file": f"{number}.png", "caption": f"{number} houses"} for number in range(8)]
+    (toy_data / "alone" / "captions.json").write_text(json.dumps(rows), encoding="utf-8")
+    sources = [{"path": "alone", "kind": "captions"}, {"path": "scenes", "kind": "folders"}][::order]
+    data = read(toy_data, toy_table, holdout=0.0, sources=sources)
+    houses = [row for row, item in enumerate(data.train) if any("houses" in text for text in item.captions)]
+    assert len(houses) == 8
+    assert {int(data.texts.labels[row]) for row in houses} == {data.texts.classes.index("scenes/city")}
+
+
 def test_captions_that_say_the_same_share_a_group(toy_data: Path, toy_table: dict[str, Any]) -> None:
     texts = read(toy_data, toy_table).texts
     by_gist: dict[str, set[int]] = {}

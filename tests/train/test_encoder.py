@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ pytest.importorskip("timm")
 pytest.importorskip("model2vec")
 
 from rsrag.errors import BadModelFile, ConfigError, ModelError  # noqa: E402
-from rsrag.train import checkpoint, export_encoder, train_encoder  # noqa: E402
+from rsrag.train import checkpoint, choose, export_encoder, train_encoder  # noqa: E402
 from rsrag.train.config import parse_config  # noqa: E402
 from rsrag.train.data import load  # noqa: E402
 from rsrag.train.export import load_run, write_manifest  # noqa: E402
 from rsrag.train.parallel import Parallel  # noqa: E402
+from rsrag.train.probe import dated_views  # noqa: E402
 from rsrag.train.towers import build_tower  # noqa: E402
 from rsrag.train.trainer import Trainer  # noqa: E402
 
@@ -194,3 +196,33 @@ def test_a_damaged_checkpoint_is_a_model_error(tmp_path: Path) -> None:
     (tmp_path / checkpoint.NAME).write_bytes(b"junk")
     with pytest.raises(BadModelFile):
         checkpoint.load(tmp_path)
+
+
+def test_a_run_without_anything_to_learn_from_is_refused(
+    toy_data: Path, toy_table: dict[str, Any], tmp_path: Path
+) -> None:
+    mosaic = toy_table["data"].pop("mosaic")
+    for data in ({"sources": []}, {"holdout": 0.9999}):
+        table = {**toy_table, "data": {**toy_table["data"], **data}}
+        with pytest.raises(ConfigError, match="nothing to learn from"):
+            train_encoder(parse_config(table), run_dir=tmp_path / "run", data_dir=toy_data, export=False)
+    toy_table["data"] |= {"mosaic": {**mosaic, "crops": 16}, "sources": []}
+    toy_table["optim"]["epochs"] = 1
+    result = train_encoder(parse_config(toy_table), run_dir=tmp_path / "run", data_dir=toy_data, export=False)
+    assert result.metrics["text"] == 0 < result.metrics["instance"]
+
+
+def test_size_and_mixture_are_chosen_without_classes(
+    toy_data: Path, toy_table: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choose, "dated_views", lambda size: dated_views(size, places=1))
+    toy_table["data"] |= {"sources": [{"path": "told", "kind": "captions", "label": "none"}], "holdout": 0.5}
+    config = parse_config(toy_table)
+    tower = build_tower(config).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        found = choose.choose(config, tower, toy_data, [32])
+    assert found["size"] == 32 and all(figures["classes"] == 0 for figures in found["alphas"].values())
+    toy_table["data"]["holdout"] = 0.0
+    with pytest.raises(ConfigError, match="held out"):
+        choose.choose(parse_config(toy_table), tower, toy_data, [32])

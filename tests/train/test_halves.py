@@ -176,6 +176,95 @@ def test_only_halves_of_channels_that_nothing_else_reads(
     assert np.array_equal(again["w"], whole["w"]) and np.array_equal(again["b"], whole["b"])
 
 
-def test_other_folders_are_refused(tmp_path: Path) -> None:
+def test_weights_in_float32_stay_so(tower: Path) -> None:
+    wanted = vectors(tower)
+    assert rewrite(tower) == 4
+    for one, other in zip(vectors(tower), wanted, strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-6)
+
+
+def split(*, channels: int = 8, groups: int = 1, sizes: list[int] | None = None, kind: str = "stored") -> Any:
+    """A convolution with activation behind which a Split cuts channels; its sizes are stored, computed or an input."""
+    kernel = RNG.random((channels, 4 // groups, 1, 1), dtype=np.float32)
+    tensors = [numpy_helper.from_array(kernel, "w"), numpy_helper.from_array(np.ones(channels, np.float32), "b")]
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4, 6, 6])]
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["c"], group=groups),
+        helper.make_node("Sigmoid", ["c"], ["g"]),
+        helper.make_node("Mul", ["c", "g"], ["a"]),
+    ]
+    if sizes is None:
+        nodes.append(helper.make_node("Split", ["a"], ["o0", "o1"], axis=1, num_outputs=2))
+    else:
+        given = np.array(sizes, dtype=np.int32 if kind == "cast" else np.int64)
+        tensors += [numpy_helper.from_array(given, "s")] if kind == "stored" else []
+        if kind == "cast":
+            tensors.append(numpy_helper.from_array(given, "narrow"))
+            nodes.append(helper.make_node("Cast", ["narrow"], ["s"], to=TensorProto.INT64))
+        if kind == "constant":
+            nodes.append(helper.make_node("Constant", [], ["s"], value=numpy_helper.from_array(given)))
+        nodes.append(helper.make_node("Split", ["a", "s"], ["o0", "o1"], axis=1))
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, list("nchw")) for name in ("o0", "o1")]
+    return helper.make_graph(nodes, "split", inputs, outputs, tensors)
+
+
+def window() -> Any:
+    """Halves of the channels of which only some rows are read."""
+    made = graph([(0, 3), (3, 6)])
+    longer = {"start": 1, "end": 4, "axis": 2}
+    for tensor in made.initializer:
+        if (name := tensor.name[:-1]) in longer:
+            both = np.append(numpy_helper.to_array(tensor), longer[name])
+            tensor.CopyFrom(numpy_helper.from_array(both, tensor.name))
+    return made
+
+
+def read(name: str) -> Any:
+    """Halves of channels, and one of the tensors before them is an output as well."""
+    made = graph([(0, 3), (3, 6)])
+    made.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, list("nchw")))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("made", "parts"),
+    [
+        (split(), 1),
+        (split(sizes=[4, 4]), 1),
+        (split(groups=2), 0),
+        (split(groups=4), 0),
+        (split(channels=5), 0),
+        (split(sizes=[1, 7]), 0),
+        (split(sizes=[1, 7], kind="constant"), 0),
+        (split(sizes=[1, 7], kind="cast"), 0),
+        (window(), 0),
+        (read("a"), 0),
+        (read("g"), 0),
+        (read("c"), 0),
+    ],
+)
+def test_what_is_no_half_of_a_plain_layer_stays(made: Any, parts: int) -> None:
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    shape = [size.dim_value for size in made.input[0].type.tensor_type.shape.dim]
+    pixels = {"x": RNG.random(shape, dtype=np.float32)}
+
+    def run() -> list[Any]:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        return session.run(None, pixels)
+
+    wanted = run()
+    assert part(model.graph) == parts
+    onnx.checker.check_model(model)
+    for one, other in zip(run(), wanted, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+@pytest.mark.parametrize("config", ["[]", '{"sha256": {"encoder.onnx": "x"}}', "{"])
+def test_other_folders_are_refused(config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(BadModelFile, match="does not hold an exported tower"):
         rewrite(tmp_path)
+    (tmp_path / "config.json").write_text(config)
+    (tmp_path / "encoder.onnx").write_bytes(b"no graph")
+    with pytest.raises(BadModelFile, match="does not hold an exported tower"):
+        rewrite(tmp_path)
+    assert main([str(tmp_path)]) != 0 and "does not hold an exported tower" in capsys.readouterr().err

@@ -53,6 +53,8 @@ def test_classes_that_share_a_name_share_a_group() -> None:
     names = {"a": ["parking lot"], "b": ["car park", "garage"], "c": ["parking lot", "car park"], "d": ["x"]}
     groups = merge_groups(names)
     assert groups["a"] == groups["b"] == groups["c"] != groups["d"]
+    same = merge_groups({"a": ["Parking-Lot"], "b": ["the parking lot"], "c": ["?"], "d": ["!"]})
+    assert same["a"] == same["b"] and len(set(same.values())) == 3
 
 
 @given(st.dictionaries(st.text("abcdef", min_size=1, max_size=3), st.lists(st.sampled_from("uvwxyz"), min_size=1)))

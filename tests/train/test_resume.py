@@ -21,7 +21,7 @@ pytest.importorskip("cv2")
 
 from rsrag.errors import BadModelFile, ConfigError  # noqa: E402
 from rsrag.progress import Silent  # noqa: E402
-from rsrag.train import checkpoint, train_encoder  # noqa: E402
+from rsrag.train import checkpoint, encoder, train_encoder  # noqa: E402
 from rsrag.train.config import parse_config  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -121,6 +121,18 @@ def test_settings_that_differ_are_named(toy_data: Path, toy_table: dict[str, Any
     table["optim"] |= {"lr": 0.5, "epochs": 2, "save_steps": 3}
     with pytest.raises(ConfigError, match=r"other settings: optim\.lr$|other settings: optim\.lr \("):
         train_encoder(parse_config(table), run_dir=tmp_path / "run", data_dir=toy_data, export=False)
+
+
+def test_files_that_a_crash_left_unfinished(tmp_path: Path) -> None:
+    path = tmp_path / encoder.METRICS
+    path.write_text('{"epoch": 1, "loss": 2.5}\n{"epoch": 2, "loss": 2.0}\n{"epoch": 3, "lo', encoding="utf-8")
+    encoder._keep_metrics(path, 2)
+    assert [json.loads(line)["epoch"] for line in path.read_text(encoding="utf-8").splitlines()] == [1, 2]
+    (tmp_path / "config.json").write_text('{"name": "to', encoding="utf-8")
+    (tmp_path / checkpoint.NAME).write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"cannot read .*config\.json") as caught:
+        encoder.prepare_run(parse_config({}), tmp_path)
+    assert "--fresh" in (caught.value.hint or "")
 
 
 def test_no_partial_checkpoint_is_ever_seen(tmp_path: Path) -> None:

@@ -100,6 +100,24 @@ def test_links_out_of_a_folder_are_refused(tmp_path: Path) -> None:
         files.read("nothing.jpg")
 
 
+def test_folders_that_are_not_entered_are_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("set/a/1.jpg", "set/locked/2.jpg", "other/3.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"a")
+    (tmp_path / "set" / "b").symlink_to(tmp_path / "other")
+    entered = os.scandir
+
+    def scandir(path: str) -> object:
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", path)
+        return entered(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    files = Folder(tmp_path / "set")
+    assert files.names == ["a/1.jpg"]
+    assert sorted(files.refused) == [("b", "a link to a folder"), ("locked", "cannot be read: Permission denied")]
+
+
 def test_a_cut_off_shard_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     whole = write_tar(tmp_path / "a.tar", {f"{n}.jpg": bytes([n]) * 1500 for n in range(6)})
     data = whole.read_bytes()

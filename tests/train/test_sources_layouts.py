@@ -239,7 +239,32 @@ def test_a_set_with_splits_never_gives_another_one(tmp_path: Path) -> None:
         listed(tmp_path, {**settings, "split": "test"})
 
 
+@pytest.mark.parametrize("beside", ["__MACOSX/even/._000.jpg", "even/.thumbs/000.jpg", "even/._000.jpg"])
+def test_what_programs_put_beside_pictures_is_no_part_of_a_set(tmp_path: Path, beside: str) -> None:
+    with zipfile.ZipFile(tmp_path / "mac.zip", "w") as archive:
+        archive.writestr("even/000.jpg", PICTURES["000"])
+        archive.writestr(beside, b"\x00\x05\x16\x07")
+    listing = listed(tmp_path, {"path": "mac.zip", "kind": "folders"})
+    assert [(record.key, record.label) for record in listing.records] == [("even/000.jpg", "even")]
+
+
 # captions
+
+
+def test_a_row_whose_split_is_empty_belongs_to_every_split(tmp_path: Path) -> None:
+    settings = captions(tmp_path)
+    path = tmp_path / "set" / "dataset_rsicd.json"
+    rows = json.loads(path.read_text(encoding="utf-8"))["images"]
+    path.write_text(json.dumps([{**row, "split": None} for row in rows]), encoding="utf-8")
+    assert len(listed(tmp_path, settings).records) == len(listed(tmp_path, {**settings, "split": "val"}).records) == 6
+
+
+def test_a_class_that_is_not_a_number_is_none(tmp_path: Path) -> None:
+    settings = captions(tmp_path)
+    path = tmp_path / "set" / "dataset_rsicd.json"
+    rows = json.loads(path.read_text(encoding="utf-8"))["images"]
+    path.write_text(json.dumps([{**row, "class": float("nan")} for row in rows]), encoding="utf-8")
+    assert {record.label for record in listed(tmp_path, settings).records} == {""}
 
 
 def test_rows_about_one_picture_are_united_and_bad_rows_noted(tmp_path: Path) -> None:
@@ -394,7 +419,41 @@ def test_broken_rows_of_a_csv_are_noted(tmp_path: Path) -> None:
     assert [problem.what for problem in listing.problems] == ["caption", "picture", "row", "picture", "row"]
 
 
+def test_a_column_without_a_name_is_no_class(tmp_path: Path) -> None:
+    settings = skyscript(tmp_path)
+    rows = (tmp_path / "train.csv").read_text(encoding="utf-8").splitlines()
+    numbered = [f"{'' if not number else number - 1},{row}" for number, row in enumerate(rows)]
+    (tmp_path / "train.csv").write_text(
+        "\n" + "\n".join(numbered) + "\n", encoding="utf-8"
+    )  # begins with an empty line
+    listing = listed(tmp_path, {**settings, "label": ""})
+    assert [(record.label, record.captions) for record in listing.records] == [("", texts) for texts in TEXTS.values()]
+
+
+def test_a_row_with_more_cells_than_columns_is_noted(tmp_path: Path) -> None:
+    settings = skyscript(tmp_path)
+    with (tmp_path / "train.csv").open("a", encoding="utf-8") as handle:
+        handle.write("images2/a000_CH_19.jpg,a lake,two lakes, with trees\nimages2/a001_CH_19.jpg,an old quay,,,\n")
+    listing = listed(tmp_path, settings)
+    assert listing.records[0].captions == TEXTS["000"] and "an old quay" in listing.records[1].captions
+    assert [(problem.what, problem.reason) for problem in listing.problems] == [("row", "has 4 cells, the header 3")]
+
+
 # GAIA
+
+
+def test_one_damaged_shard_of_several_is_noted(tmp_path: Path) -> None:
+    shard(tmp_path / "0.tar", {"0.png": PICTURES["000"], "0.json": json.dumps({"captions": ["a bay"]}).encode()})
+    (tmp_path / "1.tar").write_bytes(b"nothing")
+    settings = {"path": "{0,1}.tar", "kind": "gaia"}
+    listing = listed(tmp_path, settings)
+    assert len(listing.records) == 1 and [(p.what, p.key) for p in listing.problems] == [("file", "1.tar")]
+    (tmp_path / "0.tar").write_bytes(b"nothing")
+    with pytest.raises(SourceError, match="no usable tar"):
+        listed(tmp_path, settings)
+    (tmp_path / "1.tar").unlink()
+    with pytest.raises(SourceError, match=r"1\.tar"):
+        listed(tmp_path, settings)
 
 
 def test_facts_of_the_published_list_are_joined_and_lost_downloads_noted(tmp_path: Path) -> None:
@@ -423,6 +482,7 @@ def table(path: Path, **columns: Any) -> None:
     pa = pytest.importorskip("pyarrow")
     from pyarrow import parquet as files
 
+    path.parent.mkdir(exist_ok=True)
     files.write_table(pa.table(columns), path)
 
 
@@ -438,6 +498,16 @@ def test_columns_can_be_named_and_pictures_given_by_path(tmp_path: Path) -> None
         listed(tmp_path, {**settings, "captions": ["middle"]})
     with pytest.raises(SourceError, match="no column of pictures"):
         listed(tmp_path, {"path": "t.parquet", "kind": "parquet"})
+
+
+def test_few_row_groups_are_kept_of_however_many_files(tmp_path: Path) -> None:
+    for number in range(8):
+        table(tmp_path / "t" / f"{number}.parquet", image=[PICTURES["000"]], label=[float("nan")], split=[None])
+    records = listed(tmp_path, {"path": "t", "kind": "parquet"}).records
+    assert {record.label for record in records} == {""}
+    assert all(record.read() == PICTURES["000"] for record in records)
+    kept = {id(groups): groups for groups in (record.read.func.__self__._groups for record in records)}
+    assert sum(len(groups._kept) for groups in kept.values()) <= 4
 
 
 def test_texts_that_are_no_utf8_and_missing_bytes_are_noted(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ pytest.importorskip("cv2")
 
 from rsrag.config import Settings  # noqa: E402
 from rsrag.errors import BadModelFile, ConfigError  # noqa: E402
-from rsrag.models import registry  # noqa: E402
+from rsrag.models import registry, weights  # noqa: E402
+from rsrag.models.base import ModelRow  # noqa: E402
 from rsrag.train import cached, train_encoder, tuning  # noqa: E402
 from rsrag.train.config import ModelConfig, TuningConfig, parse_config  # noqa: E402
+from rsrag.train.finish import write_profile  # noqa: E402
 from rsrag.train.losses import multi_positive_nce, nt_xent  # noqa: E402
 from rsrag.train.restore import load_tower  # noqa: E402
 from rsrag.train.towers import Features  # noqa: E402
@@ -195,6 +198,42 @@ def test_a_run_is_loaded_as_any_other_encoder_and_begins_another_one(
     assert larger.network.visual.positional_embedding.shape[0] == 17
     with pytest.raises(ConfigError, match="no file"):
         OpenClipTower(ModelConfig(**{**model, "pretrained": str(tmp_path / "none.safetensors")}))
+
+
+def test_a_profile_names_runs_of_any_script(tmp_path: Path) -> None:
+    run_dir = tmp_path / "läufe 🛰"
+    run_dir.mkdir()
+    path = write_profile(parse_config({"name": "mein 🛰"}), run_dir, "open_clip", run_dir / "a.safetensors", {"a": "b"})
+    row = registry.rows_of(Settings(profile=str(path)))["image"]
+    assert (row.name, row.source) == ("mein 🛰", str((run_dir / "a.safetensors").resolve()))
+
+
+def test_weights_of_another_activation_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from safetensors.torch import save_file
+
+    table = json.loads(write_architecture(tmp_path).read_text(encoding="utf-8"))
+    quick, plain = tmp_path / "quick.json", tmp_path / "plain.json"
+    quick.write_text(json.dumps({**table, "quick_gelu": True}), encoding="utf-8")
+    plain.write_text(json.dumps({**table, "quick_gelu": False}), encoding="utf-8")
+    file = tmp_path / "w.safetensors"
+    save_file(OpenClipTower(ModelConfig(kind="open_clip", architecture=str(quick))).network.state_dict(), file)
+    note = {"architecture": "quick", "config": json.loads(quick.read_text()), "sha256": weights.file_digest(file)}
+    weights.side_car(file).write_text(json.dumps(note), encoding="utf-8")
+    OpenClipTower(ModelConfig(kind="open_clip", architecture=str(quick), pretrained=str(file)))
+    with pytest.raises(ConfigError, match="made for quick, whose activation"):
+        OpenClipTower(ModelConfig(kind="open_clip", architecture=str(plain), pretrained=str(file)))
+    weights.side_car(file).unlink()  # without a note the row of the registry tells
+    row = ModelRow("known", "image", "open_clip", str(file), options={"architecture": str(quick)})
+    monkeypatch.setattr("rsrag.train.towers.openclip.MODELS", (row,))
+    with pytest.raises(ConfigError, match="whose activation"):
+        OpenClipTower(ModelConfig(kind="open_clip", architecture=str(plain), pretrained="known"))
+
+
+def test_damaged_weights_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "w.safetensors").write_bytes(b"no weights")
+    architecture = str(write_architecture(tmp_path))
+    with pytest.raises(BadModelFile, match=r"cannot read .*w\.safetensors"):
+        OpenClipTower(ModelConfig(kind="open_clip", architecture=architecture, pretrained=f"{tmp_path}/w.safetensors"))
 
 
 def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from rsrag.errors import RefusedSource, SourceError, UnreadableSource
 from rsrag.train.sources.config import SourceConfig
 from rsrag.train.sources.files import ANNOTATION_BYTES, Files, Folder, open_files, safe_name
-from rsrag.train.sources.record import Gather, Listing
+from rsrag.train.sources.record import Gather, Listing, of_split
 
 _FILE = ("file", "filename", "file_name", "image")
 _TEXT = ("captions", "caption", "sentences")
@@ -81,7 +81,7 @@ def list_captions(source: SourceConfig, name: str, data_dir: Path) -> Listing:
         if not isinstance(row, dict) or not isinstance(first(row, _FILE), str):
             gather.problem(f"row {number}", "row", "names no picture")
             continue
-        if row.get("split", source.split) != source.split:
+        if not of_split(row, source.split):
             continue
         raw = str(PurePosixPath(str(row.get("filepath") or ""), first(row, _FILE)))
         key = known(raw, present, gather)

@@ -79,6 +79,10 @@ class MosaicConfig:
     max_size: int = 200
     other: float = 0.2
 
+    def __post_init__(self) -> None:
+        if self.crops < 0 or min(self.min_size, self.max_size) < 1 or not 0 <= self.other <= 1:
+            raise ConfigError("data.mosaic needs crops >= 0, sizes of 1 or more and 0 <= other <= 1")
+
 
 @dataclass(frozen=True)
 class LandscapeConfig:
@@ -97,8 +101,8 @@ class LandscapeConfig:
     size: int = 640
 
     def __post_init__(self) -> None:
-        if self.crops and (self.places < 1 or self.dates < 2 or self.size < 64):
-            raise ConfigError("data.landscape needs places >= 1, dates >= 2 and size >= 64")
+        if self.crops < 0 or (self.crops and (self.places < 1 or self.dates < 2 or self.size < 64)):
+            raise ConfigError("data.landscape needs crops >= 0, places >= 1, dates >= 2 and size >= 64")
 
 
 @dataclass(frozen=True)

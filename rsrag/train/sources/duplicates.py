@@ -34,6 +34,7 @@ def unite(items: Sequence[Item]) -> tuple[list[Item], list[tuple[Item, Item]]]:
             continue
         copies.append((item, kept))
         kept.captions = list(clean([*kept.captions, *item.captions])[0])
+        kept.label = kept.label or item.label
         kept.labels = tuple(dict.fromkeys([*kept.labels, *item.labels]))
         item.kept = None
     return list(first.values()), copies

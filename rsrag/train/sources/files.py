@@ -62,7 +62,7 @@ def _accept(raw: str, seen: dict[str, str], refused: list[tuple[str, str]]) -> s
     try:
         name = safe_name(raw)
     except RefusedSource as exc:
-        refused.append((raw[:200].encode("utf-8", "replace").decode(), exc.message))
+        refused.append((_printable(raw), exc.message))
         return None
     if name in seen:
         refused.append((name, "a second member of that name"))
@@ -71,20 +71,31 @@ def _accept(raw: str, seen: dict[str, str], refused: list[tuple[str, str]]) -> s
     return name
 
 
+def _printable(name: str) -> str:
+    """A name of any bytes for a note."""
+    return name[:200].encode("utf-8", "replace").decode()
+
+
 class Folder:
-    """A folder; links that lead out of it are refused."""
+    """A folder; links that lead out of it, and links to folders, are refused."""
 
     def __init__(self, path: Path) -> None:
         self._root = path.resolve()
         self.refused: list[tuple[str, str]] = []
         self.names: list[str] = []
-        for where, folders, files in os.walk(self._root):
+        for where, folders, files in os.walk(self._root, onerror=self._refuse):
             folders.sort()
             inside = Path(where).relative_to(self._root)
+            links = [name for name in folders if Path(where, name).is_symlink()]
+            self.refused += [(_printable((inside / name).as_posix()), "a link to a folder") for name in links]
             seen: dict[str, str] = {}
             names = [_accept((inside / file).as_posix(), seen, self.refused) for file in sorted(files)]
             self.names += [name for name in names if name is not None]
         self.names.sort()
+
+    def _refuse(self, error: OSError) -> None:
+        where = Path(str(error.filename)).relative_to(self._root).as_posix()
+        self.refused.append((_printable(where), f"cannot be read: {error.strerror}"))
 
     def read(self, name: str, limit: int = MEMBER_BYTES) -> bytes:
         path = (self._root / safe_name(name)).resolve()

@@ -13,16 +13,21 @@ from rsrag.train.sources.record import PICTURES, Listing, Problem, Record
 def list_folders(source: SourceConfig, name: str, data_dir: Path) -> Listing:
     """Pictures of a folder or zip; the class is the folder a picture lies in.
 
-    A set with any ``SPLIT/CLASS/picture`` is one with splits, and only those of the wanted split are taken.
+    A set with any ``SPLIT/CLASS/picture`` is one with splits, and only those of the wanted split are taken. Hidden
+    files and folders, and what macOS puts beside the files of a zip, are no part of a set.
 
     Raises:
         SourceError: the set is missing.
     """
     files = open_files(data_dir / source.path)
-    pictures = [(n, PurePosixPath(n).parts) for n in files.names if n.lower().endswith(PICTURES)]
+    pictures = [(n, PurePosixPath(n).parts) for n in files.names if n.lower().endswith(PICTURES) and not _hidden(n)]
     if any(len(parts) == 3 for _, parts in pictures):
         chosen = [(n, parts[1]) for n, parts in pictures if len(parts) == 3 and parts[0] == source.split]
     else:
         chosen = [(n, parts[0]) for n, parts in pictures if len(parts) == 2]
     records = [Record(name, file, partial(files.read, file), label) for file, label in chosen]
     return Listing(records, [Problem(name, file, "picture", reason) for file, reason in files.refused])
+
+
+def _hidden(name: str) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)

@@ -10,7 +10,7 @@ from rsrag.errors import SourceError, UnreadableSource
 from rsrag.train.sources.captions import first, parse_json
 from rsrag.train.sources.config import SourceConfig
 from rsrag.train.sources.files import ANNOTATION_BYTES, Files, expand, open_files
-from rsrag.train.sources.record import Gather, Listing, plain_word
+from rsrag.train.sources.record import Gather, Listing, of_split, plain_word
 from rsrag.train.sources.samples import Sample, samples, side_json
 
 _FACTS = ("id", "location", "lat", "lon", "tag", "resolution", "satellite", "sensor", "modalities", "credits")
@@ -52,7 +52,7 @@ def _add(
         gather.problem(key, "row", "picture without a JSON file")
         return
     row = {**published.get(str(table.get("id")), {}), **{k: v for k, v in table.items() if v not in (None, "", [])}}
-    if row.get("split", source.split) != source.split:
+    if not of_split(row, source.split):
         return
     meta = {name: row[name] for name in _FACTS if row.get(name) not in (None, "", [])}
     texts = [_captions(row.get(k)) for k in source.captions or ("captions",)]
@@ -74,16 +74,26 @@ def list_gaia(source: SourceConfig, name: str, data_dir: Path) -> Listing:
     list of rows, whose columns are joined by ``id``. Place, sensor and tags go to the records' ``meta``.
 
     Raises:
-        SourceError: the set or the published list is missing or unreadable.
+        SourceError: the set or the published list is missing or unreadable. Of several files a damaged one is noted.
     """
     gather = Gather(name)
     published = _published(source, data_dir)
-    for relative in expand(source.path):
-        files = open_files(data_dir / relative)
+    parts, broken = expand(source.path), list[SourceError]()
+    for relative in parts:
+        try:
+            files = open_files(data_dir / relative)
+        except SourceError as exc:
+            if not (data_dir / relative).exists():
+                raise
+            broken.append(exc)
+            gather.problem(relative, "file", exc.message)
+            continue
         for member, reason in files.refused:
             gather.problem(f"{relative}/{member}", "picture" if member else "file", reason)
         several = relative != source.path
         for sample in samples(files):
             key = f"{relative}/{sample.key}" if several else sample.key
             _add(source, files, sample, key, published, gather)
+    if len(broken) == len(parts):
+        raise broken[0]
     return gather.listing()

@@ -23,15 +23,43 @@ _LABEL = ("class", "label")
 _GROUPS_KEPT = 4
 
 
+class Groups:
+    """The pictures of the row groups that were read last: a few in all, of however many files."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[Path, int, str], list[Any]] = OrderedDict()
+
+    def column(self, table: Table, group: int, column: str) -> list[Any]:
+        """Cells of a column of a row group, read when they are not kept.
+
+        Raises:
+            UnreadableSource: it is damaged.
+        """
+        place = (table.path, group, column)
+        with self._lock:
+            cells = self._kept.pop(place, None)
+            if cells is None:
+                cells = [one[column] for one in table.rows(group, [column])]
+            self._kept[place] = cells
+            while len(self._kept) > _GROUPS_KEPT:
+                self._kept.popitem(last=False)
+        return cells
+
+
 class Table:
-    """One Parquet file. Pictures are read by row group, the last few of which are kept.
+    """One Parquet file. Pictures are read by row group.
+
+    Args:
+        path: the file.
+        groups: keeps row groups; its own when not given.
 
     Attributes:
         path: the file.
         columns: names of its columns.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, groups: Groups | None = None) -> None:
         try:
             import pyarrow
             from pyarrow import parquet
@@ -40,8 +68,7 @@ class Table:
         self.path = path
         self._arrow, self._open = pyarrow, parquet.ParquetFile
         self._damage = (OSError, ValueError, pyarrow.ArrowException)
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[int, str], list[Any]] = OrderedDict()
+        self._groups = groups or Groups()
         try:
             with self._open(path) as file:
                 self._metadata, self._schema = file.metadata, file.schema_arrow
@@ -109,14 +136,7 @@ class Table:
         Raises:
             UnreadableSource: its row group is damaged, or the row has none.
         """
-        with self._lock:
-            kept = self._kept.pop((group, column), None)
-            if kept is None:
-                kept = [one[column] for one in self.rows(group, [column])]
-            self._kept[group, column] = kept
-            while len(self._kept) > _GROUPS_KEPT:
-                self._kept.popitem(last=False)
-        value = kept[row]
+        value = self._groups.column(self, group, column)[row]
         value = value.get("bytes") if isinstance(value, dict) else value
         if not isinstance(value, bytes):
             raise UnreadableSource(f"{self.path.name}: row {row} of group {group} has no picture")
@@ -139,13 +159,13 @@ def _rows(table: Table, columns: list[str], split: str, gather: Gather) -> Itera
             gather.problem(f"{table.path.name}, row group {group}", "file", exc.message)
             continue
         for number, row in enumerate(rows):
-            if _text(row.get("split", split)) == split:
+            if _text(row.get("split")) in ("", split):
                 yield group, number, row
 
 
-def _add_table(source: SourceConfig, path: Path, shown: str, data_dir: Path, gather: Gather) -> None:
+def _add_table(source: SourceConfig, table: Table, shown: str, data_dir: Path, gather: Gather) -> None:
     """Add the rows of one file."""
-    table = Table(path)
+    path = table.path
     picture = table.column(source.picture, (*_PICTURE, *_PATH))
     if picture is None:
         hint = f"set picture to one of {', '.join(table.columns)}"
@@ -183,11 +203,11 @@ def list_parquet(source: SourceConfig, name: str, data_dir: Path) -> Listing:
     """
     gather = Gather(name)
     paths = find(source.path, data_dir, ".parquet")
-    broken: list[SourceError] = []
+    groups, broken = Groups(), list[SourceError]()
     for path in paths:
         shown = path.relative_to(data_dir).as_posix() if path.is_relative_to(data_dir) else path.name
         try:
-            _add_table(source, path, shown, data_dir, gather)
+            _add_table(source, Table(path, groups), shown, data_dir, gather)
         except SourceError as exc:
             broken.append(exc)
             gather.problem(shown, "file", exc.message)

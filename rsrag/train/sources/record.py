@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -144,10 +145,17 @@ class Gather:
         return Listing(list(self._rows.values()), self.problems)
 
 
+def of_split(row: Mapping[str, Any], split: str) -> bool:
+    """Whether a row belongs to a split; one that names none belongs to all."""
+    return row.get("split") in (None, "", split)
+
+
 def plain_word(value: Any) -> str:
     """A label or tag value as one clean line of text; an empty string for anything else than text or a number."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
     if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return ""
+    if isinstance(value, float) and not math.isfinite(value):  # how tables write that there is none
         return ""
     return _BLANK.sub(" ", _BAD.sub("", str(value))).strip()[:200]

@@ -15,7 +15,7 @@ from rsrag.errors import RefusedSource, SourceError, UnreadableSource
 from rsrag.train.sources.captions import known, parse_json
 from rsrag.train.sources.config import SourceConfig
 from rsrag.train.sources.files import ANNOTATION_BYTES, open_files
-from rsrag.train.sources.record import Gather, Listing, plain_word
+from rsrag.train.sources.record import Gather, Listing, of_split, plain_word
 
 _FILE = ("filepath", "file", "filename", "path", "img_name")
 _TEXT = ("title_multi_objects", "title", "caption", "captions", "text")
@@ -45,9 +45,12 @@ def csv_rows(data: bytes, gather: Gather, where: str) -> Iterator[dict[str, str]
             gather.problem(f"{where}:{reader.line_num}", "row", str(exc))
             continue
         if header is None:
-            header = [cell.strip() for cell in row]
+            header = [cell.strip() for cell in row] if any(row) else None
         elif any(len(cell) > _CELL for cell in row):  # the module's own limit may have been raised by others
             gather.problem(f"{where}:{reader.line_num}", "row", f"a cell has more than {_CELL:,} characters")
+        elif any(row[len(header) :]):  # a comma that is not quoted: the cells lie in wrong columns, and are cut
+            reason = f"has {len(row)} cells, the header {len(header)}"
+            gather.problem(f"{where}:{reader.line_num}", "row", reason)
         elif row:
             yield {column: cell for column, cell in zip(header, row, strict=False) if cell}
 
@@ -144,7 +147,7 @@ def list_skyscript(source: SourceConfig, name: str, data_dir: Path) -> Listing:
     tags = _side_file(source, data_dir, gather)
     present = set(files.names)
     for number, row in enumerate(rows):
-        if row.get("split", source.split) != source.split:
+        if not of_split(row, source.split):
             continue
         raw = next((row[column] for column in _FILE if column in row), None)
         if raw is None:
@@ -154,7 +157,7 @@ def list_skyscript(source: SourceConfig, name: str, data_dir: Path) -> Listing:
         if key is None:
             continue
         meta = {**_origin(key), **_tags(dict(row)), **tags.get(PurePosixPath(key).stem, {})}
-        label = row.get(source.label) or meta.get("center_tags", {}).get(source.label)
+        label = row.get(source.label) or meta.get("center_tags", {}).get(source.label) if source.label else None
         texts = [row.get(column) for column in source.captions or _TEXT]
         gather.add(key, partial(files.read, key), label=label, captions=texts, meta=meta)
     if not present:

@@ -29,7 +29,7 @@ class Item:
         record: where it came from, with its texts.
         sha256: hexadecimal digest of the file's bytes.
         dhash: 64-bit difference hash of the picture, hexadecimal.
-        label: class key ``source/class`` in its own set, or an empty string.
+        label: class key ``source/class`` in its own set, else that of the first equal file with one, or empty.
         captions: sentences, equal ones once.
         labels: all its class keys: more than one when equal files lie in several sets.
         max_pixels: limit when it is decoded again.

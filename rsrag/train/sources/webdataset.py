@@ -10,7 +10,7 @@ from rsrag.errors import SourceError
 from rsrag.train.sources.captions import first
 from rsrag.train.sources.config import SourceConfig
 from rsrag.train.sources.files import Files, Tar, find
-from rsrag.train.sources.record import Gather, Listing
+from rsrag.train.sources.record import Gather, Listing, of_split
 from rsrag.train.sources.samples import Sample, samples, side_json, side_text
 
 _TEXT = ("captions", "caption", "text", "title")
@@ -32,7 +32,7 @@ def add_sample(source: SourceConfig, files: Files, sample: Sample, key: str, gat
         gather.problem(key, "row", "sample without a picture")
         return
     table = side_json(files, sample, gather)
-    if table.get("split", source.split) != source.split:
+    if not of_split(table, source.split):
         return
     label = first(table, (source.label,) if source.label else _LABEL)
     if label is None:

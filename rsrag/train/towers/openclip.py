@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,7 @@ class OpenClipTower(Tower):
     def _load(self, pretrained: str) -> str:
         """Read weights; returns their digest."""
         from open_clip.model import resize_pos_embed
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         row = next((r for r in MODELS if r.name == pretrained and r.backend == "open_clip"), None)
@@ -85,7 +86,11 @@ class OpenClipTower(Tower):
         if Path(pretrained).suffix and not Path(pretrained).exists() and row.name == "model.pretrained":
             raise ConfigError(f"model.pretrained: there is no file {pretrained}")
         file = weights.one_weights_file(weights.locate(row, resolve().settings), row.options.get("file"))
-        tensors = load_file(file)
+        self._check_activation(weights.read_side_car(file), row, file)
+        try:
+            tensors = load_file(file)
+        except (SafetensorError, OSError) as error:
+            raise BadModelFile(f"cannot read {file}: {error}") from error
         resize_pos_embed(tensors, self.network)
         wanted = {key: tuple(tensor.shape) for key, tensor in self.network.state_dict().items()}
         report = weights.compare({key: tuple(tensor.shape) for key, tensor in tensors.items()}, wanted)
@@ -96,6 +101,20 @@ class OpenClipTower(Tower):
             kept["logit_scale"] = tensors["logit_scale"].float().reshape(self.network.logit_scale.shape)
         self.network.load_state_dict(kept, strict=False)
         return weights.file_digest(file)
+
+    def _check_activation(self, note: Mapping[str, Any] | None, row: ModelRow, file: Path) -> None:
+        """Refuse weights that were made with another activation: their keys would fit, and nothing would be said.
+
+        Raises:
+            ConfigError: the architecture has QuickGELU and the weights the exact GELU, or the other way round.
+        """
+        stated = row.options.get("architecture")
+        if note is None and stated is None:
+            return
+        theirs: Mapping[str, Any] = note["config"] if note is not None else architectures.read_config(str(stated))
+        if bool(theirs.get("quick_gelu")) != bool(self.architecture.get("quick_gelu")):
+            made_for = note["architecture"] if note is not None else stated
+            raise ConfigError(f"{file} was made for {made_for}, whose activation is not that of {self.label}")
 
     def prepare_texts(self, texts: Sequence[str]) -> Tensor:
         """Token numbers, int64 [N, context]."""
