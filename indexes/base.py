@@ -93,7 +93,12 @@ class VectorIndex(Protocol):
 
     Writes are acknowledged: what ``upsert`` returned for is there after a crash of this process. A batch is validated
     whole before any of it is written (finite, non-zero, right size: BadVector otherwise).
+
+    Attributes:
+        shared: whether other processes may write to it at the same time.
     """
+
+    shared: bool
 
     def ensure(self, spec: CollectionSpec) -> None:
         """Create the collection or check that it fits the spec (ModelMismatch, SchemaMismatch)."""

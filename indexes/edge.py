@@ -183,6 +183,8 @@ class EdgeIndex:
         IndexFailure: the directory cannot be written or locked.
     """
 
+    shared = False
+
     def __init__(self, path: Path, *, planner: Planner | None = None, index_from: int = INDEX_FROM) -> None:
         self.path = path
         self._planner = planner or Planner()

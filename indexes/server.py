@@ -87,6 +87,8 @@ class ServerIndex:
         MissingExtra: qdrant-client is not installed.
     """
 
+    shared = True
+
     def __init__(
         self,
         url: str,

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from rsrag.catalog import Catalog, SourceRecord
-from rsrag.errors import SourceError, UnreadableSource
+from rsrag.errors import SourceError, SourceTooLarge, UnreadableSource
 from rsrag.ingest.background import give_way
 from rsrag.ingest.discover import Discovered, open_scenes, state_of
 from rsrag.ingest.guard import SourceType
@@ -25,6 +25,8 @@ from rsrag.types import ItemError, Scene, TimeSpan
 _AHEAD = 3 * BATCH
 """Events that may wait; a tile that waits is a picture and a thumbnail."""
 _MEASURERS = 4
+LIMIT = "max_tiles"
+"""Argument of the tile plan that is kept with a source only where it left scenes out."""
 _ASKED = 500
 """Sources that the catalogue is asked about at once."""
 
@@ -43,6 +45,7 @@ class Job:
         digest: of its first scene.
         scenes: ids of its scenes that were opened.
         replaced: whether what it gave before was removed to make room.
+        left_out: whether scenes were left out because they have more tiles than the limit.
         errors: of single scenes and tiles.
         waiting: tiles that are not committed.
     """
@@ -56,6 +59,7 @@ class Job:
     digest: str = ""
     scenes: list[str] = field(default_factory=list)
     replaced: bool = False
+    left_out: bool = False
     errors: list[ItemError] = field(default_factory=list)
     waiting: int = 0
 
@@ -76,7 +80,8 @@ class Job:
         """
         if self.record is None:
             return False
-        return self.record.options != signature or (not self.has_many and self.record.digest != self.digest)
+        said, _ = said_under(self.record)
+        return said != signature or (not self.has_many and self.record.digest != self.digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +171,19 @@ class Reading:
     signature: Any
     when: TimeSpan | None = None
 
+    def is_same(self, record: SourceRecord) -> bool:
+        """Whether a source would give what it gave: under the same options, scenes left out by the same limit."""
+        said, limit = said_under(record)
+        return bool(said == self.signature and limit in (None, self.shape[LIMIT]))
+
+
+def said_under(record: SourceRecord) -> tuple[Any, int | None]:
+    """The signature that a source was read under; and the limit of tiles, where it left scenes out."""
+    said = record.options
+    if not isinstance(said, dict) or LIMIT not in said:
+        return said, None
+    return {name: value for name, value in said.items() if name != LIMIT}, said[LIMIT]
+
 
 class _Stopped(Exception):
     """Nobody takes the events any more."""
@@ -243,7 +261,7 @@ class ReadAhead:
         try:
             job.size, job.mtime_ns = state_of(job.item)
             job.fresh = record is not None and (record.size, record.mtime_ns) == (job.size, job.mtime_ns)
-            if record and job.fresh and record.status == "done" and record.options == self._reading.signature:
+            if record and job.fresh and record.status == "done" and self._reading.is_same(record):
                 self._put(Skipped(job))
                 return
             self._scenes(job)
@@ -263,18 +281,32 @@ class ReadAhead:
                 self._put(Damaged(job, source, tile=False))
                 continue
             with source:
-                self._scene(job, source)
+                problem = self._scene(job, source)
+            if problem is not None:
+                reasons.append(problem.reason)
+                self._put(Damaged(job, problem, tile=False))
         if not job.digest:
             told = "; ".join(dict.fromkeys(reasons[:3])) or "it describes no image"
             raise SourceError(f"{job.item.path.name}: {told}")
 
-    def _scene(self, job: Job, source: RasterSource) -> None:
+    def _scene(self, job: Job, source: RasterSource) -> ItemError | None:
+        """Read a scene; of a document of many, one with too many tiles is left out and its error returned.
+
+        Raises:
+            SourceTooLarge: the only scene of its source has too many tiles.
+        """
         reading = self._reading
         scene = source.scene if source.scene.time else replace(source.scene, time=reading.when)
-        plan = plan_tiles(scene.width, scene.height, **reading.shape)
+        job.scenes.append(scene.id)  # also of one that is left out: what it gave under another limit stays
+        try:
+            plan = plan_tiles(scene.width, scene.height, **reading.shape)
+        except SourceTooLarge as error:
+            if not job.has_many:
+                raise
+            job.left_out = True
+            return ItemError(item_name(scene) or job.key, error.code, str(error))
         first = not job.digest
         job.digest = job.digest or scene.digest
-        job.scenes.append(scene.id)
         if scene.id in self._opened:
             self._pause()  # a copy: its tiles are known once those of the other are written
         self._put(Opened(job, scene, plan.count, first))
@@ -289,12 +321,19 @@ class ReadAhead:
             self._put(Known(sum(1 for tile in plan if not wanted(tile))))
         for item in _tiles(source, plan, wanted):
             if isinstance(item, TileFailure):
-                error = ItemError(job.key, UnreadableSource.__name__, item.reason, item.tile.window)
-                self._put(Damaged(job, error, tile=True))
+                damage = ItemError(job.key, UnreadableSource.__name__, item.reason, item.tile.window)
+                self._put(Damaged(job, damage, tile=True))
             else:
                 measured = self._pool.submit(self._measurer.measure, item, scene, source.bands, source.units)
                 self._put(Read(job, measured))
         self._put(Closed())
+        return None
+
+
+def item_name(scene: Scene) -> str | None:
+    """The STAC Item of a scene as errors name it; None for an image by itself."""
+    said = scene.properties
+    return f"{said['stac_document']}#{said['stac_id']}" if "stac_id" in said else None
 
 
 def _tiles(

@@ -111,7 +111,7 @@ def open_scenes(found: Discovered, options: ReadOptions | None = None) -> Iterat
 
 
 def _error(source: str, error: SourceError) -> ItemError:
-    return ItemError(source, error.code, str(error))
+    return ItemError(guard.shown_path(source), error.code, str(error))
 
 
 def _folder(root: Path, options: ReadOptions) -> Iterator[Discovered | ItemError]:
@@ -165,6 +165,7 @@ def _walk(root: Path) -> Iterator[Path]:
 def _file(path: Path, options: ReadOptions, root: Path, *, named: bool) -> Iterator[Discovered | ItemError]:
     try:
         path = guard.check_path(path)
+        guard.check_name(path)
         kind = guard.sniff(path)
         if kind in _FOREIGN:
             raise UnsupportedSource(f"{path.name}: a {kind}, which holds nothing to ingest")

@@ -178,6 +178,21 @@ def check_path(text: str | os.PathLike[str]) -> Path:
     return path.resolve()
 
 
+def check_name(path: Path) -> None:
+    """Refuse a file whose name no catalogue can hold.
+
+    Raises:
+        UnreadableSource: bytes in the name that are no UTF-8.
+    """
+    if shown_path(path) != str(path):
+        raise UnreadableSource(f"{shown_path(path.name)}: a name that is not valid Unicode", hint="rename the file")
+
+
+def shown_path(path: str | os.PathLike[str]) -> str:
+    """A path as text that can be written anywhere: bytes that are no UTF-8 become ``\\udce9`` and the like."""
+    return os.fspath(path).encode("utf-8", "backslashreplace").decode()
+
+
 def sniff(path: Path) -> SourceType:
     """What a file is, by its content; the suffix must not promise something else.
 

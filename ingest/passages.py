@@ -32,6 +32,10 @@ class KnowledgeWriter:
         self._profile = profile
         self._places = PlaceIndex(catalog.places_in(_WORLD))
 
+    def forget_places(self) -> None:
+        """Places were removed: know those that are left."""
+        self._places = PlaceIndex(self._catalog.places_in(_WORLD))
+
     def write(self, path: Path, options: IngestOptions, tally: Tally, progress: Progress) -> list[ItemError]:
         """Everything of one file; returns the errors of single rows.
 

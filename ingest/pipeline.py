@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from rsrag.config import Settings
 from rsrag.errors import RefusedSource, RsragError, SourceError, UsageError
 from rsrag.indexes.base import VectorIndex
 from rsrag.ingest.ahead import (
+    LIMIT,
     Closed,
     Damaged,
     Ended,
@@ -33,6 +34,7 @@ from rsrag.ingest.ahead import (
     ReadAhead,
     Reading,
     Skipped,
+    item_name,
 )
 from rsrag.ingest.digest import digest_file
 from rsrag.ingest.discover import Discovered, discover, state_of
@@ -108,6 +110,7 @@ class _Run:
         self._ending: deque[Job] = deque()
         self._marks: list[SourceRecord] = []
         self._scenes: list[tuple[Scene, str]] = []
+        self._heirs: set[str] = set()
         self._knowledge = KnowledgeWriter(catalog, index, profile)
         said = _said(options)
         tile_size = settings.tile_size or _side(profile.image.input_size)
@@ -135,7 +138,8 @@ class _Run:
         try:
             repair(self._catalog, self._index)
             seen = self._everything(sources, knowledge)
-            self._forget_missing(sources, seen)
+            self._forget_missing([*sources, *knowledge], seen)
+            self._read_heirs(seen)
             self._index.flush()
             if tally.tiles + tally.passages >= _OPTIMIZE_FROM:
                 self._index.optimize()
@@ -150,19 +154,31 @@ class _Run:
             )
         return tally.summary(time.perf_counter() - start, interrupted=interrupted)
 
-    def _everything(self, sources: Sequence[str], knowledge: Sequence[str]) -> set[str]:
-        """Handle every source, images first; tables of places before texts that may name them."""
+    def _everything(self, sources: Sequence[str], knowledge: Sequence[str]) -> dict[str, Discovered]:
+        """Handle every source; returns them by path."""
         found = []
         for item in self._discovered(sources, knowledge):
             if isinstance(item, ItemError):
+                self._catalog.clear_errors(item.source)
                 self._fail(item)
             else:
                 found.append(item)
+        self._handle(found)
+        return {str(f.path): f for f in found}
+
+    def _handle(self, found: Sequence[Discovered]) -> None:
+        """Images first; tables of places before texts that may name them."""
         self._images([f for f in found if f.is_imagery])
         texts = sorted((f for f in found if not f.is_imagery), key=lambda f: not f.has_places)
         for number, item in enumerate(texts, start=1):
             self._text(item, f"{item.path.name} ({number}/{len(texts)})")
-        return {str(f.path) for f in found}
+
+    def _read_heirs(self, seen: Mapping[str, Discovered]) -> None:
+        """Read again what was found here and holds a copy of what left: its own labels hold now. Counted already."""
+        tally, heirs = self._tally, sorted(self._heirs & set(seen))
+        before = tally.done, tally.skipped, tally.tiles_known, tally.places, tally.passages
+        self._handle([seen[path] for path in heirs])
+        tally.done, tally.skipped, tally.tiles_known, tally.places, tally.passages = before
 
     def _discovered(self, sources: Sequence[str], knowledge: Sequence[str]) -> Iterator[Discovered | ItemError]:
         named = {expanded(k).resolve() for k in knowledge}
@@ -256,7 +272,7 @@ class _Run:
         """Remove scenes that a document no longer holds, but not those of Items that it may not reach this time."""
         refused = {error.source for error in job.errors if error.code == RefusedSource.__name__}
         scenes = [scene for scene in self._catalog.scenes_from(job.key) if scene.id not in job.scenes]
-        former = [scene.id for scene in scenes if _item_of(scene) not in refused]
+        former = [scene.id for scene in scenes if item_name(scene) not in refused]
         if former:
             self._unindex(self._catalog.remove_scenes(job.key, former))
 
@@ -272,8 +288,10 @@ class _Run:
         return state == (job.record.size, job.record.mtime_ns)
 
     def _mark(self, job: Job) -> SourceRecord:
-        kind, signature = str(job.item.type), self._reading.signature
-        return SourceRecord(job.key, job.digest, kind, job.size, job.mtime_ns, "partial", self._run_id, signature)
+        kind, options = str(job.item.type), self._reading.signature
+        if job.left_out:
+            options = {**options, LIMIT: self._reading.shape[LIMIT]}
+        return SourceRecord(job.key, job.digest, kind, job.size, job.mtime_ns, "partial", self._run_id, options)
 
     # --- knowledge ---
 
@@ -353,7 +371,7 @@ class _Run:
         self._tally.errors.append(error)
         self._catalog.record_error(self._run_id, error)
 
-    def _forget_missing(self, sources: Sequence[str], seen: set[str]) -> None:
+    def _forget_missing(self, sources: Sequence[str], seen: Container[str]) -> None:
         """Remove what came from files below the given folders that are gone.
 
         A folder that is not there itself, or has nothing in it, says nothing about its files: it may be misspelt, or a
@@ -368,7 +386,11 @@ class _Run:
                 self._tally.removed += 1
 
     def _remove(self, path: str) -> None:
-        self._unindex(self._catalog.remove_source(path))
+        removed = self._catalog.remove_source(path)
+        self._heirs |= {*removed.heirs}
+        if removed.places:
+            self._knowledge.forget_places()
+        self._unindex(removed)
 
     def _unindex(self, removed: RemovedIds) -> None:
         if removed.tiles:
@@ -393,11 +415,6 @@ def _is_gone(path: Path) -> bool:
     except OSError:
         return False
     return False
-
-
-def _item_of(scene: Scene) -> str:
-    """The STAC Item of a scene as errors name it."""
-    return f"{scene.properties.get('stac_document')}#{scene.properties.get('stac_id')}"
 
 
 def _said(options: IngestOptions) -> dict[str, Any]:

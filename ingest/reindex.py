@@ -12,6 +12,9 @@ from rsrag.models.base import Profile
 from rsrag.progress import Progress, Silent
 from rsrag.types import Scene
 
+_PARENTS = {TILES: "scene", PASSAGES: "document"}
+"""What a point's payload calls that which it is a part of."""
+
 
 def reindex(
     catalog: Catalog, index: VectorIndex, profile: Profile, *, progress: Progress | None = None
@@ -55,17 +58,19 @@ def repair(catalog: Catalog, index: VectorIndex) -> None:
     """Bring the index in line with the catalogue where a crash came between the two.
 
     Points that the catalogue does not know are removed, and points that are missing are written from its vectors. When
-    the counts agree nothing is compared.
+    the counts agree nothing is compared. In an index that others write to as well, points of what an unfinished run
+    reads are left alone: it indexes tiles and passages shortly before it commits them.
     """
     counts = catalog.counts()
     if index.count(TILES) != counts.get("tiles", 0):
-        missing = _strays(index, TILES, set(catalog.tile_ids()), catalog.tiles)
+        missing = _strays(index, TILES, set(catalog.tile_ids()), catalog.tiles, lambda: catalog.being_read("scene"))
         for tiles in catalog.iter_tile_vectors() if missing else ():
             points = [tile_point(tile, scene, vector) for tile, scene, vector in tiles if tile.id in missing]
             if points:
                 index.upsert(TILES, points)
     if index.count(PASSAGES) != counts.get("passages", 0):
-        missing = _strays(index, PASSAGES, set(catalog.passage_ids()), catalog.passages)
+        known = set(catalog.passage_ids())
+        missing = _strays(index, PASSAGES, known, catalog.passages, lambda: catalog.being_read("document"))
         for passages in catalog.iter_passage_vectors() if missing else ():
             points = [passage_point(*row) for row in passages if row[0].id in missing]
             if points:
@@ -73,7 +78,11 @@ def repair(catalog: Catalog, index: VectorIndex) -> None:
 
 
 def _strays(
-    index: VectorIndex, collection: str, known: set[str], look_up: Callable[[Sequence[str]], Mapping[str, object]]
+    index: VectorIndex,
+    collection: str,
+    known: set[str],
+    look_up: Callable[[Sequence[str]], Mapping[str, object]],
+    being_read: Callable[[], set[str]],
 ) -> set[str]:
     """Delete points that the catalogue does not know; return the ids of those that are missing.
 
@@ -81,6 +90,9 @@ def _strays(
     """
     held = set(index.ids(collection))
     strays = sorted(held - known)
+    if strays and index.shared and (coming := being_read()):
+        payloads = index.payloads(collection, strays)
+        strays = [stray for stray in strays if payloads.get(stray, {}).get(_PARENTS[collection]) not in coming]
     arrived = look_up(strays) if strays else {}
     if gone := [stray for stray in strays if stray not in arrived]:
         index.delete(collection, gone)

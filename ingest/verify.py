@@ -12,6 +12,7 @@ from rsrag.catalog import Catalog, SourceRecord
 from rsrag.collections import PASSAGES, TILES
 from rsrag.errors import ExitCode, SourceError
 from rsrag.indexes.base import VectorIndex
+from rsrag.ingest.ahead import said_under
 from rsrag.ingest.digest import digest_file
 from rsrag.ingest.discover import Discovered, discover, open_scenes, state_of
 from rsrag.ingest.guard import SourceType
@@ -103,7 +104,9 @@ def _changed(record: SourceRecord, catalog: Catalog, deep: bool) -> bool:
         return False
     if not found.is_imagery:
         return digest_file(found.path) != record.digest
-    return _digests(found, options) != ({scene.digest for scene in scenes} or {record.digest})
+    digests, known = _digests(found, options), {scene.digest for scene in scenes} or {record.digest}
+    _, left_out = said_under(record)
+    return digests is None or (not known <= digests if left_out else known != digests)
 
 
 def _root(record: SourceRecord, scenes: Sequence[Scene]) -> Path:

@@ -275,9 +275,12 @@ class _Stream:
         return self._wanted is None or any(self._wanted(tile) for tile in self._plan if tile.scale >= coarser)
 
     def _empty(self, scale: int) -> _Reduced | None:
-        """Room for the whole scene at a scale; None where that is too much."""
+        """Room for the whole scene at a scale; None where that is too much, or cannot be known."""
         height, width = math.ceil(self._plan.height / scale), math.ceil(self._plan.width / scale)
-        data_type = self._source.read(Window(0, 0, 1, 1)).data.dtype
+        try:
+            data_type = self._source.read(Window(0, 0, 1, 1)).data.dtype
+        except UnreadableSource:  # the first block is damaged: coarse scales are read from the file
+            return None
         bands = len(self._source.bands)
         if height * width * (bands * data_type.itemsize + 1) > REDUCED_BYTES:
             return None

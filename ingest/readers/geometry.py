@@ -26,9 +26,16 @@ class Placement:
 
 
 def side_cars(path: Path) -> tuple[Path, ...]:
-    """World file and projection file that belong to an image, as far as they are there, in that order."""
-    found = [path.with_suffix(suffix) for suffix in (*_world_suffixes(path), ".prj")]
-    return tuple(dict.fromkeys(p for p in found if p.is_file()))
+    """World file and projection file that belong to an image, as far as they are there, in that order.
+
+    Their suffixes may be in capitals, as in ``SHEET.JGW``.
+    """
+    found = (_with_suffix(path, suffix) for suffix in dict.fromkeys((*_world_suffixes(path), ".prj")))
+    return tuple(car for car in found if car is not None)
+
+
+def _with_suffix(path: Path, suffix: str) -> Path | None:
+    return next((p for p in (path.with_suffix(suffix), path.with_suffix(suffix.upper())) if p.is_file()), None)
 
 
 def _world_suffixes(path: Path) -> tuple[str, ...]:
@@ -48,7 +55,7 @@ def read_world_file(path: Path) -> tuple[Affine | None, str | None]:
     transform: Affine | None = None
     crs: str | None = None
     for car in side_cars(path):
-        text = car.read_bytes()[:_MAX_PRJ_BYTES].decode("utf-8", "replace").strip()
+        text = car.read_bytes()[:_MAX_PRJ_BYTES].decode("utf-8-sig", "replace").strip()
         if car.suffix.lower() == ".prj":
             crs = text or None
         elif transform is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -120,7 +121,10 @@ class _Reader:
         target = Path(os.path.normpath(document.parent / guard_text))
         if str(target).lower().startswith("/vsi") or guard_text.lower().startswith("/vsi"):
             raise RefusedSource(f"{document.name}: {href[:200]} is a virtual path")
-        target = target.resolve()
+        try:
+            target = target.resolve()
+        except (OSError, ValueError) as error:
+            raise UnreadableSource(f"{document.name}: {_text(href)[:200]} is not the name of a file") from error
         if not self._options.allow_outside and not target.is_relative_to(self._root):
             raise RefusedSource(
                 f"{document.name}: {href[:200]} lies outside {self._root}", hint="give the folder that holds both"
@@ -128,12 +132,13 @@ class _Reader:
         return target
 
     def _item(self, document: Path, item: Mapping[str, Any]) -> StacItem | StacFailure:
-        name = str(item.get("id") or document.stem)
+        name = _text(item.get("id") or document.stem)
         try:
             key, asset = self._asset(name, item)
             target = self._inside(document, str(asset.get("href")))
-            if not target.is_file():
+            if not _is_file(target):
                 raise UnreadableSource(f"item {name}: its asset {key!r} is missing ({target.name})")
+            guard.check_name(target)
             kind = guard.sniff(guard.check_path(target))
             if not kind.is_raster:
                 raise UnsupportedSource(f"item {name}: its asset {key!r} is a {kind}, not an image")
@@ -168,22 +173,23 @@ class _Reader:
     def _hints(self, name: str, document: Path, item: Mapping[str, Any], asset: Mapping[str, Any]) -> SceneHints:
         own = _mapping(item.get("properties"))
         collection = self._collection(document, item)
-        properties: dict[str, Any] = {k: own[k] for k in _KEPT if isinstance(own.get(k), str | int | float)}
+        properties: dict[str, Any] = {k: own[k] for k in _KEPT if isinstance(own.get(k), int | float)}
+        properties |= {k: _text(own[k]) for k in _KEPT if isinstance(own.get(k), str)}
         properties |= {"stac_id": name, "stac_document": str(document)}
         licence = own.get("license") or collection.get("license")
         gsd = asset.get("gsd") or own.get("gsd")
         transform = _transform(asset.get("proj:transform"))
         digest = hashlib.sha256(json.dumps(item, sort_keys=True).encode())
         return SceneHints(
-            title=str(own.get("title") or name)[:200],
-            collection=str(item.get("collection") or collection.get("id") or "") or None,
+            title=_text(own.get("title") or name)[:200],
+            collection=_text(item.get("collection") or collection.get("id") or "") or None,
             time=_time(own),
             footprint=_footprint(item),
             crs=_crs({**own, **asset}) if transform else None,
             transform=transform,
             sensor=_sensor(own),
-            gsd_m=float(gsd) if isinstance(gsd, int | float) and gsd > 0 else None,
-            licence=str(licence)[:200] if licence else None,
+            gsd_m=size if (size := _number(gsd)) is not None and size > 0 else None,
+            licence=_text(licence)[:200] if licence else None,
             roles=tuple(_band_name(band) for band in _bands(asset)),
             properties=properties,
             extra=digest.hexdigest(),
@@ -230,6 +236,28 @@ def _links(document: Mapping[str, Any], *relations: str) -> list[str]:
     return [str(link["href"]) for link in found if link.get("rel") in relations and link.get("href")]
 
 
+def _text(value: Any) -> str:
+    """A value as text that can be kept: JSON may spell null characters and halves of surrogate pairs."""
+    return str(value).replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def _number(value: Any) -> float | None:
+    """A finite number; None for anything else."""
+    try:
+        number = float(value) if isinstance(value, int | float) else math.nan
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file; False also where nobody may look."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
@@ -268,7 +296,7 @@ def _band_name(band: Mapping[str, Any]) -> str | None:
 def _sensor(properties: Mapping[str, Any]) -> str | None:
     instruments = properties.get("instruments")
     first = instruments[0] if isinstance(instruments, list) and instruments else None
-    said = [str(v) for v in (properties.get("platform"), properties.get("constellation"), first) if v]
+    said = [_text(v) for v in (properties.get("platform"), properties.get("constellation"), first) if v]
     return next((name for text in said if (name := sensor_name(text))), said[0].lower()[:64] if said else None)
 
 
@@ -295,7 +323,7 @@ def _footprint(item: Mapping[str, Any]) -> Footprint | None:
         if isinstance(box, list) and len(box) in (4, 6):
             half = len(box) // 2
             return geo.footprint_from_bbox(BBox(*(float(v) for v in (*box[:2], *box[half : half + 2]))))
-    except (BadFootprint, BadGeometry, TypeError, ValueError):
+    except (BadFootprint, BadGeometry, TypeError, ValueError, OverflowError):
         return None
     return None
 
@@ -306,7 +334,10 @@ def _crs(said: Mapping[str, Any]) -> str | None:
 
 
 def _transform(value: Any) -> Affine | None:
-    if not isinstance(value, list) or len(value) not in (6, 9) or not all(isinstance(v, int | float) for v in value):
+    if not isinstance(value, list) or len(value) not in (6, 9):
         return None
-    a, b, c, d, e, f = (float(v) for v in value[:6])
+    numbers = [number for v in value[:6] if (number := _number(v)) is not None]
+    if len(numbers) < 6:
+        return None
+    a, b, c, d, e, f = numbers
     return (a, b, c, d, e, f)

@@ -22,7 +22,7 @@ from pyproj.exceptions import CRSError, ProjError
 
 from rsrag.errors import SourceTooLarge, UnreadableSource, UnsupportedSource
 from rsrag.ingest.guard import SourceType
-from rsrag.ingest.readers.text import MAX_VALUE, Decoded, decode, read_bytes, title_of
+from rsrag.ingest.readers.text import MAX_VALUE, Decoded, decode, one_line, read_bytes, title_of
 
 _LOG = logging.getLogger("rsrag.ingest")
 MAX_ROWS = 2_000_000
@@ -187,7 +187,7 @@ def _geojson(path: Path, title: str, decoded: Decoded) -> Table:
         if isinstance(feature, dict) and isinstance(feature.get("properties"), dict):
             columns.update(dict.fromkeys(feature["properties"]))
     transformer = _transformer(path.name, _declared_crs(content))
-    own_title = content.get("name") if isinstance(content.get("name"), str) else None
+    own_title = one_line(content["name"]) if isinstance(content.get("name"), str) else None
     rows = (_feature(n, f, transformer) for n, f in enumerate(features, start=1))
     return Table("geojson", own_title or title, list(columns), rows, _notes(decoded))
 
@@ -208,7 +208,7 @@ def _feature(number: int, feature: Any, transformer: pyproj.Transformer | None) 
     values = feature.get("properties")
     values = values if isinstance(values, dict) else {}
     id_ = feature.get("id")
-    own_id = str(id_) if isinstance(id_, (str, int)) and not isinstance(id_, bool) else None
+    own_id = one_line(str(id_), 100) or None if isinstance(id_, (str, int)) and not isinstance(id_, bool) else None
     box = feature.get("bbox")
     four: tuple[float, ...] | None = None
     if isinstance(box, list) and len(box) in (4, 6) and all(isinstance(v, (int, float)) for v in box):

@@ -316,7 +316,12 @@ def run_from(row: Row) -> RunRecord:
 def error_values(error: ItemError) -> Values:
     """The row of an error, without run and time."""
     window = None if error.window is None else list(error.window)
-    return {"source": error.source, "code": error.code, "reason": error.reason, "window": window}
+    return {"source": _written(error.source), "code": error.code, "reason": _written(error.reason), "window": window}
+
+
+def _written(text: str) -> str:
+    """A message as a database takes it: it may quote text that no database holds."""
+    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
 
 
 def error_from(row: Row) -> ItemError:

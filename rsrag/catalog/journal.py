@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from rsrag.catalog.codec import error_from, error_values, run_from, source_from, source_values
 from rsrag.catalog.database import Database, delete_in, rows_in, table_of
@@ -21,6 +21,8 @@ _RUNS = table_of(RunTable)
 _ERRORS = table_of(ErrorTable)
 
 ItemKind = Literal["scene", "place", "document"]
+_DOCUMENTS = (".json", ".geojson")
+"""Ends of the names of files that hold STAC Items."""
 
 
 class Journal(Database):
@@ -66,6 +68,18 @@ class Journal(Database):
         self._upsert(connection, SourceTable, list(map(source_values, records)), only=["status"])
         origins = [{"kind": kind, "item_id": item, "source_path": path} for path, item in items]
         self._upsert(connection, OriginTable, origins)
+
+    def being_read(self, kind: ItemKind) -> set[str]:
+        """Ids of items from sources that a run, which is not finished, has not finished either."""
+        origins = table_of(OriginTable)
+        statement = (
+            select(origins.c.item_id)
+            .join(_SOURCES, _SOURCES.c.path == origins.c.source_path)
+            .join(_RUNS, _RUNS.c.id == _SOURCES.c.run_id)
+            .where(origins.c.kind == kind, _SOURCES.c.status == "partial", _RUNS.c.status == "running")
+        )
+        with self._reading("list what is being read") as connection:
+            return set(connection.scalars(statement))
 
     def begin_run(self, command: str, argv: Sequence[str]) -> str:
         """Record that a command starts; returns the id of the run."""
@@ -123,7 +137,7 @@ class Journal(Database):
             self._forget_errors(connection, [source])
 
     def _forget_errors(self, connection: Connection, sources: Sequence[str]) -> None:
-        delete_in(connection, _ERRORS.c.source, sources)
+        forget_errors(connection, sources)
 
     def set_meta(self, key: str, value: Json) -> None:
         """Store a value about the workspace, any JSON value."""
@@ -134,3 +148,13 @@ class Journal(Database):
         """A value about the workspace; None if it was never set."""
         meta = table_of(MetaTable)
         return self._one("read a value", select(meta).where(meta.c.key == key), lambda row: row["value"])
+
+
+def forget_errors(connection: Connection, sources: Sequence[str]) -> None:
+    """Delete the errors of sources, and those of their Items, which are named ``PATH#ITEM``."""
+    delete_in(connection, _ERRORS.c.source, sources)
+    # Compared byte by byte: "$" follows "#". SQLite does so by itself, and can use its index.
+    named = _ERRORS.c.source if connection.dialect.name == "sqlite" else _ERRORS.c.source.collate("C")
+    for path in sources:
+        if path.lower().endswith(_DOCUMENTS):
+            connection.execute(delete(_ERRORS).where(named >= f"{path}#", named < f"{path}$"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -64,10 +64,20 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class RemovedIds:
-    """What left the catalogue and must leave the index too."""
+    """What left the catalogue and must leave the index too.
+
+    Attributes:
+        tiles: ids of tiles.
+        passages: ids of passages.
+        places: ids of places, which the index does not hold.
+        heirs: sources that hold a copy of what the leaving one described last, to be read again: of two copies the one
+            that was read last says what collection, date and title their content has.
+    """
 
     tiles: tuple[str, ...] = ()
     passages: tuple[str, ...] = ()
+    places: tuple[str, ...] = field(default=(), compare=False)
+    heirs: tuple[str, ...] = field(default=(), compare=False)
 
     def __bool__(self) -> bool:
         return bool(self.tiles or self.passages)

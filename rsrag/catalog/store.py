@@ -11,9 +11,9 @@ from sqlalchemy import Connection, delete, func, select, update
 
 from rsrag.catalog import schema
 from rsrag.catalog.connect import connect, parse_url, translated
-from rsrag.catalog.database import chunks, delete_in, ids_where, table_of
+from rsrag.catalog.database import chunks, delete_in, ids_where, rows_in, table_of
 from rsrag.catalog.imagery import Imagery
-from rsrag.catalog.journal import ItemKind
+from rsrag.catalog.journal import ItemKind, forget_errors
 from rsrag.catalog.knowledge import Knowledge
 from rsrag.catalog.records import RemovedIds
 from rsrag.catalog.tables import (
@@ -32,7 +32,6 @@ from rsrag.catalog.tables import (
 from rsrag.errors import WorkspaceNotFound
 
 _ORIGINS = table_of(OriginTable)
-_ERRORS = table_of(ErrorTable)
 _SOURCES = table_of(SourceTable)
 _EMBEDDINGS = table_of(EmbeddingTable)
 
@@ -99,7 +98,8 @@ class Catalog(Imagery, Knowledge):
     def remove_source(self, path: str) -> RemovedIds:
         """Delete a source with everything that came from it alone, and say what must leave the index.
 
-        What also lies at another source (a copy of the file) stays. An unknown source removes nothing.
+        What also lies at another source (a copy of the file) stays; where this one described it last, the other source
+        becomes "partial", so that it is read again. An unknown source removes nothing.
         """
         with self._writing(f"remove source {path}") as connection:
             scenes, places, documents = (_only_from(connection, path, kind) for kind in ("scene", "place", "document"))
@@ -108,10 +108,10 @@ class Catalog(Imagery, Knowledge):
             delete_in(connection, _EMBEDDINGS.c.owner_id, passages)
             for model, ids in ((PlaceTable, places), (DocumentTable, documents)):
                 delete_in(connection, table_of(model).c.id, ids)
-            _rename_copies(connection, path)
+            heirs = _hand_over(connection, path)
             connection.execute(delete(_SOURCES).where(_SOURCES.c.path == path))
-            connection.execute(delete(_ERRORS).where(_ERRORS.c.source == path))
-        return RemovedIds(tuple(tiles), tuple(passages))
+            forget_errors(connection, [path])
+        return RemovedIds(tuple(tiles), tuple(passages), tuple(places), tuple(heirs))
 
     def remove_scenes(self, path: str, ids: Sequence[str]) -> RemovedIds:
         """Delete scenes that a source no longer holds, and say what must leave the index.
@@ -171,15 +171,37 @@ def _only_from(connection: Connection, path: str, kind: str) -> list[str]:
     )
 
 
-def _rename_copies(connection: Connection, path: str) -> None:
-    """Point scenes and documents that named the leaving source at another one that has them."""
-    for kind in ("scene", "document"):
-        table = table_of(_ITEMS[kind])
-        here = select(_ORIGINS.c.item_id).where(_ORIGINS.c.source_path == path, _ORIGINS.c.kind == kind)
-        another = (
-            select(func.min(_ORIGINS.c.source_path))
-            .where(_ORIGINS.c.kind == kind, _ORIGINS.c.item_id == table.c.id, _ORIGINS.c.source_path != path)
-            .scalar_subquery()
-        )
-        stale = table.c.id.in_(here) & (table.c.source == path)
-        connection.execute(update(table).where(stale).values(source=another))
+def _hand_over(connection: Connection, path: str) -> list[str]:
+    """Point what the leaving source described at another one that has it too, which is to be read again.
+
+    Returns:
+        The other sources.
+    """
+    heirs: set[str] = set()
+    for kind, model in _ITEMS.items():
+        table = table_of(model)
+        others = _sharers(connection, path, kind)
+        for row in rows_in(connection, table.c.id, others):
+            # The scene of a STAC Item names its asset as source, and the document beside it.
+            document = row["properties"].get("stac_document") if kind == "scene" else None
+            if path in (row["source"], document):
+                heirs.add(others[row["id"]])
+            if row["source"] == path:
+                renamed = update(table).where(table.c.id == row["id"]).values(source=others[row["id"]])
+                connection.execute(renamed)
+    for chunk in chunks(sorted(heirs)):
+        connection.execute(update(_SOURCES).where(_SOURCES.c.path.in_(chunk)).values(status="partial"))
+    return sorted(heirs)
+
+
+def _sharers(connection: Connection, path: str, kind: ItemKind) -> dict[str, str]:
+    """The items of a source that came from another one too: the first other source of each."""
+    other = _ORIGINS.alias()
+    same = (other.c.kind == _ORIGINS.c.kind) & (other.c.item_id == _ORIGINS.c.item_id)
+    statement = (
+        select(_ORIGINS.c.item_id, func.min(other.c.source_path))
+        .join(other, same & (other.c.source_path != path))
+        .where(_ORIGINS.c.source_path == path, _ORIGINS.c.kind == kind)
+        .group_by(_ORIGINS.c.item_id)
+    )
+    return {item: source for item, source in connection.execute(statement)}

@@ -185,3 +185,23 @@ def test_counts(filled: Catalog) -> None:
         "runs": 1,
         "errors": 0,
     }
+
+
+def test_errors_of_items_are_forgotten_with_their_document(catalog: Catalog) -> None:
+    for source in ("/a.json", "/a.json#one", "/a.json#two#2", "/a.jsonl", "/a.json2#one", "/a.tif#one"):
+        catalog.record_error(None, ItemError(source, "UnreadableSource", "half a pair \ud800 and \0"))
+    catalog.clear_errors("/a.json")
+    assert [error.source for error in catalog.errors()] == ["/a.jsonl", "/a.json2#one", "/a.tif#one"]
+
+
+def test_the_copy_that_is_left_is_to_be_read_again(catalog: Catalog, make) -> None:
+    for path in ("/one/a.tif", "/two/a.tif"):
+        catalog.save_scene(make.scene(source=path), path)
+        catalog.save_places([make.place(source=path)], path)
+        catalog.finish_source(SourceRecord(path, "", "scene"))
+    assert catalog.remove_source("/two/a.tif").heirs == ("/one/a.tif",)
+    source, place = catalog.source("/one/a.tif"), catalog.place("place-1")
+    assert source is not None and place is not None
+    assert (source.status, place.source) == ("partial", "/one/a.tif")
+    catalog.save_scene(make.scene(source="/three/a.tif"), "/three/a.tif")
+    assert catalog.remove_source("/one/a.tif").heirs == ()

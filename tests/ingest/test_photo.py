@@ -185,3 +185,11 @@ def test_other_files_are_refused_by_the_same_guard(tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text("# Title\n")
     with pytest.raises(UnsupportedSource, match="not an image"):
         load_picture(tmp_path / "a.md")
+
+
+def test_a_world_file_may_be_in_capitals_and_begin_with_a_mark(tmp_path: Path) -> None:
+    Image.fromarray(noise(3, 64, 64).transpose(1, 2, 0)).save(tmp_path / "SHEET.JPG")
+    (tmp_path / "SHEET.JGW").write_text("\ufeff10\n0\n0\n-10\n500000\n5000000\n", encoding="utf-8")
+    (tmp_path / "SHEET.PRJ").write_text("\ufeffEPSG:32631", encoding="utf-8")
+    with open_photo(tmp_path / "SHEET.JPG", sniff(tmp_path / "SHEET.JPG")) as source:
+        assert (source.scene.crs, source.scene.transform) == (UTM31, (10, 0, 499_995, 0, -10, 5_000_005))

@@ -263,3 +263,14 @@ def test_kill_9_at_twenty_points_and_rerun(tmp_path: Path, folder: Path, root: P
         if killed == KILLS:
             break
     assert killed == KILLS
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_file_whose_name_is_no_text_is_an_error_of_that_file(engine: Engine, tmp_path: Path) -> None:
+    archives.scene(tmp_path / "in.tif", size=32).rename(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.tif"))
+    archives.scene(tmp_path / "b.tif", 1, size=32)
+    for _ in range(2):
+        summary = engine.ingest([tmp_path])
+        assert (summary.failed, [e.code for e in summary.errors]) == (1, ["UnreadableSource"])
+    assert [e.source for e in engine.catalog.errors()] == [str(tmp_path / "caf\\udce9.tif")]
+    assert engine.catalog.counts()["scenes"] == 1

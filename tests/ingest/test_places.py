@@ -418,3 +418,13 @@ def test_ids_differ_by_name_and_position(a: str, b: str, lon: float, lat: float)
     assert one != place_id("f.csv", None, a, (lon, lat + 1))
     assert one != place_id("f.csv", "7", a, (lon, lat))
     assert place_id("f.csv", None, a, (0.0, -0.0)) == place_id("f.csv", None, a, (-0.0, 0.0))
+
+
+def test_ids_and_titles_of_geojson_hold_no_halves_of_letters(tmp_path: Path) -> None:
+    point = {"type": "Point", "coordinates": [3, 45]}
+    feature = {"type": "Feature", "id": "a\ud800", "geometry": point, "properties": {"name": "Lake"}}
+    path = tmp_path / "a.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "name": "b\ud800", "features": [feature]}))
+    found, errors = read(path)
+    assert errors == [] and found[0].place is not None
+    assert (found[0].document.title, found[0].place.facts[0].value) == ("b", "a")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import archives
 import pytest
 
 from rsrag.engine import Engine
+from rsrag.indexes.base import Point
+from rsrag.ingest.digest import make_id
 from rsrag.ingest.reindex import repair
 
 
@@ -53,3 +56,37 @@ def test_strays_go(engine: Engine, tmp_path: Path) -> None:
     assert not engine.verify().ok
     repair(engine.catalog, engine.index)
     assert {p.kind for p in engine.verify().problems} == set()
+
+
+class Shared:
+    """An index that others may write to as well."""
+
+    shared = True
+
+    def __init__(self, index: Any) -> None:
+        self._index = index
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._index, name)
+
+
+@pytest.mark.parametrize(("running", "shared"), [(True, True), (True, False), (False, True)])
+def test_what_another_ingest_has_indexed_but_not_committed_stays(
+    engine: Engine, tmp_path: Path, running: bool, shared: bool
+) -> None:
+    catalog, index = engine.catalog, engine.index
+    image, text = (catalog.source(str(tmp_path / "sources" / name)) for name in ("survey_20200531.tif", "storm.md"))
+    assert image is not None and text is not None
+    other = catalog.begin_run("ingest", [])
+    catalog.finish_sources([replace(source, status="partial", run_id=other) for source in (image, text)])
+    if not running:
+        catalog.finish_run(other, done=0, skipped=0, failed=0, status="failed")
+    scene, document = catalog.scenes_from(image.path)[0], make_id("document", text.digest)
+    known = next(iter(catalog.tile_ids_of(scene.id)))
+    vectors = {"image": index.vectors("tiles", "image", [known])[known]}
+    tile, passage = make_id("tile", "of another run"), make_id("passage", "of another run")
+    index.upsert("tiles", [Point(tile, vectors, {"scene": scene.id})])
+    index.upsert("passages", [Point(passage, {}, {"document": document}, text="words")])
+    repair(catalog, Shared(index) if shared else index)  # type: ignore[arg-type]
+    kept = running and shared
+    assert (tile in set(index.ids("tiles")), passage in set(index.ids("passages"))) == (kept, kept)

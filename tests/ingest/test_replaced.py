@@ -283,3 +283,85 @@ def test_assets_in_a_sibling_folder(engine: Engine, tmp_path: Path, several: boo
     path.write_text(json.dumps(document) + " ", encoding="utf-8")
     engine.ingest([root / "items"])  # the document changed, and cannot be used as it was named
     assert engine.index.count("tiles") == engine.catalog.counts()["tiles"] == 0
+
+
+# --- documents of many scenes, and copies ---------------------------------------------------------------------------
+
+
+def test_an_item_of_too_many_tiles_leaves_the_others_of_its_collection(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    collection(folder, {"a": "2020-01-01", "b": "2021-01-01"})
+    raster(folder / "b.tif", 2, size=64)
+    for limit, tiles, codes, skipped in ((4, 1, ["SourceTooLarge"], 0), (4, 0, [], 1), (9, 5, [], 0), (4, 0, [], 1)):
+        with rsrag.open(tmp_path / "archive", create=True, tile_size=archives.TILE, max_tiles=limit) as engine:
+            summary = engine.ingest([folder])
+            assert (summary.tiles, [e.code for e in summary.errors], summary.skipped) == (tiles, codes, skipped)
+            assert all(e.source.endswith("items.json#b") for e in summary.errors)
+            assert engine.verify(deep=True).ok
+    with rsrag.open(tmp_path / "archive") as engine:
+        assert engine.catalog.errors() == []
+
+
+@pytest.mark.parametrize("change", [False, True])
+def test_what_a_copy_said_goes_with_it(engine: Engine, tmp_path: Path, change: bool) -> None:
+    first, second = tmp_path / "in" / "one" / "s_20200101.tif", tmp_path / "in" / "two" / "s_20210101.tif"
+    second.parent.mkdir(parents=True)
+    raster(first)
+    engine.ingest([tmp_path / "in"])
+    shutil.copy(first, second)
+    engine.ingest([tmp_path / "in"])
+    assert [(s.collection, s.source) for s in engine.catalog.scenes()] == [("two", str(second))]
+    if change:
+        raster(second, 5)
+        later(second)
+    else:
+        second.unlink()
+    summary = engine.ingest([tmp_path / "in"])
+    assert (summary.done, summary.skipped, summary.removed) == ((1, 1, 0) if change else (0, 1, 1))
+    scene = next(s for s in engine.catalog.scenes() if s.source == str(first))
+    assert (scene.collection, format_span(scene.time)) == ("one", "2020-01-01")
+    assert found(engine, collections=("one",)) == 1
+    assert engine.verify(deep=True).ok
+
+
+def test_a_copy_that_stays_elsewhere_is_read_again_when_it_is_ingested(engine: Engine, tmp_path: Path) -> None:
+    first, second = raster(tmp_path / "one" / "a.tif"), tmp_path / "two" / "a.tif"
+    second.parent.mkdir()
+    shutil.copy(first, second)
+    raster(tmp_path / "two" / "b.tif", 1)
+    engine.ingest([tmp_path / "one"])
+    engine.ingest([tmp_path / "two"])
+    second.unlink()
+    engine.ingest([tmp_path / "two"])
+    engine.ingest([tmp_path / "one"])
+    assert {s.collection for s in engine.catalog.scenes() if s.source == str(first)} == {"one"}
+
+
+def test_the_image_of_a_copied_item_is_the_one_that_is_left(engine: Engine, tmp_path: Path) -> None:
+    collection(tmp_path / "in" / "one", {"a": "2020-01-01"})
+    shutil.copytree(tmp_path / "in" / "one", tmp_path / "in" / "two")
+    engine.ingest([tmp_path / "in"])
+    shutil.rmtree(tmp_path / "in" / "two")
+    engine.ingest([tmp_path / "in"])
+    assert [s.source for s in engine.catalog.scenes()] == [str(tmp_path / "in" / "one" / "a.tif")]
+
+
+def test_knowledge_that_is_gone_from_a_folder_is_removed(engine: Engine, tmp_path: Path) -> None:
+    for name in ("a.md", "b.md"):
+        (tmp_path / "notes").mkdir(exist_ok=True)
+        (tmp_path / "notes" / name).write_text(f"# {name}\n\nThe lake is deep and cold.\n", encoding="utf-8")
+    engine.ingest(knowledge=[tmp_path / "notes"])
+    (tmp_path / "notes" / "a.md").unlink()
+    assert engine.ingest(knowledge=[tmp_path / "notes"]).removed == 1
+    assert engine.catalog.counts()["passages"] == engine.index.count("passages") == 1
+
+
+def test_texts_are_not_linked_to_places_that_were_replaced(engine: Engine, tmp_path: Path) -> None:
+    table, text = tmp_path / "p.csv", tmp_path / "n.md"
+    for lat, words in ((46.0, "It is cold."), (46.05, "It is warm.")):
+        table.write_text(f"name,lat,lon\nLake Blue,{lat},7\n", encoding="utf-8")
+        text.write_text(f"# Notes\n\nLake Blue is deep. {words}\n", encoding="utf-8")
+        engine.ingest(knowledge=[table, text])
+    passages = engine.catalog.passages(list(engine.catalog.passage_ids())).values()
+    assert {p.lat for p in passages} == {46.05}
+    assert all(engine.catalog.place(p.place_id or "") for p in passages)

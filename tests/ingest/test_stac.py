@@ -207,3 +207,33 @@ def test_damaged_documents_are_unreadable(tmp_path: Path) -> None:
     assert isinstance(failure(tmp_path / "a.json"), UnreadableSource)
     (tmp_path / "b.json").write_text("[1]")
     assert isinstance(failure(tmp_path / "b.json"), UnreadableSource)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"id": "a\0b\ud800"},
+        {"collection": "x\ud800"},
+        {"properties": {"gsd": 10**400}},
+        {"geometry": None, "bbox": [10**400, 0, 1, 1]},
+        {"links": [{"rel": "collection", "href": "x\0"}]},
+    ],
+)
+def test_odd_values_of_an_item_do_not_matter(tmp_path: Path, changes: dict[str, Any]) -> None:
+    write_rgb(tmp_path / "image.tif")
+    hints = items(write_json(tmp_path / "item.json", stac_item(**changes)))[0].hints
+    for text in (hints.title, hints.collection, hints.properties["stac_id"]):
+        assert text is not None and text.encode() and "\0" not in text
+    assert hints.gsd_m in (None, 10)
+
+
+@pytest.mark.parametrize("href", ["image.tif\0", "x\ud800.tif", "x" * 5000 + ".tif"])
+def test_an_asset_whose_name_is_none_is_unreadable(tmp_path: Path, href: str) -> None:
+    item = stac_item(assets={"visual": {"href": href, "type": "image/tiff"}})
+    assert isinstance(failure(write_json(tmp_path / "item.json", item)), UnreadableSource)
+
+
+def test_a_transform_of_odd_numbers_is_none(tmp_path: Path) -> None:
+    write_rgb(tmp_path / "image.tif")
+    asset = {"href": "image.tif", "type": "image/tiff", "proj:transform": [10**400, 0, 0, 0, -1, 0]}
+    assert items(write_json(tmp_path / "item.json", stac_item(assets={"visual": asset})))[0].hints.transform is None

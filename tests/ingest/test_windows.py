@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from rasters import noise, write_rgb, write_tiff
 
 from rsrag.errors import SourceTooLarge, UsageError
@@ -201,3 +202,18 @@ def test_reduced_copies_of_a_rounded_size_are_not_used(tmp_path: Path) -> None:
         assert len(tiles) == plan.count
         for tile in tiles[:: max(1, len(tiles) // 40)]:
             assert np.array_equal(tile.picture, read_tile(source, tile.tile).picture)
+
+
+def test_a_damaged_first_block_costs_the_tiles_that_lie_on_it(tmp_path: Path) -> None:
+    path = write_rgb(tmp_path / "a.tif", 512, 512, tiled=True, blockxsize=32, blockysize=32, compress="deflate")
+    with Image.open(path) as image:
+        start, size = image.tag_v2[324][0], image.tag_v2[325][0]
+    content = bytearray(path.read_bytes())
+    content[start : start + size] = b"\xaa" * size
+    path.write_bytes(content)
+    with open_raster(path, SourceType.GEOTIFF) as source:
+        plan = plan_tiles(512, 512, tile_size=32)
+        read = list(read_tiles(source, plan))
+    failed = [one.tile for one in read if not isinstance(one, TilePixels)]
+    assert len(read) == plan.count
+    assert [(tile.window.col, tile.window.row, tile.scale) for tile in failed] == [(0, 0, s) for s in plan.scales]
