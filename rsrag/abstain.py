@@ -234,7 +234,7 @@ def confidence(
         image: whether the query has an image.
     """
     asked = understand(question)
-    evidence = [Evidence(n, h, "") for n, h in enumerate([*tiles[:2], *passages[:_READ]], start=1)]
+    evidence = [Evidence(n, h, "") for n, h in enumerate([*tiles[:_READ], *passages[:_READ]], start=1)]
     if not evidence:
         return 0.0
     stored = bool(fact_answers(asked, evidence))

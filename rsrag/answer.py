@@ -15,9 +15,10 @@ from rsrag.catalog import Catalog
 from rsrag.cite import check
 from rsrag.compose import compose
 from rsrag.config import Settings
+from rsrag.facts import THERE, extreme_rank, has_value, in_time, names_file
 from rsrag.models.base import Picture, Profile
 from rsrag.plain import quoted
-from rsrag.questions import understand
+from rsrag.questions import Question, understand
 from rsrag.retrieve import Retrieval, merge
 from rsrag.types import Answer, Hit, Provenance, Query, Sentence
 
@@ -42,7 +43,7 @@ def answer(
         question,
         found.passages,
         settings,
-        tiles=found.tiles,
+        tiles=[h for h in hits if h.kind == "tile"],
         location=found.location,
         image=query.image is not None or _stated(query, found),
     )
@@ -84,9 +85,30 @@ def evidence_hits(query: Query, found: Retrieval) -> list[Hit]:
     """
     asked = understand(query.text or "")
     imagery = query.image is not None or _stated(query, found) or not query.filters.empty
+    if asked.variables:
+        found = replace(found, tiles=tuple(_meant_first(asked, _marked(query, found))))
     if asked.variables or (imagery and (asked.years or asked.months)):
         return merge(found, query.limit, tiles_first=max(2, query.limit // 2))
     return merge(found, query.limit, tiles_first=2 if imagery or not found.passages else 0)
+
+
+def _marked(query: Query, found: Retrieval) -> list[Hit]:
+    """The tiles, marked where the query itself says where they lie."""
+    area = query.filters.bbox or query.filters.intersects or query.filters.scenes
+    if query.image is None and not area and not _stated(query, found):
+        return list(found.tiles)
+    return [replace(h, scores={**h.scores, THERE: 1.0}) for h in found.tiles]
+
+
+def _meant_first(asked: Question, tiles: Sequence[Hit]) -> list[Hit]:
+    """The tiles; first those of a file or of a time that the question names, and those that have its value."""
+    question = asked.text.casefold()
+
+    def rank(hit: Hit) -> tuple[bool, bool, bool, float]:
+        named = names_file(question, hit)
+        return not named, not in_time(asked, hit), not has_value(asked, hit), extreme_rank(asked, hit)
+
+    return sorted(tiles, key=rank)
 
 
 def _stated(query: Query, found: Retrieval) -> bool:

@@ -24,6 +24,9 @@ _NEGATION = frozenset(
     {"not", "no", "never", "neither", "nor", "none", "cannot", "without", "isn", "aren", "wasn", "weren"}
 )
 
+_MEASURED = frozenset(terms("averages mean covers centred lies taken"))
+"""Words that only lead to a value: the value is what its evidence must hold."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Source:
@@ -42,18 +45,20 @@ def check(text: str, evidence: Sequence[Evidence], question: str = "") -> tuple[
     first evidence which supports it. Unsupported sentences stay, marked.
 
     Args:
-        text: what the reader wrote; empty, or the agreed words for "not in the archive", gives no sentences.
+        text: what the reader wrote; empty, or the agreed words for "not in the archive" uncited, gives no sentences.
         evidence: what its numbers refer to.
         question: the question, whose words need no backing.
     """
     plain = spoken(text, MOST_CHARACTERS)
-    if not plain or NOT_IN_ARCHIVE in plain.upper():
+    if not plain:
         return (), ()
     sources = {e.number: _source(e.text) for e in evidence}
     given = frozenset(terms(question))
     warnings: list[str] = []
     checked: list[Sentence] = []
     parts = split_sentences(_AFTER_STOP.sub(_before_stop, plain))
+    if any(NOT_IN_ARCHIVE in part.upper() and not _cited(part) for part in parts):
+        return (), ()  # with a citation the words are those of a document
     if len(parts) > MOST_SENTENCES:
         warnings.append(f"the answer was cut after {MOST_SENTENCES} of {len(parts)} sentences")
     for part in parts[:MOST_SENTENCES]:
@@ -97,7 +102,7 @@ def _backed(claim: list[str], numbers: list[Quantity], negated: bool, source: _S
     new = [t for t in claim if not t[0].isdigit()]
     if coverage(new, source.terms | given) < SUPPORT and new:
         return False
-    fresh = set(new) - given
+    fresh = set(new) - given - _MEASURED
     if fresh and coverage(fresh, source.terms) < SUPPORT / 2:
         return False
     if not all(backed(q, source.quantities) for q in numbers):

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from rsrag import geo
-from rsrag.questions import Question
+from rsrag.questions import VARIABLES, Question
 from rsrag.times import format_span
 from rsrag.types import Evidence, Fact, Footprint, Hit, TimeSpan
 from rsrag.words import terms
@@ -128,25 +128,124 @@ def fact_answers(asked: Question, evidence: Sequence[Evidence]) -> list[tuple[st
     """Sentences that answer from stored values, with the number of the evidence; empty if none was asked for.
 
     A value is asked for when the question uses one of its names (:data:`rsrag.questions.VARIABLES`), or when it
-    consists of nothing but the value's name, the name of the thing, and a date. A month or year in the question must
-    fit the date of the evidence, if that has one.
+    consists of nothing but the value's name, the name of the thing, and a date. A month, year or period in the question
+    must fit the date of the evidence, if that has one, and so must what it names (:func:`_is_meant`). The highest or
+    lowest value is that of the evidence.
     """
     answers: list[tuple[str, int]] = []
+    timely = [item for item in _of_named_file(asked, evidence) if in_time(asked, item.hit)]
     for variable in asked.variables:
-        for item in evidence:
-            text = _answer(variable, item.hit) if _in_time(asked, item.hit) else None
+        fitting = [item for item in timely if _is_meant(asked, variable, item.hit)]
+        for item in sorted(fitting, key=lambda i: extreme_rank(asked, i.hit, variable)):
+            text = _answer(variable, item.hit, dated=asked.asks == "year")
             if text:
                 answers.append((text, item.number))
                 break
     if answers:
         return answers
-    for item in evidence:
+    for item in timely:
         for quantity in groups(_facts_of(item.hit)):
-            if _only_asks_for(asked, quantity, item.hit) and _in_time(asked, item.hit):
+            if _only_asks_for(asked, quantity, item.hit):
                 text = _answer(quantity, item.hit)
                 if text:
                     return [(text, item.number)]
     return []
+
+
+THERE = "there"
+"""Score of tiles that lie where the query itself says: by its image, place, position or area."""
+_FILE = re.compile(r"[^\s,;?\"'()]+\.(?:tiff?|jp2|png|jpe?g)\b")
+_MOST = re.compile(r"\b(?:highest|largest|greatest|biggest|maximum|max|greenest|brightest|wettest|most)\b")
+_LATEST = re.compile(r"\b(?:latest|newest|most recent|last)\b")
+_EARLIEST = re.compile(r"\b(?:earliest|oldest|first)\b")
+_LEAST = re.compile(r"\b(?:lowest|smallest|minimum|min|darkest|driest|least)\b")
+
+
+def _of_named_file(asked: Question, evidence: Sequence[Evidence]) -> list[Evidence]:
+    """The evidence; only that of a file which the question names, or of where the query says, where it names one."""
+    question = asked.text.casefold()
+    named = [item for item in evidence if names_file(question, item.hit)]
+    if named or not _FILE.search(question):
+        return named or list(evidence)
+    return [item for item in evidence if item.hit.scores.get(THERE)]
+
+
+def names_file(question: str, hit: Hit) -> bool:
+    """Whether a question, in small letters, names the file of a tile, with or without its ending."""
+    if hit.scene is None:
+        return False
+    title = hit.title.casefold()
+    names = {title, title.rpartition(".")[0]}
+    return any(
+        len(name) > 3 and not name.isalpha() and re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", question)
+        for name in names
+        if not name.isdigit()
+    )
+
+
+def has_value(asked: Question, hit: Hit) -> bool:
+    """Whether a hit has a stored value that is asked for."""
+    return any(_answer(variable, hit) is not None for variable in asked.variables)
+
+
+def _is_meant(asked: Question, variable: str, hit: Hit) -> bool:
+    """Whether a stored value of a hit can be the one asked for.
+
+    It can where the query itself says where, or where what the hit is called holds every name in the question. Places
+    have coordinates as tiles do: there, every word must be in what the hit is called.
+    """
+    if hit.scores.get(THERE) or hit.scores.get("place"):
+        return True
+    called = {t for name in _called(hit) for t in terms(name)}
+    said = called | set(terms(_MEASURING)) | {t for words in VARIABLES.values() for w in words for t in terms(w)}
+    if variable == "coordinates" and not asked.about_image:
+        return set(asked.terms) <= said | set(terms(_AT))
+    first = next(iter(terms(asked.text)), "")  # its capital says nothing
+    return all(t in said or t.isdigit() or t == first for name in asked.names for t in terms(name))
+
+
+_AT = "exact geographic geographical position centre center degree decimal"
+
+
+def _called(hit: Hit) -> list[str]:
+    """All that a hit is called: its title, place, heading, sensor and collection."""
+    names = [hit.title]
+    if hit.place is not None:
+        names += [hit.place.name, *hit.place.aliases, hit.place.country or "", hit.place.kind or ""]
+    if hit.passage is not None:
+        names.append(hit.passage.heading or "")
+    if hit.scene is not None:
+        names += [hit.scene.sensor or "", hit.scene.collection]
+    return names
+
+
+def extreme_rank(asked: Question, hit: Hit, variable: str | None = None) -> float:
+    """What to sort by, least first, where the highest or lowest value or the latest or earliest date is asked for; 0
+    where it is not.
+
+    Args:
+        asked: the question.
+        hit: what may have the value.
+        variable: the value; the first one that the question names when None.
+    """
+    variable = variable or next(iter(asked.variables), "")
+    question = asked.text.casefold()
+    most, least = (_LATEST, _EARLIEST) if variable == "date" else (_MOST, _LEAST)
+    sign = -1 if most.search(question) else 1 if least.search(question) else 0
+    if not sign:
+        return 0.0
+    value = _number(variable, hit)
+    return math.inf if value is None else sign * value
+
+
+def _number(variable: str, hit: Hit) -> float | None:
+    """A stored value, or the date, as a number."""
+    if variable == "date":
+        span = hit.scene.time if hit.scene is not None else None
+        return float(span.start.toordinal()) if span is not None and span.start is not None else None
+    members = groups(_facts_of(hit)).get(variable, [])
+    value = next((f.value for s, f in members if s in ("mean", "")), None)
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def _facts_of(hit: Hit) -> list[Fact]:
@@ -173,16 +272,12 @@ _MEASURING = (
 )
 
 
-def _in_time(asked: Question, hit: Hit) -> bool:
+def in_time(asked: Question, hit: Hit) -> bool:
+    """Whether the date of a hit is one that the question is about; so is one without a date."""
     span = _time_of(hit)
     if span is None or span.start is None or span.end is None:
         return True
-    if asked.months and not any(
-        span.start.month <= month <= span.end.month and (year is None or span.start.year <= year <= span.end.year)
-        for month, year in asked.months
-    ):
-        return False
-    return not asked.years or any(span.start.year <= y <= span.end.year for y in asked.years)
+    return asked.dates.fit(span.start, span.end)
 
 
 def _time_of(hit: Hit) -> TimeSpan | None:
@@ -191,8 +286,8 @@ def _time_of(hit: Hit) -> TimeSpan | None:
     return hit.passage.time if hit.passage is not None else None
 
 
-def _answer(quantity: str, hit: Hit) -> str | None:
-    """A sentence giving one value of a hit, or None if it has no such value."""
+def _answer(quantity: str, hit: Hit, *, dated: bool = False) -> str | None:
+    """A sentence giving one value of a hit, with the date of a tile if asked to; None if it has no such value."""
     subject = f"the tile of {hit.title}" if hit.kind == "tile" else hit.title
     scene = hit.scene
     if quantity == "date":
@@ -213,7 +308,8 @@ def _answer(quantity: str, hit: Hit) -> str | None:
         return f"{hit.title} lies at {position_text(hit.place.lon, hit.place.lat)}." if hit.place else None
     members = groups(_facts_of(hit)).get(quantity)
     if members:
-        return _values(label(quantity), subject, members, hit)
+        taken = f", taken {format_span(scene.time)}," if dated and scene is not None and scene.time else ""
+        return _values(label(quantity), subject + taken, members, hit)
     if quantity == "area" and hit.kind == "tile" and hit.footprint is not None:
         return f"{_capital(subject)} covers {value_text(Fact('area', geo.area_km2(hit.footprint), 'km2'))}."
     return None

@@ -95,7 +95,7 @@ def _from_wkt(text: str) -> list[Any]:
         raise BadGeometry(f"unreadable WKT: {error}") from error
     if shape is None or shape.is_empty:
         raise BadGeometry("the geometry is empty or unreadable")
-    return list(shapely.get_parts(shape))
+    return list(shapely.get_parts(shapely.force_2d(shape)))
 
 
 def _from_geojson(text: str) -> list[Any]:
@@ -129,10 +129,17 @@ def _geometries(value: Any) -> list[Mapping[str, Any]]:
         raise BadGeometry("GeoJSON must be an object")
     if value.get("type") == "FeatureCollection":
         features = value.get("features")
-        return [g for feature in features for g in _geometries(feature)] if isinstance(features, list) else []
+        if not isinstance(features, list):
+            return []
+        return [g for feature in features if not _is_placeless(feature) for g in _geometries(feature)]
     if value.get("type") == "Feature":
         return _geometries(value.get("geometry"))
     return [value]
+
+
+def _is_placeless(feature: Any) -> bool:
+    """Whether a feature has no geometry, which GeoJSON allows."""
+    return isinstance(feature, Mapping) and feature.get("type") == "Feature" and feature.get("geometry") is None
 
 
 def _check_part(part: Any) -> None:

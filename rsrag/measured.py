@@ -11,8 +11,9 @@ import numpy as np
 from rsrag._version import __version__
 from rsrag.errors import SourceError, UsageError
 from rsrag.facts import label, value_text
+from rsrag.questions import dates_of, understand
 from rsrag.route import Route
-from rsrag.times import format_span
+from rsrag.times import format_span, parse_time
 from rsrag.types import Answer, Evidence, Filters, Hit, Position, Provenance, Scene, Sentence, TimeSpan
 
 if TYPE_CHECKING:
@@ -60,7 +61,6 @@ def _change(
 ) -> TaskResult:
     from rsrag.adapters.base import Context
     from rsrag.adapters.change.archive import scenes_of
-    from rsrag.times import parse_time
 
     place = where
     if image is not None and place is None:
@@ -70,10 +70,27 @@ def _change(
         place = (location.lon, location.lat)
     if place is None:
         raise UsageError("no place", hint="name one with --where, or give an image")
-    dates = [parse_time(date) if isinstance(date, str) else date for date in _spans(engine, route.years, filters)]
+    within = _closed_period(question) if filters.when is None else None
+    if within is not None:
+        filters = replace(filters, when=within)
+    years = () if within is not None else route.years
+    dates = [parse_time(date) if isinstance(date, str) else date for date in _spans(engine, years, filters)]
     scenes, notes = scenes_of(place, dates, Context(engine.profile, engine.settings, engine), filters)
     result = engine.change(*scenes, questions=(question,))
     return replace(result, warnings=(*notes, *result.warnings))
+
+
+def _closed_period(question: str) -> TimeSpan | None:
+    """The period that both dates must lie in: "before 2012", "until 2017", "in the 1990s"; None where two dates are
+    named or the period is open ("since 2012"), because then its beginning itself is compared."""
+    dates = dates_of(question)
+    if len(dates.periods) != 1 or dates.years:
+        return None
+    first, last = dates.periods[0]
+    if last is None or (first is not None and len(set(understand(question).years)) > 1):
+        return None
+    end = parse_time(f"{last // 12:04d}-{last % 12 + 1:02d}").end
+    return TimeSpan(parse_time(f"{first // 12:04d}-{first % 12 + 1:02d}").start if first is not None else None, end)
 
 
 def _spans(engine: Engine, years: Sequence[int], filters: Filters) -> tuple[str | TimeSpan, ...]:

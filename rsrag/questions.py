@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import date
 from typing import Literal
 
 from rsrag.words import STOPWORDS, fold, stem, tokens
@@ -71,6 +72,112 @@ VARIABLES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
+_MONTHS = "|".join(MONTHS)
+_FULL_YEAR = r"(?:1[0-9]{3}|20[0-9]{2})"
+
+
+def _point(name: str) -> str:
+    """Pattern of a year, with or without a month, as groups ``{name}y`` and ``{name}m``."""
+    return rf"(?:the year )?(?:(?P<{name}m>{_MONTHS}),? (?:of )?)?(?P<{name}y>{_FULL_YEAR})(?!-?\d)"
+
+
+_PERIODS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        rf"\b(?:between|from) {_point('a')},? (?:and|to|until|till|through) {_point('b')}",
+        rf"\b(?:between|from) (?P<am>{_MONTHS}) (?:and|to|until|till|through) {_point('b')}",
+        rf"\b(?P<ay>{_FULL_YEAR})\s?(?:-|–|/|\bto\b)\s?{_point('b')}",
+        rf"\b(?P<rule>before|prior to|earlier than|until|till|up to) {_point('a')}",
+        rf"\b(?P<rule>after|later than|since) {_point('a')}",
+        rf"\b(?P<rule>from) {_point('a')}(?= on(?:wards?)?\b)",
+        r"\b(?P<decade>1[0-9]{2}|20[0-9])0s\b",
+    )
+)
+"""Ways to write a period, the longer ones first: what one has taken is not read again by those after it."""
+_INCLUSIVE = ("since", "from", "until", "till", "up to")
+_LATER = ("after", "later than", "since", "from")
+
+
+def month_number(year: int, month: int) -> int:
+    """Months counted through, so that periods compare as numbers."""
+    return 12 * year + month - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Dates:
+    """The time a question is about.
+
+    Attributes:
+        periods: first and last month (:func:`month_number`) of "between 2010 and 2015", "before 2012", "since May 2017"
+            or "the 1990s"; None is open.
+        months, years: mentions outside of the periods, as in :class:`Question`.
+    """
+
+    periods: tuple[tuple[int | None, int | None], ...] = ()
+    months: tuple[tuple[int, int | None], ...] = ()
+    years: tuple[int, ...] = ()
+
+    def fit(self, start: date, end: date) -> bool:
+        """Whether a time from ``start`` to ``end`` is one that the question is about; any is where it names none."""
+        first, last = month_number(start.year, start.month), month_number(end.year, end.month)
+        spans = [*self.periods, *((month_number(y, 1), month_number(y, 12)) for y in self.years)]
+        if spans and not any((a is None or a <= last) and (b is None or first <= b) for a, b in spans):
+            return False
+        return not self.months or any(
+            first <= month_number(year, month) <= last
+            if year is not None
+            else any(n % 12 == month - 1 for n in range(first, min(last, first + 11) + 1))
+            for month, year in self.months
+        )
+
+
+def dates_of(text: str) -> Dates:
+    """The periods, months and years that a question names."""
+    periods: list[tuple[int | None, int | None]] = []
+
+    def taken(match: re.Match[str]) -> str:
+        periods.append(_period(match.groupdict()))
+        return " ; "
+
+    rest = " ".join(_plain_dates(text).split())
+    for pattern in _PERIODS:
+        rest = pattern.sub(taken, rest)
+    months = tuple((MONTHS.index(m[1]) + 1, int(m[2]) if m[2] else None) for m in _MONTH.finditer(rest))
+    return Dates(tuple(periods), months, tuple(dict.fromkeys(int(y) for y in _YEAR.findall(rest))))
+
+
+_ISO_DATE = re.compile(rf"\b({_FULL_YEAR})-(0[1-9]|1[0-2])(?:-[0-3]\d)?\b(?!-)")
+
+
+def _plain_dates(text: str) -> str:
+    """The folded text, "may" left out where it is no month, and "2012-07-31" as "july 2012"."""
+    folded = " ".join(fold(text).split())
+    mays = {m.start() for m in _month_mentions(text) if m[1] == "may"}
+    words = re.sub(r"\bmay\b", lambda m: m[0] if m.start() in mays else "", folded)
+    return _ISO_DATE.sub(lambda m: f"{MONTHS[int(m[2]) - 1]} {m[1]}", words)
+
+
+def _period(found: dict[str, str | None]) -> tuple[int | None, int | None]:
+    if decade := found.get("decade"):
+        return month_number(10 * int(decade), 1), month_number(10 * int(decade) + 9, 12)
+    rule = found.get("rule")
+    if rule is None:
+        year = int(found["by"] or 0)
+        first = _ends(int(found.get("ay") or year), found.get("am"))[0]
+        last = _ends(year, found.get("bm"))[1]
+        return min(first, last), max(first, last)
+    first, last = _ends(int(found["ay"] or 0), found.get("am"))
+    if rule in _LATER:
+        return (first if rule in _INCLUSIVE else last + 1), None
+    return None, (last if rule in _INCLUSIVE else first - 1)
+
+
+def _ends(year: int, month: str | None) -> tuple[int, int]:
+    """First and last month of a year, or of a month of it."""
+    number = MONTHS.index(month) + 1 if month else None
+    return month_number(year, number or 1), month_number(year, number or 12)
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """A question taken apart.
@@ -85,6 +192,7 @@ class Question:
         years: years mentioned.
         variables: names of stored facts it asks for, keys of VARIABLES.
         about_image: it points at something shown ("this", "here", "the image").
+        dates: months, years and periods that a stored value must be of.
     """
 
     text: str
@@ -96,6 +204,7 @@ class Question:
     years: tuple[int, ...] = ()
     variables: tuple[str, ...] = ()
     about_image: bool = False
+    dates: Dates = Dates()
 
 
 def understand(text: str) -> Question:
@@ -103,20 +212,27 @@ def understand(text: str) -> Question:
     folded = " ".join(fold(text).split())
     head = _head(folded)
     dimensions = _dimensions(head)
+    variables = tuple(v for v, words in VARIABLES.items() if any(_mentions(folded, w) for w in words))
     return Question(
         text=text,
         terms=tuple(dict.fromkeys(stem(w) for w in tokens(text) if w not in _ASKING)),
         names=_names(text),
-        asks="describe" if _IDENTITY.match(folded) and _only_names(text) else _asks(folded, head, dimensions),
+        asks="describe" if _identifies(folded, text, variables) else _asks(folded, head, dimensions),
         dimensions=dimensions,
         months=tuple((MONTHS.index(m[1]) + 1, int(m[2]) if m[2] else None) for m in _month_mentions(text)),
         years=tuple(dict.fromkeys(int(y) for y in _YEAR.findall(folded))),
-        variables=tuple(v for v, words in VARIABLES.items() if any(_mentions(folded, w) for w in words)),
+        variables=variables,
         about_image=bool(_THIS.search(folded)),
+        dates=dates_of(text),
     )
 
 
 _ASKING = STOPWORDS | {"kind", "type", "sort", "image", "picture", "photo", "tile", "scene", "shown"}
+
+
+def _identifies(folded: str, text: str, variables: tuple[str, ...]) -> bool:
+    """Whether a question asks what a named thing is; "What is the NDVI?" asks for a value."""
+    return not variables and _IDENTITY.match(folded) is not None and _only_names(text)
 
 
 def _only_names(text: str) -> bool:

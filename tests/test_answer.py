@@ -207,3 +207,27 @@ def test_without_a_reader_there_is_evidence_but_no_answer(profile: Profile, cata
     given = answer(Query(QUESTION), FOUND, replace(profile, reader=None), Settings(), catalog)
     assert given.abstained and given.evidence and given.reason
     assert "reader" not in given.provenance.models
+
+
+def test_a_tile_of_the_year_asked_for_answers_however_far_down_it_was_found(profile: Profile, catalog: Catalog) -> None:
+    tiles = tuple(
+        tile_hit(f"t{year}", scene=f"s{year}", score=0.9 - 0.01 * n, when=f"{year}-07-01")
+        for n, year in enumerate(range(2001, 2013))
+    )
+    found = replace(FOUND, tiles=tiles)
+    given = answer(Query("What is the NDVI in 2012?", limit=6), found, profile, Settings(), catalog)
+    assert given.text.startswith("The NDVI of the tile of s2012.tif averages 0.431")
+    assert given.confidence >= 0.9 and given.evidence[0].hit.id == "t2012"
+    latest = answer(Query("How recent is the latest image?", limit=6), found, profile, Settings(), catalog)
+    assert "2012-07-01" in latest.text
+    named = answer(Query("What is the NDVI of the tile of s2010.tif?", limit=6), found, profile, Settings(), catalog)
+    assert named.text.startswith("The NDVI of the tile of s2010.tif averages 0.431") and named.sentences[0].supported
+
+
+def test_a_value_of_a_tile_anywhere_does_not_answer_for_a_place_that_is_named(
+    profile: Profile, catalog: Catalog
+) -> None:
+    given = answer(Query("What is the NDVI of Lake Baikal?"), FOUND, profile, Settings(), catalog)
+    assert "0.431" not in given.text
+    narrowed = Query("What is the NDVI of Lake Baikal?", filters=Filters(bbox=BBox(13, 12, 15, 14)))
+    assert "0.431" in answer(narrowed, FOUND, profile, Settings(), catalog).text

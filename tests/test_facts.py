@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from evidence import DESERT, LAKE, evidence, passage_hit, tile_hit
 
 from rsrag.facts import (
+    THERE,
     distance_text,
     fact_answers,
     fact_sentences,
@@ -13,7 +16,8 @@ from rsrag.facts import (
     value_text,
 )
 from rsrag.questions import understand
-from rsrag.types import Fact, Place
+from rsrag.times import parse_span
+from rsrag.types import Fact, Hit, Place
 
 
 @pytest.mark.parametrize(
@@ -112,3 +116,74 @@ def test_without_such_a_value_there_is_no_answer() -> None:
 )
 def test_distances_for_people(km: float, text: str) -> None:
     assert distance_text(km) == text
+
+
+def dated_tile(name: str, when: str, ndvi: float) -> Hit:
+    return tile_hit(name, scene=name, when=when, facts=(Fact("ndvi_mean", ndvi),))
+
+
+FOUR_DATES = [dated_tile(f"d{when[:4]}", when, ndvi) for when, ndvi in
+              (("2012-07-31", 0.25), ("2009-08-18", 0.12), ("2017-08-27", 0.07), ("2020-08-31", 0.14))]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("question", "scene"),
+    [
+        ("What is the NDVI between 2010 and 2015?", "d2012"),
+        ("What was the NDVI before 2012?", "d2009"),
+        ("What was the NDVI after 2017?", "d2020"),
+        ("What is the NDVI since 2017?", "d2017"),
+        ("What was the NDVI in the 2010s?", "d2012"),
+        ("What was the NDVI after July 2012?", "d2017"),
+        ("What was the NDVI in August?", "d2009"),
+        ("What was the NDVI in August between 2010 and 2018?", "d2017"),
+        ("What is the highest NDVI?", "d2012"),
+        ("What was the lowest NDVI before 2015?", "d2009"),
+        ("What is the NDVI of d2020.tif?", "d2020"),
+        ("Compute the NDVI in 2009", "d2009"),
+        ("What was the NDVI before 1999?", None),
+        ("What was the NDVI in the 1990s?", None),
+        ("What is the NDVI of other.tif?", None),
+        ("What is the NDVI of Lake Baikal?", None),
+    ],
+)
+def test_a_value_is_that_of_the_time_file_and_name_in_the_question(question: str, scene: str | None) -> None:
+    found = fact_answers(understand(question), evidence(*FOUR_DATES))
+    assert [text.partition("tile of ")[2].partition(".tif")[0] for text, _ in found] == ([scene] if scene else [])
+
+
+def test_a_month_may_lie_in_a_winter_of_two_years() -> None:
+    winter = tile_hit(when=None)
+    assert winter.scene is not None
+    winter = replace(winter, scene=replace(winter.scene, time=parse_span("2019-12-01/2020-02-15")))
+    assert fact_answers(understand("What is the NDVI in January?"), evidence(winter))
+    assert not fact_answers(understand("What is the NDVI in June?"), evidence(winter))
+
+
+def test_when_a_value_was_lowest_is_told_with_its_date() -> None:
+    ((text, number),) = fact_answers(understand("When was the NDVI lowest?"), evidence(*FOUR_DATES))
+    assert number == 3 and text == "The NDVI of the tile of d2017.tif, taken 2017-08-27, averages 0.07."
+
+
+def test_coordinates_are_those_of_the_place_named() -> None:
+    found = evidence(tile_hit(), passage_hit("a", "It is deep.", LAKE), passage_hit("b", "It is dry.", DESERT))
+    assert fact_answers(understand("What are the coordinates of the Namib?"), found) == [
+        ("Namib lies at 24.0000° S, 15.0000° E.", 3)
+    ]
+    assert fact_answers(understand("What is the latitude of namib?"), found)[0][1] == 3
+    assert fact_answers(understand("What are the coordinates of Atlantis?"), found) == []
+    there = evidence(replace(tile_hit(), scores={THERE: 1.0}))
+    assert fact_answers(understand("What are the coordinates of the Sahel?"), there)
+
+
+@pytest.mark.parametrize(
+    ("question", "day"),
+    [
+        ("How recent is the latest image?", "2020-08-31"),
+        ("When was the oldest image taken?", "2009-08-18"),
+        ("When was the last image taken before 2018?", "2017-08-27"),
+    ],
+)
+def test_the_latest_and_the_earliest_date(question: str, day: str) -> None:
+    ((text, _),) = fact_answers(understand(question), evidence(*FOUR_DATES))
+    assert day in text

@@ -242,3 +242,20 @@ def test_columns() -> None:
     for bad in ("name", "name=", "=site", "name=a,name=b"):
         with pytest.raises(UsageError):
             parse_columns(bad)
+
+
+@pytest.mark.parametrize(
+    "wkt", ["POLYGON Z((0 0 5,1 0 5,1 1 5,0 0 5))", "POLYGON ZM((0 0 5 1,1 0 5 1,1 1 5 1,0 0 5 1))"]
+)
+def test_heights_of_a_polygon_are_left_out(wkt: str) -> None:
+    assert parse_intersects(wkt).bbox == BBox(0.0, 0.0, 1.0, 1.0)
+
+
+def test_features_without_a_geometry_are_passed_over() -> None:
+    empty = '{"type": "Feature", "geometry": null}'
+    ring = "[[[0, 0], [1, 0], [1, 1], [0, 0]]]"
+    full = f'{{"type": "Feature", "geometry": {{"type": "Polygon", "coordinates": {ring}}}}}'
+    text = f'{{"type": "FeatureCollection", "features": [{empty}, {full}]}}'
+    assert parse_intersects(text).bbox == BBox(0.0, 0.0, 1.0, 1.0)
+    with pytest.raises(BadGeometry, match="empty"):
+        parse_intersects(f'{{"type": "FeatureCollection", "features": [{empty}]}}')

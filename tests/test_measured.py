@@ -116,6 +116,10 @@ BETWEEN = "What has changed here between 2009 and 2020?"
         (BETWEEN, Filters(when=parse_span("2009/2013")), {"2009", "2012"}),
         ("What has changed here since 2009?", Filters(when=parse_span("2012/2015-06")), {"2012", "2015"}),
         ("What has changed here?", Filters(collections=("new",)), {"2012", "2015"}),
+        ("What changed here before 2015?", Filters(), {"2009", "2012"}),
+        ("What has changed here until 2015?", Filters(), {"2009", "2015"}),
+        ("What has changed here in the 2010s?", Filters(), {"2012", "2015"}),
+        ("What has changed here since 2012?", Filters(), {"2012", "2020"}),
     ],
 )
 def test_only_scenes_that_pass_the_filters_are_compared(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rsrag.questions import focus, understand
+from rsrag.questions import focus, month_number, understand
 from rsrag.words import stem
 
 
@@ -83,3 +83,30 @@ def test_any_text_can_be_taken_apart(text: str) -> None:
     asked = understand(text)
     assert len(set(asked.terms)) == len(asked.terms)
     assert all(1 <= m <= 12 for m, _ in asked.months)
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "last"),
+    [
+        ("between 2010 and 2015", (2010, 1), (2015, 12)),
+        ("from May 2009 to July 2012", (2009, 5), (2012, 7)),
+        ("between May and July 2012", (2012, 5), (2012, 7)),
+        ("1985/1995", (1985, 1), (1995, 12)),
+        ("before 2012", None, (2011, 12)),
+        ("until 2012-07-31", None, (2012, 7)),
+        ("after July 2012", (2012, 8), None),
+        ("since 2018", (2018, 1), None),
+        ("from 2012 on", (2012, 1), None),
+        ("in the 1990s", (1990, 1), (1999, 12)),
+    ],
+)
+def test_periods(text: str, first: tuple[int, int] | None, last: tuple[int, int] | None) -> None:
+    wanted = tuple(month_number(*end) if end else None for end in (first, last))
+    dates = understand(f"What was the NDVI {text}?").dates
+    assert dates.periods == (wanted,) and dates.months == () and dates.years == ()
+
+
+@pytest.mark.parametrize("text", ["from 2012", "in May 2012", "on 2012-05-03", "between Rome and 2012"])
+def test_a_year_alone_is_no_period(text: str) -> None:
+    dates = understand(f"What was the NDVI {text}?").dates
+    assert dates.periods == () and dates.years == (2012,)

@@ -244,8 +244,10 @@ def _turn(state: Session, dialogue: Chat, text: str, first: dict[str, Any]) -> N
     elif command.startswith("/"):
         state.note(_CHAT_HELP)
     else:
+        given = dict(first)
+        first.pop("image", None)  # the dialogue keeps one that can be read; one that cannot is not tried again
         with _listening(state) as on_text:
-            answer = dialogue.ask(text, on_text=on_text, **first)
+            answer = dialogue.ask(text, on_text=on_text, **given)
         first.clear()
         show_answer(state.out, answer, verbose=state.verbose)
 
