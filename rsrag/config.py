@@ -15,6 +15,8 @@ from rsrag.errors import ConfigError
 FILE_NAME = "rsrag.toml"
 ENV_PREFIX = "RSRAG_"
 _PASSWORD = re.compile(r"(?<=://)([^:/@\s]*:)\S*(?=@)|(?<=[?&])(password=)[^&\s]+")
+_HOST = re.compile(r"[\w.-]+:\d+(/.*)?")
+"""A host with its port, which someone forgot to write ``http://`` before."""
 Source = Literal["argument", "environment", "file", "default"]
 RUNTIMES = ("auto", "ort", "openvino-f32", "openvino-bf16", "torch-f32", "torch-bf16", "torch-f16")
 """What image encoders can run in; see docs/fast-inference.md."""
@@ -69,6 +71,14 @@ class Resolved:
             shown = "•••" if item.metadata["secret"] and value else without_password(str(value))
             rows.append((item.name, shown, self.sources[item.name], item.metadata["about"]))
         return rows
+
+
+def expanded(path: str | Path) -> Path:
+    """A path with ``~`` replaced by the home folder; of a user that does not exist it is kept, as in a shell."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def without_password(address: str) -> str:
@@ -144,8 +154,9 @@ def _value(item: Any, value: Any, source: Source) -> Any:
         if isinstance(value, kind) and isinstance(value, bool) == (kind is bool):
             return value
         raise ValueError
-    except (KeyError, ValueError) as error:
-        raise ConfigError(f"setting {item.name!r} from the {source} must be {kind.__name__}, not {value!r}") from error
+    except (KeyError, ValueError, OverflowError) as error:
+        shown = "•••" if item.metadata["secret"] else repr(value)
+        raise ConfigError(f"setting {item.name!r} from the {source} must be {kind.__name__}, not {shown}") from error
 
 
 def _check(settings: Settings) -> None:
@@ -162,7 +173,12 @@ def _check(settings: Settings) -> None:
         "max_tiles": (1, 100_000_000),
         "verify_candidates": (0, 1000),
         "token_budget": (100, 1_000_000),
+        "endpoint_timeout": (0.001, 1_000_000.0),
+        "index_shards": (0, 10_000),
+        "index_replicas": (0, 1000),
     }
     for name, (least, most) in bounds.items():
         if not least <= getattr(settings, name) <= most:
             raise ConfigError(f"setting {name!r} is {getattr(settings, name)}", hint=f"between {least} and {most}")
+    if _HOST.fullmatch(settings.index):
+        raise ConfigError(f"{settings.index!r} is no URL of a Qdrant server", hint="such as http://localhost:6333")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -10,7 +11,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from rsrag import workspace as workspaces
-from rsrag.config import Resolved, Settings, without_password
+from rsrag.config import Resolved, Settings, expanded, without_password
+from rsrag.errors import DegradedResult
 from rsrag.types import Answer, Filters, Hit, Position, Query, QueryImage, TimeSpan
 
 if TYPE_CHECKING:
@@ -113,7 +115,19 @@ class Engine:
     def _retriever(self) -> Retriever:
         from rsrag.retrieve import Retriever
 
+        self._warn_of_gaps()
         return Retriever(self.index, self.catalog, self.profile, self.settings)
+
+    def _warn_of_gaps(self) -> None:
+        """Say that part of the archive cannot be found, as after a reindex that was interrupted."""
+        from rsrag.collections import PASSAGES, TILES
+
+        known = self.catalog.counts()
+        held = {name: self.index.count(name) for name in (TILES, PASSAGES)}
+        gaps = [f"{held[name]:,} of {known[name]:,} {name}" for name in held if held[name] < known[name]]
+        if gaps and any(held.values()):
+            text = f"the index holds only {' and '.join(gaps)}: run rsrag reindex to its end"
+            warnings.warn(text, DegradedResult, stacklevel=4)
 
     # --- ingest -------------------------------------------------------------------------------------------------
 
@@ -528,7 +542,7 @@ def open(path: str | Path, *, create: bool = False, **settings: Any) -> Engine:
         WorkspaceNotFound: no workspace there and ``create`` is False.
         ConfigError: a setting that does not exist or has a wrong value.
     """
-    directory = Path(path).expanduser()
+    directory = expanded(path)
     if create:
         workspaces.create(directory)
     return Engine(workspaces.locate_workspace(directory, settings))

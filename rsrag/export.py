@@ -7,8 +7,10 @@ OGC:CRS84).
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -112,6 +114,8 @@ def export(
         raise UsageError("vectors are written for tiles, to GeoParquet", hint="use --what tiles and a .parquet file")
     count = 0
     with replacing(path) as partial:
+        if not path.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         writer = _WRITERS[ending](partial, subject, vectors=vectors, model=model)
         try:
             for batch in _batches(_features(catalog, subject, hits, vectors=vectors)):
@@ -316,7 +320,7 @@ class _GeoPackage:
                 gdal_tz_offsets=zones,
             )
         except (DataLayerError, DataSourceError, FeatureError) as error:
-            raise UsageError(f"cannot write {self._path.name}: {error}") from error
+            raise OSError(str(error).replace(str(self._path), self._path.name)) from error
         self._begun = True
 
     def close(self) -> None:

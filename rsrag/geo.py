@@ -30,6 +30,8 @@ _E2 = 0.0066943799901413165
 _E = math.sqrt(_E2)
 _GEOD = Geod(ellps="WGS84")
 _SLACK = 1e-6
+_HAIR = 1e-9
+"""Degrees to which coordinates are kept."""
 
 
 # --- building -------------------------------------------------------------------------------------------------------
@@ -120,9 +122,11 @@ def footprint_from_shape(shape: Any) -> Footprint:
     shape = shapely.make_valid(shape) if not shape.is_valid else shape
     west, _, east, _ = shape.bounds if not shape.is_empty else (0.0, 0.0, 0.0, 0.0)
     pieces: list[Any] = []
-    for turn in range(math.floor((west + 180) / 360), math.ceil((east - 180) / 360) + 1):
+    # A hair beyond the antimeridian is a rounding error, not a part on the other side.
+    left, right = west + _HAIR, east - _HAIR
+    for turn in range(math.floor((left + 180) / 360), math.ceil((right - 180) / 360) + 1):
         world = shapely.box(-180 + 360 * turn, -90, 180 + 360 * turn, 90)
-        part = shape if turn == 0 and west >= -180 and east <= 180 else shapely.intersection(shape, world)
+        part = shape if turn == 0 and left >= -180 and right <= 180 else shapely.intersection(shape, world)
         if turn:
             part = shapely.transform(part, lambda xy, t=turn: xy - [360.0 * t, 0.0])
         pieces += [p for p in shapely.get_parts(part).tolist() if p.geom_type == "Polygon" and p.area > 0]

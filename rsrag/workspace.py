@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rsrag.config import FILE_NAME, Resolved, resolve
-from rsrag.errors import UsageError, WorkspaceNotFound
+from rsrag.config import FILE_NAME, Resolved, expanded, resolve
+from rsrag.errors import UsageError, WorkspaceError, WorkspaceNotFound
+from rsrag.replacing import replacing
 
 CATALOG_NAME = "catalog.sqlite"
 INDEX_NAME = "index"
+_SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)([^/:?][^?]*)(.*)")
+"""The address of a SQLite file by a path that is not absolute."""
 
 _TEMPLATE = """\
 # Settings of this workspace. `rsrag config show` lists all of them with their meaning and where each value comes from.
@@ -45,21 +49,37 @@ def create(path: Path, arguments: Mapping[str, Any] | None = None) -> Workspace:
         UsageError: the path is a file, a directory that holds something else, or cannot be written.
         ConfigError: a setting with a wrong value.
     """
-    given = {k: v for k, v in (arguments or {}).items() if v is not None}
+    given = {k: _from_anywhere(k, v) for k, v in (arguments or {}).items() if v is not None}
     resolve(None, given)
-    if path.exists() and not path.is_dir():
-        raise UsageError(f"{path} is a file", hint="name a directory for the workspace")
-    if path.is_dir() and not (path / FILE_NAME).exists() and any(path.iterdir()):
-        raise UsageError(f"{path} is not empty and no workspace", hint="name a new directory")
     file = path / FILE_NAME
     lines = "\n".join(f"{name} = {_toml(value)}" for name, value in given.items()) or '# profile = "mini"'
     try:
+        if path.exists() and not path.is_dir():
+            raise UsageError(f"{path} is a file", hint="name a directory for the workspace")
+        if path.is_dir() and not file.exists() and any(path.iterdir()):
+            raise UsageError(f"{path} is not empty and no workspace", hint="name a new directory")
         path.mkdir(parents=True, exist_ok=True)
         if not file.exists():
-            file.write_text(_TEMPLATE.format(lines=lines), encoding="utf-8")
+            with replacing(file) as partial:
+                partial.write_text(_TEMPLATE.format(lines=lines), encoding="utf-8")
     except OSError as error:
         raise UsageError(f"cannot make a workspace at {path}: {error}") from error
     return locate_workspace(path)
+
+
+def _from_anywhere(name: str, value: Any) -> Any:
+    """A setting as it is kept: relative paths made absolute, so that they mean the same from every folder."""
+    if name not in ("profile", "catalog", "index") or not isinstance(value, str):
+        return value
+    scheme, path, rest = "", value, ""
+    if "://" in value:
+        found = _SQLITE.fullmatch(value)
+        if found is None:
+            return value
+        scheme, path, rest = found.groups()
+    elif not value or (name == "profile" and not value.endswith(".toml")) or (name == "index" and ":" in value):
+        return value
+    return f"{scheme}{expanded(path).absolute()}{rest}"
 
 
 def locate_workspace(path: Path, arguments: Mapping[str, Any] | None = None) -> Workspace:
@@ -67,8 +87,13 @@ def locate_workspace(path: Path, arguments: Mapping[str, Any] | None = None) -> 
 
     Raises:
         WorkspaceNotFound: no ``rsrag.toml`` there.
+        WorkspaceError: the operating system refuses the path.
     """
-    if not (path / FILE_NAME).is_file():
+    try:
+        there = (path / FILE_NAME).is_file()
+    except OSError as error:
+        raise WorkspaceError(f"cannot open the workspace {path}: {error.strerror or error}") from error
+    if not there:
         raise WorkspaceNotFound(f"no workspace at {path}", hint=f"rsrag init {path}")
     return Workspace(path, resolve(path, arguments))
 

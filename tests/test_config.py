@@ -61,6 +61,12 @@ def test_every_setting_says_what_it_means() -> None:
         'fusion = "magic"',
         "offline = 3",
         "limit = true",
+        "limit = inf",
+        "endpoint_timeout = nan",
+        "endpoint_timeout = 0",
+        "index_shards = -3",
+        "index_replicas = -1",
+        'index = "localhost:6333"',
         "=",
     ],
 )
@@ -73,3 +79,9 @@ def test_environment_values_are_converted() -> None:
     settings = resolve(None, {}, {"RSRAG_OFFLINE": "false", "RSRAG_ALPHA": "0.25"}).settings
     assert settings.offline is False
     assert settings.alpha == 0.25
+
+
+def test_a_secret_of_the_wrong_type_is_not_shown(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as refused:
+        resolve(write(tmp_path, "index_api_key = 31415926"), {}, {})
+    assert "index_api_key" in str(refused.value) and "31415926" not in str(refused.value)

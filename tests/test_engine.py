@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,15 @@ import pytest
 import rsrag
 from rsrag import geo
 from rsrag.engine import Engine
-from rsrag.errors import ConfigError, IndexFailure, ModelMismatch, UsageError, WorkspaceBusy, WorkspaceNotFound
+from rsrag.errors import (
+    ConfigError,
+    DegradedResult,
+    IndexFailure,
+    ModelMismatch,
+    UsageError,
+    WorkspaceBusy,
+    WorkspaceNotFound,
+)
 from rsrag.indexes.open import open_index
 from rsrag.times import parse_span
 from rsrag.types import BBox, Filters, QueryImage
@@ -222,6 +231,20 @@ def test_an_index_that_lost_everything_is_not_an_empty_answer(tmp_path: Path, ar
             engine.ask("How deep is Blue Lagoon?")
         engine.reindex()
         assert "12 m" in engine.ask("How deep is Blue Lagoon?").text
+
+
+def test_an_index_that_lost_some_of_it_says_so(tmp_path: Path) -> None:
+    with archives.open_archive(tmp_path / "w") as engine:
+        archives.ingest(engine, archives.sources(tmp_path / "sources"))
+        engine.index.delete("tiles", sorted(engine.index.ids("tiles"))[1:])
+    with rsrag.open(tmp_path / "w") as engine:
+        held = engine.catalog.counts()["tiles"]
+        with pytest.warns(DegradedResult, match=f"only 1 of {held} tiles: run rsrag reindex"):
+            assert len(engine.search("water", kind="tile")) == 1
+        engine.reindex()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", DegradedResult)
+            assert len(engine.search("water", kind="tile")) > 1
 
 
 def test_workspaces_that_are_not_there_or_busy(tmp_path: Path, engine: Engine, archive: Path) -> None:

@@ -249,6 +249,14 @@ def test_wrong_requests(tmp_path: Path, name: str, options: dict[str, Any], mess
 
 
 @pytest.mark.parametrize("ending", ["geojson", "gpkg", "parquet"])
+def test_a_folder_that_is_not_there_is_told_by_the_name_that_was_given(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / "nowhere" / f"tiles.{ending}"
+    with pytest.raises(UsageError) as refused:
+        write(path)
+    assert str(refused.value) == f"cannot write {path}: No such file or directory"
+
+
+@pytest.mark.parametrize("ending", ["geojson", "gpkg", "parquet"])
 def test_a_failure_leaves_the_old_file_and_nothing_else(
     tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

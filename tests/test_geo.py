@@ -55,6 +55,13 @@ def test_south_pole() -> None:
     assert geo.area_km2(footprint) == pytest.approx(3.56e7, rel=0.01)
 
 
+@pytest.mark.parametrize(("col", "width"), [(0, 4096), (1304, 4096), (0, 128), (5272, 128), (0, 5400)])
+def test_windows_that_end_at_the_antimeridian_are_one_valid_part(col: int, width: int) -> None:
+    found = geo.footprint_from_raster("EPSG:4326", (1 / 15, 0, -180, 0, -1 / 15, 90), Window(col, 0, width, 2700))
+    assert len(found.polygons) == 1 and shapely.is_valid(geo.shape(found))
+    assert found.bbox == pytest.approx((-180 + col / 15, -90, -180 + (col + width) / 15, 90))
+
+
 def test_whole_earth() -> None:
     footprint = geo.footprint_from_raster("EPSG:4326", (0.1, 0, -180, 0, -0.1, 90), Window(0, 0, 3600, 1800))
     assert footprint.bbox == BBox(-180, -90, 180, 90)

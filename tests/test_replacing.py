@@ -28,3 +28,11 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, nam
         partial.with_name(f"{partial.name}.aux.xml").write_text("beside")
         raise OSError("no space left")
     assert [(f.name, f.read_text()) for f in tmp_path.iterdir()] == [(name, "old")]
+
+
+def test_a_name_that_no_library_takes(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not valid Unicode"), replacing(tmp_path / "a\udcff.gpkg") as partial:
+        str(partial).encode()
+    with pytest.raises(UnicodeEncodeError), replacing(tmp_path / "a.txt") as partial:
+        partial.write_text("\udcff", encoding="utf-8")
+    assert list(tmp_path.iterdir()) == []

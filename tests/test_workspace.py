@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from rsrag import workspace
 from rsrag.config import FILE_NAME, resolve
-from rsrag.errors import ConfigError, UsageError, WorkspaceNotFound
+from rsrag.errors import ConfigError, UsageError, WorkspaceError, WorkspaceNotFound
 
 
 def test_making_a_workspace_twice_keeps_its_settings(tmp_path: Path) -> None:
@@ -65,6 +66,42 @@ def test_catalogue_and_index_lie_inside_unless_set(tmp_path: Path) -> None:
     assert inside.index == inside.path / "index"
     outside = workspace.create(tmp_path / "two", {"catalog": "postgresql://db/x", "index": "http://localhost:6333"})
     assert (outside.catalog, outside.index) == ("postgresql://db/x", "http://localhost:6333")
+
+
+def test_relative_paths_mean_the_same_from_every_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for name, settings in {
+        "files": {"profile": "mine.toml", "catalog": "c.sqlite", "index": "points"},
+        "url": {"profile": "base", "catalog": "sqlite:///c.sqlite?timeout=3", "index": "http://localhost:6333"},
+        "memory": {"catalog": "sqlite:///:memory:"},
+    }.items():
+        workspace.create(Path(name), settings)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    files, url, memory = (resolve(tmp_path / name, environ={}).settings for name in ("files", "url", "memory"))
+    inside = (str(tmp_path / name) for name in ("mine.toml", "c.sqlite", "points"))
+    assert (files.profile, files.catalog, files.index) == tuple(inside)
+    assert (url.profile, url.index) == ("base", "http://localhost:6333")
+    assert url.catalog == f"sqlite:///{tmp_path / 'c.sqlite'}?timeout=3"
+    assert memory.catalog == "sqlite:///:memory:"
+
+
+def test_paths_that_the_system_refuses(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot make"):
+        workspace.create(tmp_path / ("a" * 300))
+    with pytest.raises(WorkspaceError, match="cannot open the workspace"):
+        workspace.locate_workspace(tmp_path / ("a" * 300))
+
+
+def test_a_full_disk_leaves_no_half_written_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, *_: Any, **__: Any) -> int:
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(UsageError, match="No space left"):
+        workspace.create(tmp_path / "archive", {"limit": 3})
+    assert list((tmp_path / "archive").iterdir()) == []
 
 
 @given(

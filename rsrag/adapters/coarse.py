@@ -10,10 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import shapely
 
+from rsrag.adapters.generalise import SMALL
 from rsrag.export_layers import Layer, LayerWriter
 from rsrag.types import Window
 
@@ -83,6 +85,57 @@ def coarse(mask: Layer, *, corners: int) -> Coarse:
             cells = _cells(mask.read(window), cell)
             writer.write(Window(window.col // cell, window.row // cell, cells.shape[1], cells.shape[0]), cells)
     return Coarse(writer.layer, cell, mask.width, mask.height)
+
+
+def pieces_of(mask: Layer, smallest: float) -> tuple[int, int]:
+    """How many pieces (4-neighbours) of at least so many pixels a mask has, and how many of these are not small.
+
+    Cells join pieces and lose them, so that the outlines of a coarse mask are not to be counted. Memory grows with the
+    number of pieces and of the parts that blocks cut them into, not with the length of their outlines.
+
+    Args:
+        mask: 1 where it is true.
+        smallest: pixels below which a piece is not counted.
+    """
+    parents: list[int] = []
+    parts = [np.zeros((0, 5), dtype=np.int64)]  # pixels, left, top, right, bottom
+    above, left = np.full(mask.width, -1, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    for window in mask.windows(_BLOCK):
+        true = (mask.read(window) == 1).astype(np.uint8)
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(true, connectivity=4)
+        x, y, width, height, pixels = stats[1:].T.astype(np.int64)
+        x, y = x + window.col, y + window.row
+        parts.append(np.column_stack([pixels, x, y, x + width, y + height]))
+        numbers = np.where(labels > 0, labels.astype(np.int64) + (len(parents) - 1), -1)
+        parents += range(len(parents), len(parents) + len(pixels))
+        cols = slice(window.col, window.col + window.width)
+        _join(parents, above[cols], numbers[0])
+        if window.col:
+            _join(parents, left, numbers[:, 0])
+        above[cols], left = numbers[-1], numbers[:, -1]
+    found, roots = np.concatenate(parts), np.array([_root(parents, n) for n in range(len(parents))], dtype=np.int64)
+    whole = np.zeros_like(found)
+    whole[:, 1:3] = np.iinfo(np.int64).max
+    np.add.at(whole[:, 0], roots, found[:, 0])
+    np.minimum.at(whole[:, 1:3], roots, found[:, 1:3])
+    np.maximum.at(whole[:, 3:], roots, found[:, 3:])
+    whole = whole[np.unique(roots)]
+    whole = whole[whole[:, 0] >= smallest]
+    return len(whole), int(np.count_nonzero((whole[:, 3:] - whole[:, 1:3]).max(axis=1, initial=0) >= SMALL))
+
+
+def _join(parents: list[int], one: npt.NDArray[np.int64], two: npt.NDArray[np.int64]) -> None:
+    """Parts that touch, pixel by pixel along a cut, become one piece; -1 where nothing is."""
+    both = (one >= 0) & (two >= 0)
+    for first, second in set(zip(one[both].tolist(), two[both].tolist(), strict=True)):
+        parents[_root(parents, first)] = _root(parents, second)
+
+
+def _root(parents: list[int], part: int) -> int:
+    while parents[part] != part:
+        parents[part] = parents[parents[part]]
+        part = parents[part]
+    return part
 
 
 def _cells(values: Mask, factor: int) -> Mask:

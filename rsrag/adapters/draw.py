@@ -109,8 +109,9 @@ def _outline(image: Image.Image, region: Region, zoom: float, colour: Colour, *,
     if named:
         text = f"{drawable(region.label)} {region.score:.2f}"
         font = ImageFont.load_default(15)
-        x, y = region.box[0] * zoom + 2, max(0.0, region.box[1] * zoom - 19)
-        pen.rectangle((x - 2, y, x + font.getlength(text) + 3, y + 18), fill=_INK)
+        wide = font.getlength(text) + 3
+        x, y = max(2.0, min(region.box[0] * zoom + 2, image.width - wide)), max(0.0, region.box[1] * zoom - 19)
+        pen.rectangle((x - 2, y, x + wide, y + 18), fill=_INK)
         pen.text((x, y + 1), text, colour, font)
 
 
@@ -126,7 +127,8 @@ def _with_legend(image: Image.Image, colours: Mapping[str, Colour]) -> Picture:
     wide = max(int(font.getlength(drawable(label))) for label in colours) + 44
     columns = max(1, image.width // wide)
     rows = -(-len(colours) // columns)
-    sheet = Image.new("RGB", (image.width, image.height + 24 * rows + 16), _PAPER)
+    # Of a small or narrow image the names are wider than the picture.
+    sheet = Image.new("RGB", (max(image.width, wide), image.height + 24 * rows + 16), _PAPER)
     sheet.paste(image, (0, 0))
     pen = ImageDraw.Draw(sheet)
     for number, (label, colour) in enumerate(colours.items()):

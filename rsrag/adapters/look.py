@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from rsrag.adapters.base import Context, Subject
 from rsrag.adapters.catalogued import open_scene
-from rsrag.errors import UnsupportedSource, UsageError
+from rsrag.errors import UnreadableSource, UnsupportedSource, UsageError
 from rsrag.ingest import guard
 from rsrag.ingest import stretch as stretching
 from rsrag.ingest.readers.base import Mask, Pixels, RasterSource, ReadOptions
@@ -155,7 +155,11 @@ def _open_file(image: str | Path, options: ReadOptions) -> RasterSource:
     path = guard.check_path(image)
     if path.is_dir():
         raise UnsupportedSource(f"{path.name}: a folder, not an image")
-    return open_image(path, guard.sniff(path), options)
+    try:
+        return open_image(path, guard.sniff(path), options)
+    except UnicodeEncodeError as error:  # GDAL takes paths as UTF-8
+        name = path.name.encode("utf-8", "backslashreplace").decode()
+        raise UnreadableSource(f"{name}: a name that is not valid Unicode", hint="rename the file") from error
 
 
 def _from_array(array: npt.NDArray[Any], about: QueryImage | None) -> RasterSource:

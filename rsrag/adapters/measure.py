@@ -276,4 +276,4 @@ def area_text(area: float) -> str:
     if area < 1e8:
         hectares = area / 10_000
         return f"{hectares:,.0f} ha" if hectares >= 100 else f"{hectares:.3g} ha"
-    return f"{area / 1e6:,.0f} km²" if area >= 1e9 else f"{area / 1e6:.3g} km²"
+    return f"{area / 1e6:,.0f} km²" if area >= 9.995e8 else f"{area / 1e6:.3g} km²"

@@ -13,7 +13,7 @@ import shapely
 from rsrag.adapters import measure
 from rsrag.adapters.base import Region, Subject
 from rsrag.adapters.coarse import as_it_is as pixel_by_pixel
-from rsrag.adapters.coarse import coarse
+from rsrag.adapters.coarse import coarse, pieces_of
 from rsrag.adapters.generalise import as_it_is, generalised, is_small
 from rsrag.export_layers import Layer
 from rsrag.types import Fact, Window
@@ -77,7 +77,8 @@ def outlined(
         facts = [Fact("area", area * share, "m2")] if area is not None else []
         outline = measure.simplified(subject, shape, moved)
         found.append(measure.region(subject, name(value), mean_inside(score, shape), outline, facts=facts))
-    count = pieces.count if drawn.small is None else drawn.small + pieces.large
+    every, large = (pieces.count, pieces.large) if shapes.cell == 1 else pieces_of(drawn.layer, smallest)
+    count = every if drawn.small is None else drawn.small + large
     return Outlines(tuple(found), count, len(drawn.holes), shapes.cell)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,19 @@ def check_located(path: Path, subject: Subject) -> None:
         )
 
 
+def check_spared(path: Path, subject: Subject) -> None:
+    """Refuse to write over the image that the result is about, whatever the path is called.
+
+    Raises:
+        UsageError: the path is that image.
+    """
+    with suppress(OSError, ValueError):
+        if path.samefile(subject.source):
+            raise UsageError(
+                f"cannot write {path.name}: it is the image that was looked at", hint="give the result another name"
+            )
+
+
 def _no_raster(task: str, path: Path) -> UsageError:
     return UsageError(
         f"cannot write {path.name}: {task} gives no raster here", hint="write .geojson, .gpkg, .png or .html"
@@ -72,6 +86,7 @@ def write_geotiffs(result: TaskResult, path: Path) -> tuple[Path, ...]:
     written = []
     for number, layer in enumerate(result.layers):
         own = path if number == 0 else path.with_name(f"{path.stem}_{layer.name.replace(' ', '_')}{path.suffix}")
+        check_spared(own, result.subject)
         tags = {"TIFFTAG_SOFTWARE": f"rsrag {__version__}", "RSRAG_TASK": result.task, "RSRAG_UNIT": layer.unit}
         layer.save(own, tags=tags | {f"RSRAG_MODEL_{k.upper()}": v for k, v in result.provenance.models.items()})
         written.append(own)
@@ -84,5 +99,6 @@ def write_png(result: TaskResult, path: Path) -> None:
 
     from rsrag.adapters.draw import draw
 
+    check_spared(path, result.subject)
     with replacing(path) as partial:
         Image.fromarray(draw(result)).save(partial, "PNG")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,18 +14,41 @@ from typer.core import TyperGroup
 from rsrag._version import __version__
 from rsrag.cli import archive, ask, caption, change, classify, ground, ingest, models, segment, show, train
 from rsrag.cli.session import Session, prepare_messages
+from rsrag.config import expanded
 from rsrag.errors import ExitCode, RsragError
 
 _RESUMED = {"ingest", "reindex", "demo", "train"}
 """Commands that go on where they stopped."""
+_JSON = "rsrag.json"
+_WrongUsage: Any = typer.BadParameter.__base__
+"""What typer raises for words that are no command, option or value."""
+
+
+@contextmanager
+def _wrong_usage_told(ctx: Any) -> Iterator[None]:
+    """With ``--json``, wrong usage is the one object too, beside the message that typer writes to standard error."""
+    try:
+        yield
+    except _WrongUsage as error:
+        if ctx.meta[_JSON]:
+            path = error.ctx.command_path if error.ctx is not None else "rsrag"
+            about = {"code": "UsageError", "message": error.format_message(), "hint": f"{path} --help"}
+            Session().emit({"error": about})
+        raise
 
 
 class ErrorsAsExitCodes(TyperGroup):
     """Turns the errors of every command into one message and an exit code."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.meta[_JSON] = "--json" in args
+        with _wrong_usage_told(ctx):
+            return list(super().parse_args(ctx, args))
+
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with _wrong_usage_told(ctx):
+                return super().invoke(ctx)
         except RsragError as error:
             ctx.obj.fail(error)
             raise typer.Exit(error.exit_code) from None
@@ -72,7 +97,7 @@ def root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    ctx.obj = Session(workspace.expanduser() if workspace else None, verbose)
+    ctx.obj = Session(expanded(workspace) if workspace else None, verbose)
     ctx.call_on_close(prepare_messages(ctx.obj))
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from rsrag.cli.options import AsJson
-from rsrag.cli.session import DEFAULT_WORKSPACE, session
+from rsrag.cli.session import DEFAULT_WORKSPACE, holds_workspace, session
 
 config_app = typer.Typer(help="Settings and where each value comes from.", no_args_is_help=True)
 
@@ -28,12 +28,14 @@ def init(
 ) -> None:
     """Make a workspace, the directory of an archive."""
     state = session(ctx, as_json=as_json)
-    from rsrag.config import FILE_NAME
+    from rsrag.config import FILE_NAME, resolve
+    from rsrag.models.registry import rows_of
     from rsrag.workspace import create
 
     target = path or state.workspace or Path(DEFAULT_WORKSPACE)
     given = {"profile": profile, "index": index, "catalog": catalog}
-    if any(given.values()) and (target / FILE_NAME).is_file():
+    rows_of(resolve(None, given).settings)  # a profile that is not there is told now, not at the first ingest
+    if any(given.values()) and holds_workspace(target):
         state.warn(f"{target} is a workspace already and keeps its settings; change them in {target / FILE_NAME}")
     made = create(target, given)
     if state.as_json:

@@ -73,7 +73,7 @@ class Session:
 
         if create:
             path = self.workspace or nearest(Path.cwd()) or Path(DEFAULT_WORKSPACE)
-            if not (path / FILE_NAME).exists():
+            if not holds_workspace(path):
                 self.note(f"new workspace {path}")
             return open_engine(path, create=True, **self.settings)
         return open_engine(self.locate(), **self.settings)
@@ -113,9 +113,17 @@ def nearest(start: Path) -> Path | None:
     """The nearest folder upwards from ``start`` that is a workspace or holds ``archive.rsrag``."""
     for folder in (start, *start.parents):
         for candidate in (folder, folder / DEFAULT_WORKSPACE):
-            if (candidate / FILE_NAME).is_file():
+            if holds_workspace(candidate):
                 return candidate
     return None
+
+
+def holds_workspace(folder: Path) -> bool:
+    """Whether a folder is a workspace; one that may not be looked into is none."""
+    try:
+        return (folder / FILE_NAME).is_file()
+    except OSError:
+        return False
 
 
 def session(ctx: typer.Context, *, as_json: bool = False, **settings: Any) -> Session:

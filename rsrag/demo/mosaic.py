@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rsrag.errors import MissingExtra
+from rsrag.errors import MissingExtra, UsageError
 from rsrag.types import BBox
 
 Picture = npt.NDArray[np.uint8]
@@ -35,9 +35,15 @@ def read_mosaic() -> Picture:
 
 
 def write_cog(mosaic: Picture, path: Path) -> None:
-    """Write the mosaic as a cloud-optimised GeoTIFF in EPSG:4326 (lossless, with overviews)."""
+    """Write the mosaic as a cloud-optimised GeoTIFF in EPSG:4326 (lossless, with overviews).
+
+    Raises:
+        UsageError: the file cannot be written, as on a full disk.
+    """
     import rasterio
+    from rasterio._err import CPLE_BaseError
     from rasterio.enums import ColorInterp
+    from rasterio.errors import RasterioError
     from rasterio.transform import from_bounds
 
     height, width = mosaic.shape[:2]
@@ -53,11 +59,16 @@ def write_cog(mosaic: Picture, path: Path) -> None:
         "blocksize": 512,
     }
     partial = path.with_suffix(".part.tif")
-    with rasterio.open(partial, "w", **profile) as target:
-        target.write(mosaic.transpose(2, 0, 1))
-        target.colorinterp = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
-        target.update_tags(TITLE="Blue Marble Next Generation", LICENCE=LICENCE)
-    partial.replace(path)
+    try:
+        with rasterio.open(partial, "w", **profile) as target:
+            target.write(mosaic.transpose(2, 0, 1))
+            target.colorinterp = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+            target.update_tags(TITLE="Blue Marble Next Generation", LICENCE=LICENCE)
+        partial.replace(path)
+    except (OSError, RasterioError, CPLE_BaseError) as error:
+        raise UsageError(f"cannot write {path}: {error}", hint="is the disk full?") from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def altered_crop(mosaic: Picture, box: BBox, *, turn: float, zoom: float, blur: float) -> Picture:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from json import dumps
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import rsrag
@@ -190,14 +191,14 @@ def _program() -> str:
 
 
 def _next_steps(console: Console, workspace: Path, picture: Path, page: Path) -> None:
-    program = _program()
+    program, archive = quote(_program()), quote(str(workspace))
     lines = [
         f"Page with map and evidence: {page}",
         "Next:",
-        f'  {program} -w {workspace} ask --image {picture} "What is this place?"',
-        f'  {program} -w {workspace} ask "How deep is Lake Baikal?"',
-        f"  {program} -w {workspace} search desert --bbox 10 15 60 35",
-        f"  {program} -w {workspace} export tiles.geojson",
+        f'  {program} -w {archive} ask --image {quote(str(picture))} "What is this place?"',
+        f'  {program} -w {archive} ask "How deep is Lake Baikal?"',
+        f"  {program} -w {archive} search desert --bbox 10 15 60 35",
+        f"  {program} -w {archive} export tiles.geojson",
         f"  {program} init my-archive && {program} -w my-archive ingest IMAGERY... --knowledge PLACES.geojson",
     ]
     for line in lines:

@@ -25,8 +25,11 @@ _SPANS: Mapping[str, float | None] = {
 _ORDERS = ("xyxy", "yxyx", "xywh", "yxhw", "cxcywh")
 _NUMBER = r"-?\d+(?:\.\d+)?(?:e-?\d+)?"
 _FOUR = re.compile(
-    rf"[\[({{<]\s*({_NUMBER})\s*[,;><\s]+\s*({_NUMBER})\s*[,;><\s)\]]+\s*[(\[]?\s*({_NUMBER})\s*[,;><\s]+\s*({_NUMBER})\s*[\])}}>]"
+    rf"[\[({{<]\s*({_NUMBER})[,;><\s]+({_NUMBER})[,;><\s)\]]+(?:[(\[]\s*)?({_NUMBER})[,;><\s]+({_NUMBER})\s*[\])}}>]"
 )
+"""No two neighbouring parts share a sign, so that a long run of blanks is read once."""
+_FENCED = re.compile(r"```(?:json)?\s*(.*?)(?:```|$)", re.DOTALL)
+_NEXT = re.compile(r"[\s,;]*(?=[\[{])")
 _KEYS = ("bbox_2d", "bbox", "box", "box_2d", "bounding_box")
 _LABELS = ("label", "name", "class", "category", "description")
 MOST = 1000
@@ -158,17 +161,31 @@ def _numbers(text: str) -> Iterator[tuple[Box | None, str]]:
 
 
 def _json_of(text: str) -> Any:
-    """The first JSON array or object of a text that is complete, or None; cut-off arrays give their whole entries."""
+    """The JSON of a text that is complete, or None; cut-off arrays give their whole entries.
+
+    Objects or tables that follow one another, such as one a line or one a fence, are a list of them; what comes after
+    other words is left out.
+    """
     decoder = json.JSONDecoder()
-    fence = re.search(r"```(?:json)?\s*(.*?)(?:```|$)", text, re.DOTALL)
-    body = fence[1] if fence else text
+    fenced = _FENCED.findall(text)
+    body = "\n".join(fenced) if fenced else text
     start = re.search(r"[\[{]", body)
     if start is None:
         return None
-    try:
-        return decoder.raw_decode(body, start.start())[0]
-    except (ValueError, RecursionError):
-        pass
+    values: list[Any] = []
+    at = start.start()
+    while len(values) <= MOST:
+        try:
+            value, at = decoder.raw_decode(body, at)
+        except (ValueError, RecursionError):
+            break
+        values.append(value)
+        after = _NEXT.match(body, at)
+        if after is None or not _tabular(value):
+            break
+        at = after.end()
+    if values:
+        return values if len(values) > 1 else values[0]
     entries: list[Any] = []
     at = start.start() + 1
     while (brace := body.find("{", at)) >= 0 and len(entries) <= MOST:
@@ -179,6 +196,11 @@ def _json_of(text: str) -> Any:
             continue
         entries.append(entry)
     return entries or None
+
+
+def _tabular(value: Any) -> bool:
+    """Whether a value is an object or a list that begins with one, not bare numbers."""
+    return isinstance(value, dict) or (isinstance(value, list) and bool(value) and isinstance(value[0], dict))
 
 
 def _walk(value: Any, depth: int) -> Iterator[tuple[Box | None, str]]:

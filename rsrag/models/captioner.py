@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -25,12 +26,19 @@ START, END, UNKNOWN = 0, 1, 2
 SPECIAL = 3
 LONGEST = 30
 """Words in a sentence at most."""
-_WORD = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*|'s\b")
+_WORD = re.compile(r"[a-z0-9\u0080-\U0010ffff]+(?:-[a-z0-9\u0080-\U0010ffff]+)*|'s\b")
 
 
 def words_of(sentence: str) -> list[str]:
-    """Lower-case words, numbers and ``'s``, no punctuation: what the PTB tokeniser of the COCO scorers leaves."""
-    return _WORD.findall(sentence.lower())
+    """Lower-case words, numbers and ``'s``, no punctuation: what the PTB tokeniser of the COCO scorers leaves.
+
+    Words are of any script: letters, digits and the marks upon them, composed where they can be.
+    """
+    lower = sentence.lower()
+    if not lower.isascii():
+        composed = unicodedata.normalize("NFC", lower).replace("\u2019", "'")
+        lower = "".join(c if c.isascii() or unicodedata.category(c)[0] in "LMN" else " " for c in composed)
+    return _WORD.findall(lower)
 
 
 @dataclass(frozen=True, slots=True)

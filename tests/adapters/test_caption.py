@@ -24,6 +24,7 @@ from rsrag.adapters.look import opened
 from rsrag.config import Settings
 from rsrag.errors import ReaderError, SourceError, UnsupportedSource, UsageError
 from rsrag.models.base import Prompt
+from rsrag.models.captioner import words_of
 from rsrag.models.registry import load_profile
 
 
@@ -286,6 +287,22 @@ def test_equal_parts_are_told_once() -> None:
     told = part_sentences([("top-left", "A sea."), ("center", "Land."), ("top-right", "A sea.")])
     assert [s.text for s in told] == ["At the top left, top right: a sea.", "At the center: land."]
     assert [s.text for s in part_sentences([("top-left", "A sea.")] * 2)] == ["Everywhere: a sea."]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "words"),
+    [
+        ("Une rivière à São Paulo .", ["une", "rivière", "à", "são", "paulo"]),
+        ("Une rivie\u0300re", ["une", "rivière"]),
+        ("Ein großer, grüner Wald — mit Weg!", ["ein", "großer", "grüner", "wald", "mit", "weg"]),
+        ("一座桥。", ["一座桥"]),
+        ("नदी पर पुल", ["नदी", "पर", "पुल"]),
+        ("St. Peter’s well-known dome", ["st", "peter", "'s", "well-known", "dome"]),
+        ("a_b", ["a", "b"]),
+    ],
+)
+def test_words_are_of_any_script(sentence: str, words: list[str]) -> None:
+    assert words_of(sentence) == words
 
 
 def test_words_and_colours() -> None:

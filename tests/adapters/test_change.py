@@ -257,6 +257,8 @@ def test_what_cannot_be_compared_is_refused_by_name(
         run(context, dates[0])
     with pytest.raises(UsageError, match="empty question"):
         run(context, *dates, questions=(" ",))
+    with pytest.raises(UsageError, match="empty question"):  # before any image is looked at
+        run(context, "no such image.tif", dates[1], questions=("What changed?", ""))
     with pytest.raises(UsageError, match="no bands for an index"):
         run(context, *dates, method="index")
     with pytest.raises(UsageError, match="without a scale"):

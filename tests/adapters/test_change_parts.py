@@ -117,6 +117,44 @@ def test_changes_with_more_holes_than_can_be_drawn_keep_their_area(monkeypatch: 
     assert next(f.value for f in few[0].facts if f.name == "pixels") == 280 * 280 - 169 * 9
 
 
+def test_of_equal_changes_beyond_those_with_an_outline_the_first_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = np.zeros((60, 60), dtype=np.uint8)
+    for row in range(0, 60, 10):
+        changed[row : row + 4, 0:4] = changed[row : row + 4, 20:24] = 1
+    with LayerWriter("change", "mask", 60, 60, None, None) as mask:
+        mask.write(Window(0, 0, 60, 60), changed)
+    with LayerWriter("magnitude", "score", 60, 60, None, None) as magnitude:
+        magnitude.write(Window(0, 0, 60, 60), changed.astype(np.float32))
+    monkeypatch.setattr(outline, "MOST_REGIONS", 5)
+    found = outline.regions(Subject("x", 60, 60), mask.layer, magnitude.layer, None, 9, 0.5)
+    assert (len(found.regions), found.count, found.dropped) == (5, 12, 7)
+    assert [region.box[:2] for region in found.regions] == [(0, 0), (20, 0), (0, 10), (20, 10), (0, 20)]
+
+
+def test_areas_cut_by_kinds_are_counted_beyond_those_with_an_outline(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = np.full((60, 60), UNKNOWN, dtype=np.uint8)
+    for row in range(0, 60, 10):
+        codes[row : row + 4, 0:4], codes[row : row + 4, 4:8], codes[row : row + 4, 20:25] = 1, 4, 1
+    told = {"change": codes != UNKNOWN, "before": codes // 4, "after": codes % 4, "both": codes}
+    layers = {}
+    for name, values in told.items():
+        with LayerWriter(name, "mask" if name == "change" else "class", 60, 60, None, None) as writer:
+            writer.write(Window(0, 0, 60, 60), values if name == "change" else np.where(codes == UNKNOWN, 255, values))
+        layers[name] = writer.layer
+    with LayerWriter("magnitude", "score", 60, 60, None, None) as magnitude:
+        magnitude.write(Window(0, 0, 60, 60), (codes != UNKNOWN).astype(np.float32))
+    kinds = outline.Ground(layers["before"], layers["after"], layers["both"])
+    monkeypatch.setattr(outline, "MOST_REGIONS", 4)
+    subject = Subject("x", 60, 60)
+    found = outline.regions(subject, layers["change"], magnitude.layer, kinds, 9, 0.5)
+    turns = outline.transitions(subject, layers["change"], kinds, found.turned)
+    assert (len(found.regions), found.count, found.dropped) == (4, 18, 14)
+    assert {(turn.before, turn.after): turn.count for turn in turns} == {
+        ("water", "vegetation"): 12,
+        ("vegetation", "water"): 6,
+    }
+
+
 # --- a reader that sees the pictures ---
 
 

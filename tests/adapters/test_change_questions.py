@@ -66,6 +66,14 @@ def result(*, changed: bool = True, located: bool = True, kinds: bool = True) ->
         ("How many more houses are there?", "count", "built-up", "gained"),
         ("Did new deforestation appear?", "binary", "vegetation", "lost"),
         ("Was water gained or lost?", "binary", "water", None),
+        ("Did the vegetation increase?", "amount", "vegetation", None),
+        ("Has the forest been cut down?", "binary", "vegetation", "lost"),
+        ("Did the lake dry up?", "binary", "water", "lost"),
+        ("Are there more or fewer houses?", "binary", "built-up", None),
+        ("Did nothing change?", "amount", None, None),
+        ("Is the ground not unchanged?", "amount", None, None),
+        ("Was no forest lost?", "amount", "vegetation", "lost"),
+        ("Did it change or not?", "binary", None, None),
         ("Why could this have happened?", "open", None, None),
     ],
 )
@@ -98,6 +106,10 @@ def test_later_turns_refer_to_earlier_ones() -> None:
         ("How many new buildings?", "3 areas of new built-up."),
         ("Where is the new water?", "New water: in the centre."),
         ("Was water lost?", "No: no lost water was found."),
+        ("Did the vegetation increase?", "3 ha of vegetation was lost."),
+        ("Did nothing change?", "3 ha (0.3 %) of the compared ground changed."),
+        ("Was no vegetation lost?", "3 ha of vegetation was lost."),
+        ("Was no water lost?", "No lost water was found."),
         ("How much vegetation was lost?", "3 ha of vegetation was lost."),
     ],
 )
@@ -109,6 +121,7 @@ def test_answers_from_statistics(question: str, said: str) -> None:
     ("question", "said"),
     [
         ("Did anything change?", "No."),
+        ("Did nothing change?", "None of the compared ground changed."),
         ("How many changes?", "None: no changed area was found."),
         ("Where did it change?", "Nowhere: no change was found."),
         ("How much changed?", "None of the compared ground changed."),

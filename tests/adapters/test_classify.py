@@ -225,6 +225,10 @@ def test_knowledge_weighs_and_is_cited(tmp_path: Path) -> None:
         scene = next(s for s in engine.catalog.scenes() if s.footprint is not None)
         plain = engine.classify(scene.id, ["harbour", "lake", "glacier"])
         told = engine.classify(scene.id, ["harbour", "lake", "glacier"], knowledge=True)
+        other = engine.classify(scene.id, ["zeppelin", "submarine"], knowledge=True)
+        unweighed = "no passage about the place speaks for a label: nothing was weighed"
+        assert other.evidence == () and unweighed in other.warnings and unweighed not in plain.warnings
+        assert (unweighed in told.warnings) == (told.evidence == ())
         assert plain.evidence == () and sum(s.probability for s in told.scores) == pytest.approx(1.0)
         for sentence in told.sentences[:1]:
             assert set(sentence.citations) == {e.number for e in told.evidence}

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from rsrag.adapters import outlines
-from rsrag.adapters.base import Context
-from rsrag.adapters.coarse import FACTORS, coarse
+from rsrag.adapters.base import Context, Subject
+from rsrag.adapters.change import outline
+from rsrag.adapters.coarse import FACTORS, coarse, pieces_of
+from rsrag.adapters.generalise import is_small
 from rsrag.adapters.segment.adapter import SEGMENT
 from rsrag.adapters.segment.request import SegmentRequest
 from rsrag.config import Settings
@@ -100,6 +102,37 @@ def test_an_area_of_large_pieces_hardly_changes() -> None:
 
 def test_the_largest_cells_are_the_end_of_it() -> None:
     assert coarse(layer(noise(500, 500)), corners=0).cell == FACTORS[-1]
+
+
+@given(values=arrays.arrays(np.uint8, (9, 7), elements=st.sampled_from([0, 1, 255])), smallest=st.integers(1, 4))
+def test_pieces_are_those_of_the_outlines(values: np.ndarray, smallest: int) -> None:
+    mask = layer(values.repeat(16, axis=0).repeat(16, axis=1))
+    shapes = [shape for _, shape in mask.polygons() if shape.area >= smallest * 256]
+    assert pieces_of(mask, smallest * 256) == (len(shapes), sum(not is_small(shape) for shape in shapes))
+
+
+def test_pieces_across_blocks_are_counted_once() -> None:
+    values = np.zeros((1100, 1200), np.uint8)
+    values[1000:1060, 1000:1060] = values[::20, :900] = values[0:1090, 0] = 1
+    values[1092:1095, 1100:1105] = 1
+    assert pieces_of(layer(values), 12) == (3, 1)
+    assert pieces_of(layer(values), 100) == (2, 1)
+    assert pieces_of(layer(np.zeros((5, 5), np.uint8)), 1) == (0, 0)
+
+
+def test_pieces_that_are_lost_among_cells_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.zeros((200, 200), np.uint8)
+    values[:, :20] = values[::4, :100] = 1  # a comb with many corners
+    values[2::10, 110::10] = values[3::10, 110::10] = 1
+    values[:, 111::10] = values[:, 110::10]
+    mask, score, subject = layer(values), layer(values), Subject("x", 200, 200)
+    for module in (outlines, outline):
+        monkeypatch.setattr(module, "CORNERS", 30)
+    found = outlines.outlined(subject, mask, [1], str, score, smallest=4)
+    assert found.cell > 1 and found.pieces == 1 + 20 * 9 > len(found.regions)
+    changed = outline.regions(subject, mask, score, None, 4, 0.5)
+    assert (changed.cell, changed.count) == (found.cell, found.pieces)
+    assert changed.dropped == changed.count - len(changed.regions) > 0
 
 
 def test_a_segmentation_says_that_its_outlines_are_coarse(

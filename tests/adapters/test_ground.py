@@ -7,20 +7,31 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 import rasterio
 from rasterio.transform import from_origin
 
 from rsrag.adapters.base import Context
 from rsrag.adapters.ground import GROUND, GroundRequest
-from rsrag.adapters.ground.adapter import check_box
-from rsrag.adapters.ground.find import FINEST, everywhere, proposals, reduction, too_fine, turned_box
+from rsrag.adapters.ground.adapter import check_box, refer
+from rsrag.adapters.ground.find import (
+    FINEST,
+    Candidate,
+    Found,
+    everywhere,
+    proposals,
+    reduction,
+    too_fine,
+    turned_box,
+)
 from rsrag.adapters.ground.models import ByReader, _row, open_model, seen_size
+from rsrag.adapters.ground.spatial import parse
 from rsrag.adapters.heat import HeatMapper
 from rsrag.adapters.look import opened
 from rsrag.config import Settings
 from rsrag.errors import ConfigError, SourceError, UsageError
-from rsrag.export_layers import LayerWriter
+from rsrag.export_layers import Layer, LayerWriter
 from rsrag.models.base import Picture, Prompt
 from rsrag.models.boxes import as_boxes
 from rsrag.models.boxtext import BoxConvention
@@ -137,6 +148,11 @@ def test_requests_that_make_no_sense(request_: GroundRequest, why: str, context:
         GROUND.run(request_, context)
 
 
+def test_words_that_rule_out_are_told(context: Context) -> None:
+    found = GROUND.run(GroundRequest(picture(), "ponds without trees", method="heat"), context)
+    assert "'without' is not understood: what it rules out may be among what was found" in found.warnings
+
+
 def test_tiny_pictures_are_refused(context: Context) -> None:
     with pytest.raises(SourceError, match="8×8 pixels"):
         GROUND.run(GroundRequest(np.zeros((8, 8, 3), dtype=np.uint8), "ships"), context)
@@ -239,6 +255,43 @@ def test_proposals_are_the_warm_regions_by_falling_heat() -> None:
     with LayerWriter("cold", "score", 150, 120, None, None) as writer:
         writer.write(Window(0, 0, 150, 120), np.full((120, 150), 0.05, dtype=np.float32))
     assert proposals(writer.layer) == []
+
+
+def heat_of(values: npt.NDArray[np.float64]) -> Layer:
+    height, width = values.shape
+    with LayerWriter("heat", "score", width, height, None, None) as writer:
+        writer.write(Window(0, 0, width, height), values.astype(np.float32))
+    return writer.layer
+
+
+def test_what_is_cool_inside_a_warm_region_is_a_hole_of_it() -> None:
+    heat = np.zeros((100, 100))
+    heat[10:40, 10:40], heat[18:32, 18:32], heat[12:14, 12:14] = 0.5, 0.0, 0.0
+    (ring,) = proposals(heat_of(heat), 0.5)
+    assert ring.score == pytest.approx(0.5)
+    assert ring.shape is not None and ring.shape.area == 30**2 - 14**2  # the small hole is filled
+
+
+def test_the_lowest_score_asked_for_may_be_low() -> None:
+    heat = np.zeros((50, 50))
+    heat[10:30, 10:30] = 0.08
+    assert proposals(heat_of(heat)) == []
+    (faint,) = proposals(heat_of(heat), 0.05)
+    assert faint.box == (10, 10, 30, 30)
+
+
+def test_what_a_relation_refers_to_may_stand_in_a_relation_itself() -> None:
+    boxes = {"ships": [(0, 0, 10, 10), (80, 0, 90, 10)], "bridge": [(12, 0, 20, 10), (70, 0, 78, 10)],
+             "harbour": [(60, 0, 100, 50)]}  # fmt: skip
+    asked: list[str] = []
+
+    def find(phrase: str) -> Found:
+        asked.append(phrase)
+        return Found("detector", phrase, tuple(Candidate(box, 0.9) for box in boxes[phrase]))
+
+    chosen, referred = refer(parse("ships near the bridge in the harbour"), find("ships"), find, (100, 80))
+    assert [c.box for c in chosen] == [(80, 0, 90, 10)]
+    assert asked == ["ships", "bridge", "harbour"] and [f.name for f in referred] == ["bridge", "harbour"]
 
 
 def test_oriented_boxes_follow_what_stands_out() -> None:

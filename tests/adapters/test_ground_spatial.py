@@ -42,6 +42,17 @@ SCORES = [0.9, 0.8, 0.7, 0.6, 0.5]
         ("the cars on the bridge", Expression("cars", relation="inside", anchor="bridge")),
         ("show me all planes in the image", Expression("planes")),
         ("the track and field", Expression("track and field", single=True)),
+        ("the ships on the left of the bridge", Expression("ships", relation="left", anchor="bridge")),
+        ("cars on the right-hand side of the road", Expression("cars", relation="right", anchor="road")),
+        ("cars on the north side of the bridge", Expression("cars", relation="top", anchor="bridge")),
+        ("the cars on top of the bridge", Expression("cars", relation="inside", anchor="bridge")),
+        ("ships outside the harbour", Expression("ships", relation="outside", anchor="harbour")),
+        ("the ships that are not in the harbour", Expression("ships", relation="outside", anchor="harbour")),
+        ("ships not near the bridge", Expression("ships", relation="far", anchor="bridge")),
+        ("planes that are parked near the road", Expression("planes", relation="near", anchor="road")),
+        ("the ship on the far left", Expression("ship", single=True, where="left")),
+        ("find all the water", Expression("water")),
+        ("all of the aircraft near the road", Expression("aircraft", relation="near", anchor="road")),
     ],
 )
 def test_requests_are_read(text: str, wanted: Expression) -> None:
@@ -143,6 +154,7 @@ def test_relations_choose() -> None:
     assert chosen("ships left of the bridge", [bridge])[0] in (2, 3)
     assert 4 not in chosen("ships left of the bridge", [bridge])
     assert chosen("the ships on the bridge", [(85, 65, 99, 79)]) == [4]
+    assert chosen("the ships outside the bridge", [(85, 65, 99, 79)]) == [0, 1, 2, 3]
     assert chosen("ships near the bridge", []) == []
     assert chosen("the ship near the ship", [BOXES[0]]) != [0]
 

@@ -85,6 +85,19 @@ def test_a_text_too_long_for_a_path_is_no_id_either(tmp_path: Path) -> None:
             pass
 
 
+def test_a_raster_whose_name_is_no_unicode_is_refused_by_name(tmp_path: Path, context: Context) -> None:
+    path = tmp_path / "caf\udce9.tif"
+    try:
+        scene(tmp_path / "scene.tif").rename(path)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    with (
+        pytest.raises(UnreadableSource, match=r"caf\\udce9\.tif: a name that is not valid Unicode"),
+        opened(path, context),
+    ):
+        pass
+
+
 def test_valid_pixels_are_seen(tmp_path: Path, context: Context) -> None:
     mask = np.zeros((64, 64), dtype=bool)
     mask[:32] = True

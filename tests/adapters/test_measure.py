@@ -134,7 +134,14 @@ def test_cells_are_thirds(x: float, y: float) -> None:
 
 @pytest.mark.parametrize(
     ("area", "text"),
-    [(3.4, "3.4 m²"), (5000, "5,000 m²"), (23_500, "2.35 ha"), (4_230_000, "423 ha"), (2.5e8, "250 km²")],
+    [
+        (3.4, "3.4 m²"),
+        (5000, "5,000 m²"),
+        (23_500, "2.35 ha"),
+        (4_230_000, "423 ha"),
+        (2.5e8, "250 km²"),
+        (9.996e8, "1,000 km²"),
+    ],
 )
 def test_areas_for_people(area: float, text: str) -> None:
     assert measure.area_text(area) == text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ from rsrag.adapters.segment import SEGMENT
 from rsrag.cli.app import app
 from rsrag.cli.tasks import check_outputs
 from rsrag.errors import UsageError
-from rsrag.types import Sentence
+from rsrag.export_layers import LayerWriter
+from rsrag.types import Sentence, Window
 
 NOWHERE = Subject("a.png", 32, 24)
 SOMEWHERE = Subject("a.tif", 32, 24, "EPSG:32631", (10.0, 0.0, 5e5, 0.0, -10.0, 5.4e6))
@@ -47,6 +49,19 @@ def test_maps_need_a_position(ending: str, tmp_path: Path) -> None:
 def test_other_forms_need_none(tmp_path: Path) -> None:
     for ending in ("png", "html", "tif"):
         outputs.check_located(tmp_path / f"x.{ending}", NOWHERE)
+
+
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_the_image_itself_is_not_written_over(ending: str, tmp_path: Path) -> None:
+    with LayerWriter("heat", "score", 32, 24, None, None) as writer:
+        writer.write(Window(0, 0, 32, 24), np.zeros((24, 32), dtype=np.float32))
+    image = tmp_path / f"a.{ending}"
+    image.write_bytes(b"pixels")
+    result = TaskResult("ground", replace(NOWHERE, source=str(image)), layers=(writer.layer,))
+    with pytest.raises(UsageError, match="it is the image that was looked at"):
+        result.write(tmp_path / "." / image.name)
+    assert image.read_bytes() == b"pixels"
+    result.write(tmp_path / f"b.{ending}")
 
 
 @pytest.fixture

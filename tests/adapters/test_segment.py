@@ -212,6 +212,14 @@ def test_several_things_cover_and_one_covers(context: Context, monkeypatch: pyte
         assert SEGMENT.run(SegmentRequest(picture, text, method="detector"), context).text.startswith(said)
 
 
+def test_a_share_that_rounds_to_nothing_is_not_called_none(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = things.Things((things.Thing((20, 20, 22, 22), 0.9),), "stub")
+    monkeypatch.setattr(means, "things_named", lambda *_: found)
+    picture = np.full((200, 200, 3), 90, dtype=np.uint8)
+    said = SEGMENT.run(SegmentRequest(picture, "ships", method="detector"), context).text
+    assert said.startswith("Ships cover less than 0.1% of the image")
+
+
 def test_pieces_are_counted_beyond_those_with_an_outline(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     found = [things.Thing((x, y, x + 10, y + 10), 0.9) for x in (4, 24, 44) for y in (4, 24, 44)]
     monkeypatch.setattr(means, "things_named", lambda *_: things.Things(tuple(found), "stub"))

@@ -51,6 +51,46 @@ def test_wrong_usage(run: Run, archive: Path, arguments: list[str], message: str
     assert "Traceback" not in ran.err
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["ask", "--json"],
+        ["ask", "q", "--image", "nowhere.png", "--json"],
+        ["export", "--json", "--colour", "tiles.gpkg"],
+        ["models", "frobnicate", "--json"],
+        ["frobnicate", "--json"],
+        ["--frobnicate", "status", "--json"],
+        ["eval", "classification", "--frobnicate", "--json"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_as_json(run: Run, arguments: list[str]) -> None:
+    ran = run(*arguments)
+    assert ran.code == 2 and "Error: " in ran.err
+    assert ran.json["error"]["code"] == "UsageError"
+    assert ran.json["error"]["message"] in ran.err and ran.json["error"]["hint"].endswith("--help")
+
+
+def test_init_refuses_a_profile_that_is_not_there(run: Run, tmp_path: Path) -> None:
+    for profile in ("huge", "mine.toml"):
+        assert run("init", "w", "--profile", profile, "--json").json["error"]["code"] == "ConfigError"
+    assert not (tmp_path / "w").exists()
+
+
+def test_paths_that_the_system_refuses(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = run("-w", "a" * 300, "status", "--json")
+    assert named.code == 1 and named.json["error"]["code"] == "WorkspaceError"
+    assert run("-w", "~nobody-of-this-name/x", "status").code == 1
+
+    def refused(path: Path, is_file: Any = Path.is_file) -> bool:
+        if path.parent.name == "archive.rsrag":
+            raise PermissionError(13, "Permission denied")
+        return bool(is_file(path))
+
+    monkeypatch.setattr(Path, "is_file", refused)
+    assert "no workspace here" in run("status").err
+
+
 def test_no_workspace(run: Run) -> None:
     ran = run("status")
     assert ran.code == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib.resources import files
@@ -21,7 +22,7 @@ import rsrag
 from rsrag import geo
 from rsrag.demo import mosaic, run
 from rsrag.demo.run import QUESTIONS, DemoAnswer, DemoQuestion
-from rsrag.errors import MissingExtra
+from rsrag.errors import MissingExtra, UsageError
 from rsrag.types import BBox
 
 HEIGHT, WIDTH = 360, 720
@@ -81,6 +82,29 @@ def test_the_mosaic_becomes_a_located_file(earth: np.ndarray, tmp_path: Path) ->
         assert "public domain" in source.tags()["LICENCE"]
         assert np.array_equal(source.read().transpose(1, 2, 0), earth)
     assert [p.name for p in tmp_path.iterdir()] == ["earth.tif"]
+
+
+def test_a_mosaic_that_cannot_be_written(earth: np.ndarray, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot write"):
+        mosaic.write_cog(earth, tmp_path / "nowhere" / "earth.tif")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_while_the_mosaic_is_written(earth: np.ndarray, tmp_path: Path) -> None:
+    (tmp_path / "earth.part.tif").symlink_to("/dev/full")
+    with pytest.raises(UsageError, match="cannot write"):
+        mosaic.write_cog(earth, tmp_path / "earth.tif")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_next_steps_can_be_copied_to_a_shell(tmp_path: Path) -> None:
+    said = io.StringIO()
+    archive = tmp_path / "my demo"
+    run._next_steps(Console(file=said, width=200), archive, archive / "queries" / "lake.png", archive / "report.html")
+    steps = [shlex.split(line) for line in said.getvalue().splitlines() if " -w " in line and "ask --image" in line]
+    assert [step[-6:] for step in steps] == [
+        ["-w", str(archive), "ask", "--image", str(archive / "queries" / "lake.png"), "What is this place?"]
+    ]
 
 
 def test_without_the_package_that_carries_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,6 +72,27 @@ def test_json_in_its_forms(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        '{"bbox_2d": [100, 200, 300, 400], "label": "ship"}\n{"bbox_2d": [500, 500, 900, 600], "label": "ship"}',
+        '{"bbox_2d": [100, 200, 300, 400], "label": "ship"}, {"bbox_2d": [500, 500, 900, 600], "label": "ship"}',
+        '[{"bbox_2d": [100, 200, 300, 400], "label": "ship"}]\n[{"bbox_2d": [500, 500, 900, 600], "label": "ship"}]',
+        '```json\n{"bbox_2d": [100, 200, 300, 400], "label": "ship"}\n```\nand\n```json\n'
+        '{"bbox_2d": [500, 500, 900, 600], "label": "ship"}\n```',
+        '{"bbox_2d": [100, 200, 300, 400], "label": "ship"}\n{"bbox_2d": [500, 500, 900, 600], "label": "ship"}\n{"bb',
+    ],
+)
+def test_objects_that_follow_one_another_are_all_read(text: str) -> None:
+    assert read_boxes(text, THOUSANDTHS, 500, 1000).boxes == ((50, 200, 150, 400), (250, 500, 450, 600))
+
+
+@pytest.mark.parametrize("blank", [" ", "\n", ",", "]", "<"])
+def test_a_long_run_of_blanks_is_read_at_once(blank: str) -> None:
+    assert read_boxes("[1" + blank * 50_000, THOUSANDTHS, 500, 1000).boxes == ()
+    assert read_boxes("[1, 2" + blank * 50_000 + "(3, x", THOUSANDTHS, 500, 1000).boxes == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
         "The ship is at [100, 200, 300, 400].",
         "<box>(100,200),(300,400)</box>",
         "{<100><200><300><400>}",

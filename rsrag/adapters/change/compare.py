@@ -103,7 +103,7 @@ def compare(pair: Pair, request: ChangeRequest, context: Context) -> ChangeResul
         warnings.append(f"{100 * share:.1f} % of the ground is left out as clouds")
     if not seen.valid:
         warnings.append("no pixel is valid at both dates: nothing could be compared")
-    transitions = outline.transitions(pair.subject, mask, told, outlines.regions)
+    transitions = outline.transitions(pair.subject, mask, told, outlines.turned)
     more = (told.before, told.after, *((told.both,) if told.both is not None else ())) if told is not None else ()
     layers = (mask, magnitude, *more)
     models = _models(method, head, told, encoder, pair)

@@ -21,14 +21,18 @@ SEEN: tuple[str, ...] = ("caption", "open", "kind")
 _MOST_TURNS = 4
 
 
-def answered(result: ChangeResult, questions: Sequence[str], context: Context) -> ChangeResult:
-    """The result with an answer to every question; later questions may refer to earlier ones.
+def check_asked(questions: Sequence[str]) -> None:
+    """Refuse questions without words, before any work is done.
 
     Raises:
         UsageError: an empty question.
     """
     if any(not question.strip() for question in questions):
         raise UsageError("an empty question", hint='rsrag change A B --question "What changed?"')
+
+
+def answered(result: ChangeResult, questions: Sequence[str], context: Context) -> ChangeResult:
+    """The result with an answer to every question; later questions may refer to earlier ones."""
     reader = context.profile.reader
     turns: list[QuestionAnswer] = []
     understood: list[Asked] = []

@@ -18,7 +18,7 @@ from rsrag.adapters.base import Region, Subject
 from rsrag.adapters.change import describe, ground, indices
 from rsrag.adapters.change.pair import Pair
 from rsrag.adapters.change.request import Transition
-from rsrag.adapters.coarse import Coarse, as_it_is, coarse
+from rsrag.adapters.coarse import Coarse, as_it_is, coarse, pieces_of
 from rsrag.adapters.generalise import generalised, is_small
 from rsrag.adapters.outlines import CORNERS, HOLES
 from rsrag.adapters.sweep import steps, sweep
@@ -140,11 +140,13 @@ class Outlined:
         regions: the largest changed areas, at most :data:`MOST_REGIONS`.
         count: how many there are in all.
         cell: pixels along a side of the cells that were outlined in place of pixels; 1 is none.
+        turned: how many of each kind before and after; of those without an outline only where they are cut by kinds.
     """
 
     regions: tuple[Region, ...]
     count: int
     cell: int
+    turned: Counter[tuple[str, str]]
 
     @property
     def dropped(self) -> int:
@@ -159,12 +161,18 @@ def regions(subject: Subject, mask: Layer, magnitude: Layer, found: Ground | Non
     cut = found is not None and found.both is not None
     most = mask.width * mask.height if cut else MOST_REGIONS
     drawn = generalised(mask, pieces=most, holes=HOLES, smallest=least)
-    count = 0 if cut or drawn.small is None else drawn.small
+    count, turned = 0 if cut or drawn.small is None else drawn.small, Counter[tuple[str, str]]()
     whole = as_it_is(drawn.layer) if cut else coarse(drawn.layer, corners=CORNERS)
-    for kind, shape in _shapes(whole, found, least):
+    for order, (kind, shape) in enumerate(_shapes(whole, found, least)):
         count += cut or drawn.small is None or not is_small(shape)
+        if kind:
+            before, _, after = kind.partition(">")
+            turned[before, after] += 1
         push: Callable[..., Any] = heapq.heappush if len(kept) < MOST_REGIONS else heapq.heappushpop
-        push(kept, (float(shape.area), -count, shape, kind))
+        push(kept, (float(shape.area), -order, shape, kind))
+    if whole.cell > 1:
+        every, large = pieces_of(drawn.layer, least)
+        count = every if drawn.small is None else drawn.small + large
     magnitude_of = _Reader(magnitude)
     kinds_of = () if found is None else tuple(_Reader(layer) for layer in found.told)
     tolerance = 0.7 * (measure.metres_per_pixel(subject) or 1.0)
@@ -178,11 +186,13 @@ def regions(subject: Subject, mask: Layer, magnitude: Layer, found: Ground | Non
         facts += [Fact("cell", cell, "")]
         facts += [Fact("pixels", changed, "px") if area is None else Fact("area", area * changed / shape.area, "m2")]
         named = {fact.name: str(fact.value) for fact in facts}
-        label = describe.label(named.get("from_class", ""), named.get("to_class", ""))
+        before, after = named.get("from_class", ""), named.get("to_class", "")
+        turned[before, after] += not kind
+        label = describe.label(before, after)
         outlined.append(
             measure.region(subject, label, score, measure.simplified(subject, shape, tolerance), facts=facts)
         )
-    return Outlined(tuple(outlined), count, whole.cell)
+    return Outlined(tuple(outlined), count, whole.cell, turned)
 
 
 def _shapes(mask: Coarse, found: Ground | None, least: int) -> Iterator[tuple[str, Any]]:
@@ -271,15 +281,15 @@ def _commonest(layers: Sequence[npt.NDArray[Any]], chosen: npt.NDArray[np.bool_]
 
 
 def transitions(
-    subject: Subject, mask: Layer, found: Ground | None, outlined: tuple[Region, ...]
+    subject: Subject, mask: Layer, found: Ground | None, turned: Counter[tuple[str, str]]
 ) -> tuple[Transition, ...]:
-    """Pixels by kind before and after, with the regions that mostly are of that kind.
+    """Pixels by kind before and after, with how many areas mostly are of that kind.
 
     Args:
         subject: the grid.
         mask: of changes.
         found: kinds of ground.
-        outlined: regions.
+        turned: areas by kind before and after.
     """
     if found is None:
         return ()
@@ -298,15 +308,11 @@ def transitions(
             metres = None
         else:
             metres += np.bincount(codes // 9, areas[known], minlength=metres.size).reshape(metres.shape)
-    counts: Counter[tuple[str, str]] = Counter()
-    for region in outlined:
-        named = {fact.name: str(fact.value) for fact in region.facts}
-        counts[named.get("from_class", ""), named.get("to_class", "")] += 1
     told = []
     for i, before in enumerate(indices.CLASSES):
         for j, after in enumerate(indices.CLASSES):
             if total := int(pixels[i, j].sum()):
                 cells = describe.cells_of(pixels[i, j])
                 area = None if metres is None else float(metres[i, j])
-                told.append(Transition(before, after, counts[before, after], total, area, cells))
+                told.append(Transition(before, after, turned[before, after], total, area, cells))
     return tuple(sorted(told, key=lambda item: (-item.pixels, item.before, item.after)))

@@ -30,12 +30,19 @@ _THINGS: dict[str, str] = {
 }
 _GAINED = (
     r"\b(?:new|gain\w*|appear\w*|added|built(?![-\s]?up)|grew|grow\w*|(?<!how much )(?<!how many )more"
-    r"|constructed|emerg\w*|expan\w*|gone up)\b"
+    r"|constructed|emerg\w*|expan\w*|gone up|planted|regr[eo]w\w*)\b"
 )
 _LOST = (
     r"\b(?:lost|lose|loss|disappear\w*|gone(?!\s+up)|removed|destroy\w*|demolish\w*|cleared|less|shr[aiu]nk\w*"
-    r"|deforest\w*)\b"
+    r"|deforest\w*|fewer|felled|cut down|torn down|dr(?:y|ied|ies|ying) (?:up|out))\b"
 )
+_ON_BALANCE = (
+    r"\b(?:increas\w*|enlarg\w*|larger|bigger|wider|widen\w*|spread\w*|rose|risen|rising|decreas\w*|reduc\w*|declin\w*"
+    r"|diminish\w*|retreat\w*|reced\w*|smaller|narrow\w*)\b"
+)
+"""Gains and losses together say whether it did."""
+_NEGATED = r"(?<!or )(?<!/)\b(?:no|not)\b|n['’]t\b|\b(?:nothing|none|never|unchanged|unaltered)\b|\bthe same\W*$"
+"""Yes and no are both ambiguous answers to "did nothing change?": how much did is said instead."""
 _REPLACED = r"\breplaced (?:by|with)\b"
 """What stands before it was lost, what stands after it was gained."""
 _EITHER = rf"{_GAINED} or {_LOST}|{_LOST} or {_GAINED}"
@@ -77,6 +84,8 @@ def understand(question: str, earlier: Sequence[Asked] = ()) -> Asked:
     """What a question asks for; what it leaves out ("where are they?") is taken from the turn before."""
     text = " ".join(question.lower().split())
     intent: Intent = next((name for name, pattern in _PATTERNS if re.search(pattern, text)), "open")
+    if intent == "binary" and re.search(f"{_NEGATED}|{_ON_BALANCE}", text):
+        intent = "amount"
     thing = next((name for name, pattern in _THINGS.items() if re.search(rf"\b(?:{pattern})\b", text)), None)
     direction = _direction(text, thing)
     asked = Asked(intent, thing, direction)

@@ -28,10 +28,11 @@ class Change:
 
         Raises:
             SourceError: an image cannot be used.
-            UsageError: fewer than two dates, dates to choose scenes by without a place, or images that cannot be
-                compared.
+            UsageError: fewer than two dates, dates to choose scenes by without a place, images that cannot be
+                compared, or an empty question.
             ModelError: a model that was asked for cannot be loaded, or a reader failed.
         """
+        dialogue.check_asked(request.questions)
         images, notes = list(request.images), list[str]()
         if request.where is not None:
             if images:

@@ -122,6 +122,8 @@ class Classify:
                 warnings += [f"examples of {shown.labels[row]!r}, which is no label" for row in sorted(unused)[:5]]
                 warnings.append("the temperature was fitted to words alone, without examples")
             found, evidence = self._scores(view, picture, request, labels, classes, fitted, context)
+            if request.knowledge and not evidence:
+                warnings.append("no passage about the place speaks for a label: nothing was weighed")
             seconds = {"look": time.perf_counter() - begun}
             best = found[0]
             known = best.probability >= request.unknown

@@ -28,6 +28,8 @@ from rsrag.types import Fact, Provenance, Sentence, Window
 METHODS = ("auto", "detector", "heat")
 COARSE = 3.0
 """Metres a pixel from which the detector's things are a few pixels at most."""
+_DENIALS = frozenset(("not", "no", "without", "except"))
+"""Words that rule something out; no method hears them in the name of a thing."""
 _TURNED = 300
 _CONTEXT = 0.25
 _SHOWN = 5
@@ -131,6 +133,9 @@ class Ground:
             _region(view, candidate.name or found.name, candidate, turned=number < _TURNED)
             for number, candidate in enumerate(chosen)
         )
+        if denied := _DENIALS.intersection(expression.target.split()):
+            said = " and ".join(repr(word) for word in sorted(denied))
+            finder.warnings.append(f"{said} is not understood: what it rules out may be among what was found")
         metres = view.subject.gsd_m
         if found.method == "detector" and metres and metres > COARSE:
             finder.warnings.append(
@@ -206,9 +211,8 @@ def refer(
         other = find(inner.target)
         referred.append(other)
         boxes = [c.box for c in other.candidates]
-        flat = replace(inner, relation=None, anchor=None)
         scores = [c.score for c in other.candidates]
-        return [boxes[n] for n in spatial.choose(flat, boxes, scores, size, lambda _: [])]
+        return [boxes[n] for n in spatial.choose(inner, boxes, scores, size, anchors)]
 
     boxes, scores = [c.box for c in found.candidates], [c.score for c in found.candidates]
     order = spatial.choose(expression, boxes, scores, size, anchors)
@@ -289,7 +293,7 @@ def _sentences(
         total = len(found.candidates)
         text = f"No {words.singular(expression.target)} was found{asked} ({how.replace('as warm', 'among warm')})."
         if total:
-            text += f" There are {total} elsewhere in the image."
+            text += f" There {'is' if total == 1 else 'are'} {total} elsewhere in the image."
         missing = [other.name for other in referred if not other.candidates]
         if missing:
             text += f" Nor was any {missing[0]} found."
@@ -314,7 +318,7 @@ def _asked(expression: spatial.Expression) -> str:
     if expression.relation is not None:
         relation = {
             "near": "near", "nearest": "nearest to", "far": "far from", "farthest": "farthest from", "left": "left of",
-            "right": "right of", "top": "above", "bottom": "below", "inside": "in or on",
+            "right": "right of", "top": "above", "bottom": "below", "inside": "in or on", "outside": "outside of",
         }[expression.relation]  # fmt: skip
         said.append(f"{relation} “{expression.anchor}”")
     if expression.where is not None:

@@ -31,6 +31,8 @@ CORE, MARGIN = 768, 160
 """Things up to twice the margin are seen whole in the window that they are counted in."""
 WARM = 0.35
 """Heat above which a pixel belongs to a proposal, unless the hottest place is cooler than twice this."""
+_FAINT = 0.1
+"""Heat that the hottest place must have for anything to be proposed, where no lowest score is asked for."""
 FINEST = 0.3
 """Metres a pixel below which the detector is shown the scene reduced."""
 CORE_OF_MODELS, MARGIN_OF_MODELS = 608, 80
@@ -244,6 +246,8 @@ def _in_core(found: Detections, core: Window) -> Detections:
 def proposals(heat: Layer, least: float | None = None) -> list[Candidate]:
     """Connected regions of a heat map that are warm enough, by falling score; the score is the mean heat of a region.
 
+    What is cool inside of a region is a hole of it, unless it is smaller than the smallest region.
+
     Args:
         heat: score layer.
         least: heat of the coolest pixel of a region; by default :data:`WARM`, or half of the hottest if that is less.
@@ -253,7 +257,7 @@ def proposals(heat: Layer, least: float | None = None) -> list[Candidate]:
         values = heat.read(window)
         if np.isfinite(values).any():
             hottest = max(hottest, float(np.nanmax(values)))
-    if hottest < 0.1:
+    if hottest < (_FAINT if least is None else least):
         return []
     limit = least if least is not None else min(WARM, hottest / 2)
     place = None if heat.crs is None else heat.transform
@@ -267,13 +271,17 @@ def proposals(heat: Layer, least: float | None = None) -> list[Candidate]:
     found = []
     for shape in shapes[:_MOST]:
         left, top, right, bottom = (float(v) for v in shape.bounds)
-        score = mean_inside(heat, shape)
-        found.append(Candidate((left, top, right, bottom), score, shapely.Polygon(shape.exterior)))
+        holes = [ring for ring in shape.interiors if shapely.Polygon(ring).area >= smallest]
+        score = mean_inside(heat, shape, limit)
+        found.append(Candidate((left, top, right, bottom), score, shapely.Polygon(shape.exterior, holes)))
     return sorted(found, key=lambda candidate: -candidate.score)
 
 
-def mean_inside(heat: Layer, shape: shapely.Polygon) -> float:
-    """Mean of a layer inside a pixel polygon, read at a reduced size where it is large."""
+def mean_inside(heat: Layer, shape: shapely.Polygon, least: float) -> float:
+    """Mean of the pixels from ``least`` on inside a pixel polygon, read at a reduced size where it is large.
+
+    Pixels below it lie beside the outline or in a hole; where no reduced pixel reaches it, ``least`` is the answer.
+    """
     left, top, right, bottom = (int(v) for v in shape.bounds)
     window = Window(left, top, max(1, right - left), max(1, bottom - top))
     values = heat.read(window, longest=512)
@@ -281,8 +289,8 @@ def mean_inside(heat: Layer, shape: shapely.Polygon) -> float:
     inside = np.zeros(values.shape, dtype=np.uint8)
     outline = (np.asarray(shape.exterior.coords)[:, :2] - (left, top)) * zoom
     cv2.fillPoly(inside, [np.round(outline).astype(np.int32)], 1)
-    chosen = values[(inside > 0) & np.isfinite(values)]
-    return float(chosen.mean()) if chosen.size else 0.0
+    chosen = values[(inside > 0) & (values >= least)]  # NaN is not
+    return float(chosen.mean(dtype=np.float64)) if chosen.size else least
 
 
 def turned_box(picture: npt.NDArray[np.uint8], box: PixelBox) -> tuple[tuple[float, float], ...]:

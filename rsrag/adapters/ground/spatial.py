@@ -46,21 +46,26 @@ _SIDE = "|".join(sorted(_SIDES, key=len, reverse=True))
 _CORNERS = {"northwest": "top-left", "northeast": "top-right", "southwest": "bottom-left", "southeast": "bottom-right"}
 _WHERE = rf"(?:(?:{'|'.join(_CORNERS)}|{_SIDE})(?:[- ](?:{_SIDE}))?)"
 _PART = r"(?:[- ](?:corner|side|part|half|edge|end|hand side|margin|area))?"
-_PLACED = re.compile(rf"\s+(?:in|on|at|to|toward|towards|along|near)\s+(?:the\s+)?(?P<where>{_WHERE}){_PART}$")
+_PLACED = re.compile(
+    rf"\s+(?:in|on|at|to|toward|towards|along|near)\s+(?:the\s+)?(?:far\s+)?(?P<where>{_WHERE}){_PART}$"
+)
 _LEADING = re.compile(rf"^(?P<where>{_WHERE})\s+(?=\S)")
+_BESIDE = r"(?:(?:to|on|at) the )?"
+_HAND = r"(?:[- ]hand)?(?: side)? of"
 _RELATIONS = {
-    "near": "near|close to|next to|beside|around|by|adjacent to|alongside",
+    "near": "near|close to|next to|beside|around|by|adjacent to|alongside|in front of",
     "nearest": "nearest(?: to)?|closest(?: to)?",
     "farthest": "farthest from|furthest from|farthest away from|furthest away from",
-    "far": "far from|away from",
-    "left": "(?:to the )?left of|west of|to the west of",
-    "right": "(?:to the )?right of|east of|to the east of",
-    "top": "above|north of|to the north of",
-    "bottom": "below|under|south of|to the south of",
-    "inside": "inside|within|in|on|at|crossing",
+    "far": "far from|away from|not (?:near|close to|next to|beside|by)",
+    "left": f"{_BESIDE}(?:left|west){_HAND}",
+    "right": f"{_BESIDE}(?:right|east){_HAND}",
+    "top": f"above|{_BESIDE}north{_HAND}",
+    "bottom": f"below|under|{_BESIDE}south{_HAND}",
+    "outside": "outside(?: of)?|not (?:inside|within|in|on|at)",
+    "inside": "on top of|inside|within|in|on|at|crossing",
 }
 _RELATION = re.compile(
-    r"\s+(?:that (?:is|are) |which (?:is|are) |lying |standing |parked |located )?(?:"
+    r"\s+(?:(?:that|which) (?:is|are) )?(?:(?:lying|standing|parked|moored|located) )?(?:"
     + "|".join(f"(?P<{name}>(?:{words}))" for name, words in _RELATIONS.items())
     + r")\s+(?P<anchor>\S.*)$"
 )
@@ -90,7 +95,7 @@ class Expression:
         number: of things, 2 for "the two largest"; None where it is not said.
         where: part of the picture: "left", "top-right", "center" and the like.
         relation: key of the relations: "near", "nearest", "far", "farthest", "left", "right", "top", "bottom",
-            "inside".
+            "outside", "inside".
         anchor: what the relation refers to, in words.
     """
 
@@ -109,7 +114,8 @@ def parse(text: str) -> Expression:
     """Read a request. The target is empty when the text names none."""
     words = " ".join(re.sub(r"[\"'`?!.,;:]+", " ", text.casefold()).split())
     counting = bool(re.match(r"(?:please )?(?:how many|count|(?:what is )?(?:the )?number of)\b", words))
-    words = _stripped(words)
+    whole, words = words, _stripped(words)
+    everything = not {"all", "every", "each"}.isdisjoint(whole[: whole.find(words)].split())
     relation = anchor = where = None
     if (placed := _PLACED.search(" " + words)) is not None:  # "near the left edge" is a place, not a relation
         where, words = _place(placed["where"]), (" " + words)[: placed.start()].strip()
@@ -128,7 +134,7 @@ def parse(text: str) -> Expression:
     if all(word in _EMPTY for word in words.split()):
         words = ""
     plural = is_plural(words) or (number or 1) > 1
-    single = not plural and not counting and (definite or extreme is not None or number == 1)
+    single = not plural and not counting and not everything and (definite or extreme is not None or number == 1)
     return Expression(words, single, counting, extreme, rank, number, where, relation, anchor)
 
 
@@ -232,6 +238,8 @@ def _related(
             return order[: expression.number or 1]
         fitting = [n for n in order if (gaps[n] <= reach) == (relation == "near")]
         return fitting or order[: 1 if expression.single else 0]
+    if relation == "outside":
+        return [n for n in kept if not any(_holds(o, middle(boxes[n])) for o in others if o != boxes[n])]
     if relation == "inside":  # the middle of a thing on a bridge, or of a ship in a harbour
         return [n for n in kept if any(_holds(o, middle(boxes[n])) for o in others if o != boxes[n])]
     across = relation in ("left", "right")

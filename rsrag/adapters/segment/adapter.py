@@ -159,7 +159,8 @@ def _sentences(
     pieces = f"in {count:,} {'piece' if count == 1 else 'pieces'}" if count else "in specks"
     how = f" {prior.name.upper()} was used." if prior is not None else ""
     covers = f"{text[:1].upper()}{text[1:]} {'cover' if several else 'covers'}"
-    return (Sentence(f"{covers} {share:.1%} of the image{measured}, {pieces}.{how}", ()),)
+    part = f"{share:.1%}" if share >= 0.0005 else "less than 0.1%"
+    return (Sentence(f"{covers} {part} of the image{measured}, {pieces}.{how}", ()),)
 
 
 def _warnings(view: View, prior: Prior | None, outlines: Outlines) -> tuple[str, ...]:
