@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from rsrag.errors import IndexFailure, MissingExtra
+from rsrag.errors import ForeignIndex, IndexFailure, MissingExtra
 from rsrag.indexes.base import CollectionSpec, IndexFilter, Payload, Point, Scored, Vector
 from rsrag.indexes.bm25 import Bm25, Terms
 from rsrag.indexes.calls import Caller, Retry
@@ -32,7 +32,7 @@ from rsrag.indexes.schema import (
 
 BATCH = 256
 _PAGE = 500
-_METADATA = "rsrag"
+_METADATA, _ARCHIVE = "rsrag", "rsrag_archive"
 T = TypeVar("T")
 
 
@@ -76,6 +76,7 @@ class ServerIndex:
         api_key: sent with every call, never shown in a message.
         prefer_grpc: use port 6334 for data; False where a proxy lets only REST through.
         prefix: put before collection names, so that several archives can share a server.
+        archive: name of the archive whose collections may be used, kept with each; None uses anybody's.
         shard_number: shards of a new collection; None is the server's default.
         replication_factor: copies of each shard of a new collection; None is the server's default.
         timeout: seconds one call may take.
@@ -85,6 +86,7 @@ class ServerIndex:
 
     Raises:
         MissingExtra: qdrant-client is not installed.
+        ForeignIndex: from every method that needs a collection, where it belongs to another archive.
     """
 
     shared = True
@@ -96,6 +98,7 @@ class ServerIndex:
         api_key: str | None = None,
         prefer_grpc: bool = True,
         prefix: str = "rsrag_",
+        archive: str | None = None,
         shard_number: int | None = None,
         replication_factor: int | None = None,
         timeout: float = 30.0,
@@ -108,6 +111,7 @@ class ServerIndex:
         secrets = [s for s in (api_key, *re.findall(r"://[^/@]*:([^/@]+)@", url)) if s]
         self.url = re.sub(r"://[^/@]+@", "://", url)
         self._prefix = prefix
+        self._archive = archive
         self._new = {"shard_number": shard_number, "replication_factor": replication_factor}
         self._caller = Caller(self.url, secrets, retry or Retry())
         self._planner = planner or Planner()
@@ -157,8 +161,9 @@ class ServerIndex:
                     field_schema=self._models.PayloadSchemaType(kind),
                     wait=True,
                 )
-        if fitting != stored:
-            metadata = {_METADATA: spec_to_json(fitting)}
+        unnamed = self._archive is not None and _ARCHIVE not in (info.config.metadata or {})
+        if fitting != stored or unnamed:
+            metadata = {**(info.config.metadata or {}), **self._metadata(fitting)}
             self._call(f"describing {name!r}", self._client.update_collection, name, metadata=metadata)
         self._specs[spec.name] = fitting
 
@@ -176,7 +181,7 @@ class ServerIndex:
                 name,
                 vectors_config=dense,
                 sparse_vectors_config=sparse,
-                metadata={_METADATA: spec_to_json(spec)},
+                metadata=self._metadata(spec),
                 **{key: value for key, value in self._new.items() if value is not None},
             )
         except IndexFailure:
@@ -184,9 +189,18 @@ class ServerIndex:
             if not self._exists(spec.name):
                 raise
 
+    def _metadata(self, spec: CollectionSpec) -> dict[str, Any]:
+        """What a collection says of itself."""
+        return {_METADATA: spec_to_json(spec), **({_ARCHIVE: self._archive} if self._archive else {})}
+
     def _stored(self, collection: str, info: Any) -> CollectionSpec:
         metadata = info.config.metadata or {}
         name = self._name(collection)
+        if self._archive is not None and metadata.get(_ARCHIVE, self._archive) != self._archive:
+            raise ForeignIndex(
+                f"collection {name!r} at {self.url} belongs to another archive",
+                hint="give this one an index_prefix of its own",
+            )
         if _METADATA not in metadata:
             hint = "metadata needs Qdrant 1.16 or later; if the collection belongs to something else, choose a prefix"
             raise IndexFailure(f"collection {name!r} at {self.url} does not say what it holds", hint=hint)
@@ -197,6 +211,7 @@ class ServerIndex:
         self._specs.pop(collection, None)
         if self._exists(collection):
             name = self._name(collection)
+            self._stored(collection, self._call(f"reading {name!r}", self._client.get_collection, name))
             self._call(f"dropping {name!r}", self._client.delete_collection, name)
 
     def _name(self, collection: str) -> str:

@@ -17,6 +17,7 @@ ENV_PREFIX = "RSRAG_"
 _PASSWORD = re.compile(r"(?<=://)([^:/@\s]*:)\S*(?=@)|(?<=[?&])(password=)[^&\s]+")
 _HOST = re.compile(r"[\w.-]+:\d+(/.*)?")
 """A host with its port, which someone forgot to write ``http://`` before."""
+_PREFIX = re.compile(r"[A-Za-z0-9_-]{0,64}")
 Source = Literal["argument", "environment", "file", "default"]
 RUNTIMES = ("auto", "ort", "openvino-f32", "openvino-bf16", "torch-f32", "torch-bf16", "torch-f16")
 """What image encoders can run in; see docs/fast-inference.md."""
@@ -36,6 +37,7 @@ class Settings:
     index_api_key: str = _setting("", "key of the Qdrant server", secret=True)
     index_shards: int = _setting(0, "shards of a new collection on a server; 0: the server's default")
     index_replicas: int = _setting(0, "replicas of a new collection on a server; 0: the server's default")
+    index_prefix: str = _setting("rsrag_", "begin of collection names on a server; one for every archive there")
     catalog: str = _setting("", "SQLAlchemy URL of the catalogue; empty: SQLite in the workspace")
     tile_size: int = _setting(0, "side of a tile in pixels, 32 to 4096; 0: the image model's input, 256 for small ones")
     overlap: float = _setting(0.0, "share of a tile that the next one repeats, 0 to 0.75")
@@ -180,5 +182,8 @@ def _check(settings: Settings) -> None:
     for name, (least, most) in bounds.items():
         if not least <= getattr(settings, name) <= most:
             raise ConfigError(f"setting {name!r} is {getattr(settings, name)}", hint=f"between {least} and {most}")
+    if not _PREFIX.fullmatch(settings.index_prefix):
+        what = "letters, digits, '_' and '-', at most 64"
+        raise ConfigError(f"setting 'index_prefix' is {settings.index_prefix!r}", hint=what)
     if _HOST.fullmatch(settings.index):
         raise ConfigError(f"{settings.index!r} is no URL of a Qdrant server", hint="such as http://localhost:6333")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from rsrag import workspace as workspaces
 from rsrag.config import Resolved, Settings, expanded, without_password
-from rsrag.errors import DegradedResult
+from rsrag.errors import CatalogError, DegradedResult
 from rsrag.types import Answer, Filters, Hit, Position, Query, QueryImage, TimeSpan
 
 if TYPE_CHECKING:
@@ -106,10 +106,19 @@ class Engine:
             return open_index(self.workspace.index)
         return open_index(
             settings.index,
+            archive=self._archive_id(),
+            prefix=settings.index_prefix,
             api_key=settings.index_api_key or None,
             shard_number=settings.index_shards or None,
             replication_factor=settings.index_replicas or None,
         )
+
+    def _archive_id(self) -> str | None:
+        """Whose collections on a server may be used; None where the catalogue has no name and cannot be written."""
+        try:
+            return self.catalog.archive_id()
+        except CatalogError:
+            return None
 
     @cached_property
     def _retriever(self) -> Retriever:

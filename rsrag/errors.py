@@ -152,6 +152,10 @@ class ModelMismatch(WorkspaceError):
     """Filled by other models than the ones asked for."""
 
 
+class ForeignIndex(WorkspaceError):
+    """The collections on a vector server belong to another archive."""
+
+
 class IndexFailure(RsragError):
     """The vector engine refused or failed."""
 

@@ -67,6 +67,7 @@ def test_every_setting_says_what_it_means() -> None:
         "index_shards = -3",
         "index_replicas = -1",
         'index = "localhost:6333"',
+        'index_prefix = "a/b"',
         "=",
     ],
 )

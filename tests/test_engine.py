@@ -18,6 +18,7 @@ from rsrag.engine import Engine
 from rsrag.errors import (
     ConfigError,
     DegradedResult,
+    ForeignIndex,
     IndexFailure,
     ModelMismatch,
     UsageError,
@@ -204,6 +205,35 @@ def test_status_shows_no_password(archive: Path, monkeypatch: pytest.MonkeyPatch
         status = opened.status()
     assert status["index"] == "http://joe:•••@qd:6333"
     assert "hunter2" not in str(status)
+
+
+@pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant")
+def test_two_archives_on_one_server_do_not_touch_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("qdrant_client", reason="the extra qdrant is not installed")
+    from qdrant_client import QdrantClient
+
+    from rsrag.indexes import open as opening
+
+    client, real = QdrantClient(":memory:"), opening.open_index
+    monkeypatch.setattr(opening, "open_index", lambda url, **options: real(url, client=client, **options))
+    server = "http://127.0.0.1:1"
+    archives.gazetteer(tmp_path / "places.geojson")
+    with archives.open_archive(tmp_path / "first", index=server) as first:
+        first.ingest([tmp_path / "places.geojson"])
+        held = first.status()["indexed"]
+    with archives.open_archive(tmp_path / "second", index=server) as second:
+        with pytest.raises(ForeignIndex, match="index_prefix"):
+            second.ingest([tmp_path / "places.geojson"])
+        with pytest.raises(ForeignIndex, match="index_prefix"):
+            second.reindex()
+    with archives.open_archive(tmp_path / "second", index=server, index_prefix="second_") as second:
+        second.ingest([tmp_path / "places.geojson"])
+        assert second.status()["indexed"] == held
+    with archives.open_archive(tmp_path / "first", index=server) as first:
+        assert first.status()["indexed"] == held and sum(held.values()) > 0
+    names = {collection.name for collection in client.get_collections().collections}
+    assert names == {"rsrag_tiles", "rsrag_passages", "second_tiles", "second_passages"}
+    client.close()
 
 
 def test_a_located_query_image_uses_its_own_footprint(engine: Engine, archive: Path) -> None:

@@ -20,6 +20,7 @@ _SOURCES = table_of(SourceTable)
 _RUNS = table_of(RunTable)
 _ERRORS = table_of(ErrorTable)
 
+_ARCHIVE = "archive"
 ItemKind = Literal["scene", "place", "document"]
 _DOCUMENTS = (".json", ".geojson")
 """Ends of the names of files that hold STAC Items."""
@@ -138,6 +139,15 @@ class Journal(Database):
 
     def _forget_errors(self, connection: Connection, sources: Sequence[str]) -> None:
         forget_errors(connection, sources)
+
+    def archive_id(self) -> str:
+        """What tells this archive from others that write to the same vector server: made once, 32 characters."""
+        kept = self.get_meta(_ARCHIVE)
+        if kept is None:
+            with self._writing("name the archive") as connection:  # of two who do so at once the first one stays
+                self._upsert(connection, MetaTable, [{"key": _ARCHIVE, "value": uuid.uuid4().hex}], only=())
+            kept = self.get_meta(_ARCHIVE)
+        return str(kept)
 
     def set_meta(self, key: str, value: Json) -> None:
         """Store a value about the workspace, any JSON value."""

@@ -173,6 +173,11 @@ def test_finishing_an_unknown_run(catalog: Catalog) -> None:
         catalog.finish_run("x", done=0, skipped=0, failed=0, status="done")
 
 
+def test_an_archive_has_one_name_for_good(catalog: Catalog) -> None:
+    name = catalog.archive_id()
+    assert len(name) == 32 and catalog.archive_id() == name == catalog.get_meta("archive")
+
+
 def test_counts(filled: Catalog) -> None:
     filled.begin_run("ingest", [])
     assert filled.counts() == {

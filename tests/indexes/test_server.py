@@ -8,14 +8,16 @@ import socket
 import sys
 import threading
 import traceback
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from rsrag.errors import ConfigError, IndexFailure, IndexUnavailable, MissingExtra
-from rsrag.indexes.base import CollectionSpec
+from rsrag.errors import ConfigError, ForeignIndex, IndexFailure, IndexUnavailable, MissingExtra
+from rsrag.indexes.base import CollectionSpec, Point
 from rsrag.indexes.calls import Retry
 from rsrag.indexes.edge import EdgeIndex
 from rsrag.indexes.open import open_index
@@ -189,6 +191,47 @@ def test_archives_share_a_server_by_prefix() -> None:
     theirs.ensure(CollectionSpec("tiles", {"image": 7}))
     ours.drop("tiles")
     assert [c.name for c in client.get_collections().collections] == ["other_tiles"]
+    client.close()
+
+
+def test_a_collection_of_another_archive_is_neither_used_nor_dropped() -> None:
+    client = QdrantClient(":memory:")
+
+    def index(archive: str | None) -> ServerIndex:
+        return ServerIndex("http://127.0.0.1:1", client=client, archive=archive)
+
+    index("first").ensure(SPEC)
+    point = Point(str(uuid.uuid4()), {"image": np.ones(4, np.float32)}, {"kind": "a", "cloud": 1.0})
+    index("first").upsert("tiles", [point])
+    second = index("second")
+    for call in (
+        lambda: second.ensure(SPEC),
+        lambda: second.drop("tiles"),
+        lambda: second.upsert("tiles", [point]),
+        lambda: second.delete("tiles", [point.id]),
+        lambda: second.ids("tiles"),
+    ):
+        with pytest.raises(ForeignIndex, match=r"'rsrag_tiles'.*another archive.*index_prefix"):
+            call()
+    assert list(index("first").ids("tiles")) == [point.id]
+    index("first").drop("tiles")
+    second.ensure(SPEC)
+    with pytest.raises(ForeignIndex):
+        index("first").ensure(SPEC)
+    client.close()
+
+
+def test_a_collection_without_a_name_belongs_to_the_first_archive_that_opens_it() -> None:
+    client = QdrantClient(":memory:")
+    ServerIndex("http://127.0.0.1:1", client=client).ensure(SPEC)
+    ServerIndex("http://127.0.0.1:1", client=client, archive="first").ensure(SPEC)
+    with pytest.raises(ForeignIndex):
+        ServerIndex("http://127.0.0.1:1", client=client, archive="second").ensure(SPEC)
+    # Another filter key is added, and the name stays.
+    more = CollectionSpec("tiles", {"image": 4}, keywords=("kind", "sensor"), numbers=("cloud",))
+    ServerIndex("http://127.0.0.1:1", client=client).ensure(more)
+    with pytest.raises(ForeignIndex):
+        ServerIndex("http://127.0.0.1:1", client=client, archive="second").ensure(SPEC)
     client.close()
 
 
