@@ -17,10 +17,11 @@ from rsrag.alike import WordSpace, content_words, wanted_words
 from rsrag.config import Settings
 from rsrag.errors import BadModelFile
 from rsrag.facts import fact_answers
+from rsrag.quantities import quantities
 from rsrag.questions import Question, understand
 from rsrag.rerank import diversify, passage_text
 from rsrag.sentences import FEATURES as SENTENCE_FEATURES
-from rsrag.sentences import SentenceScorer, candidates, read_weights
+from rsrag.sentences import SentenceScorer, candidates, fitting_numbers, read_weights
 from rsrag.superlatives import Fit, fit
 from rsrag.types import Evidence, Hit, Location
 from rsrag.words import coverage, stem, terms
@@ -203,6 +204,16 @@ def superlative_factor(question: str, passages: Sequence[Hit]) -> float:
     return _UNKNOWN if said and min(said) is not Fit.FITS else 1.0
 
 
+def count_factor(question: str, passages: Sequence[Hit]) -> float:
+    """What it takes from the confidence, in [0, 1], that a number of things is asked for and no sentence has one."""
+    asked = understand(question)
+    if asked.asks != "number" or not {"count", "people"} & set(asked.dimensions):
+        return 1.0
+    given = {q.value for q in quantities(question)}
+    evidence = [Evidence(n, hit, "") for n, hit in enumerate(passages[:_READ], start=1)]
+    return 1.0 if any(fitting_numbers(asked, one.text, given) for one in candidates(evidence)) else _UNKNOWN
+
+
 def probability(figures: npt.NDArray[np.float64], calibration: Calibration) -> float:
     """Calibrated probability for the features of one question."""
     logit = float(figures @ np.asarray(calibration.weights)) + calibration.bias
@@ -247,7 +258,8 @@ def confidence(
     text = 0.0
     if passages:
         text = probability(features(question, passages, WordSpace.shared(settings)), Calibration.shipped())
-        text *= names_factor(question, passages) * superlative_factor(question, passages)
+        for factor in (names_factor, superlative_factor, count_factor):
+            text *= factor(question, passages)
     return max(text, 0.9) if stored else text
 
 

@@ -23,6 +23,8 @@ from rsrag.words import STOPWORDS, Weights, fold, terms, tokens
 
 FEATURES = ("meaning", "focus", "around", "passage", "standing", "place", "kind", "near", "name")
 MOST_CHARACTERS = 600
+_LABEL = re.compile(r"(?:^|; )([\w ]+): $")
+"""What a number is the value of in a list of attributes: "city: Goroka; tz: 10"."""
 _NAME = re.compile(r"(?<![.!?:]\s)(?<!^)\b[A-ZÀ-Ý][\w'’-]+")
 _REACH = 6.0
 """Words from the asking word after which a question word counts half for ``focus``."""
@@ -135,8 +137,23 @@ def fitting_numbers(asked: Question, text: str, given: set[float]) -> list[Quant
         return []
     wanted = set(asked.dimensions)
     if wanted & {"count", "people"}:
-        return [q for q in found if q.dimension in ("", "people", "share")]
+        folded = fold(text)
+        return [
+            q for q in found if q.dimension in ("people", "share") or (q.dimension == "" and _counts(asked, q, folded))
+        ]
     return [q for q in found if q.dimension in wanted]
+
+
+def _counts(asked: Question, number: Quantity, folded: str) -> bool:
+    """Whether a bare number may say how many there are.
+
+    It is whole, no angle, ratio or time zone ("UTC+10"), and the value of nothing else ("runways: 3", "tz: 10").
+    """
+    before, after = folded[: number.start], folded[number.end :].lstrip()
+    if number.value < 0 or number.value % 1 or before.endswith(("+", "/", ":")) or after.startswith(("°", ":", "/")):
+        return False
+    label = _LABEL.search(before)
+    return label is None or bool(set(terms(label[1])) & set(asked.terms))
 
 
 def _nearness(asked: Question, text: str, fitting: Sequence[Quantity]) -> float:

@@ -12,6 +12,7 @@ from rsrag.abstain import (
     FEATURES,
     Calibration,
     confidence,
+    count_factor,
     features,
     names_factor,
     probability,
@@ -155,3 +156,11 @@ def test_a_damaged_calibration_is_a_clear_error(tmp_path: Path) -> None:
     path.write_text("{}")
     with pytest.raises(BadModelFile, match="calibration"):
         Calibration.read(path)
+
+
+def test_a_number_of_things_is_not_taken_from_sentences_without_one() -> None:
+    one = passage_hit("a", "Balimo Airport is an airport at 8.05°S, 142.933°E; altitude: 51 ft; tz: 10.", LAKE)
+    counted = passage_hit("b", "There are fourteen airports around the lake.", LAKE)
+    question = "How many airports are there at Lake Chad?"
+    assert count_factor(question, (one,)) == 0.3
+    assert count_factor(question, (one, counted)) == count_factor("How high is Balimo Airport?", (one,)) == 1.0

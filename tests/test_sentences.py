@@ -75,3 +75,18 @@ def test_damaged_weights_are_a_clear_error(tmp_path: Path) -> None:
     path.write_text('{"weights": {}}')
     with pytest.raises(BadModelFile, match="reader weights"):
         read_weights(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("It stands at 6.08° S, 145.39° E in the time zone UTC+10.", []),
+        ("It lies at 7 ° N and opens at 9:30.", []),
+        ("Fourteen airports and 1,250 boats were counted.", [14.0, 1250.0]),
+        ("The ratio is 3.5, the share 1/4.", []),
+        ("city: Goroka; altitude: 5282; tz: 10; airports: 2", [2.0]),
+        ("It has more airports than any other: 86 in all.", [86.0]),
+    ],
+)
+def test_coordinates_ratios_and_time_zones_are_no_counts(text: str, numbers: list[float]) -> None:
+    assert [q.value for q in fitting_numbers(understand("How many airports are there?"), text, set())] == numbers
