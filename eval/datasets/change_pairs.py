@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import zipfile
 import zlib
@@ -14,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from rsrag.errors import UsageError
 from rsrag.eval.datasets.images import hidden
@@ -132,7 +134,10 @@ def _twin(files: Mapping[str, Any], name: str) -> str | None:
 
 
 def _decoded(path: Path, files: Mapping[str, Any], name: str | None, *, grey: bool = False) -> Any:
-    """A picture, uint8 RGB, or with ``grey`` one channel with all of its bits; None where it cannot be decoded."""
+    """A picture, uint8 RGB, or with ``grey`` one channel with all of its bits; None where it cannot be decoded.
+
+    Of a file with a palette the one channel holds its numbers, not its colours.
+    """
     if name is None:
         return None
     try:
@@ -143,11 +148,22 @@ def _decoded(path: Path, files: Mapping[str, Any], name: str | None, *, grey: bo
                 data = archive.read(files[name])
     except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise UsageError(f"{path}: {name} cannot be read: {error}") from error
+    if grey and (numbers := _numbers_of_palette(data)) is not None:
+        return numbers
     how = cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR_RGB
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), how | cv2.IMREAD_ANYDEPTH) if data else None
     if pixels is not None and not grey and pixels.dtype != np.uint8:
         raise UsageError(f"{name} has {8 * pixels.dtype.itemsize} bits a colour", hint="stretch A/ and B/ to 8 bits")
     return pixels
+
+
+def _numbers_of_palette(data: bytes) -> npt.NDArray[np.uint8] | None:
+    """What a file with a palette stores, [H, W]; None of any other file, or where it is damaged."""
+    try:
+        with Image.open(io.BytesIO(data)) as opened:
+            return np.array(opened, dtype=np.uint8) if opened.mode == "P" else None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
 
 
 def altered(picture: Picture, kind: str, amount: float, *, seed: int = 0) -> Picture:

@@ -125,6 +125,7 @@ def ask(
     state = session(ctx, as_json=as_json, fusion=fusion, alpha=alpha, reader=reader)
     if not question.strip():
         raise UsageError("an empty question", hint='rsrag ask "Which lake is this?" --image chip.png')
+    from rsrag.cli.jsonform import plain
     from rsrag.cli.render import show_answer
     from rsrag.report import write_page
 
@@ -136,12 +137,19 @@ def ask(
             answer = engine.ask(
                 question, image=picture, where=place, filters=filters, limit=limit, on_text=on_text, task=_task(task)
             )
-        if report is not None:
-            write_page(engine, report, answer, image=picture)
+        if not state.as_json:
+            show_answer(state.out, answer, verbose=state.verbose)
+        try:
+            if report is not None:
+                write_page(engine, report, answer, image=picture)
+        except UsageError as error:
+            if state.as_json:
+                told = {"code": error.code, "message": error.message, "hint": error.hint}
+                state.emit({**plain(answer), "error": told})
+                state.as_json = False  # the one object is out, with the error in it
+            raise
     if state.as_json:
         state.emit(answer)
-    else:
-        show_answer(state.out, answer, verbose=state.verbose)
     if report is not None:
         state.note(f"page written to {report}")
     if answer.abstained:

@@ -82,6 +82,14 @@ def test_ask_cites_and_writes_a_page(run: Run, archive: Path, tmp_path: Path) ->
     assert "extractive" in shown.out
 
 
+def test_an_answer_is_shown_even_if_its_page_cannot_be_written(run: Run, archive: Path, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file where a folder should be")
+    shown = run("-w", archive, "ask", "How deep is Blue Lagoon?", "--report", "taken/out.html")
+    assert shown.code == 2 and "12 m" in shown.out and "taken" in shown.err
+    told = run("-w", archive, "ask", "How deep is Blue Lagoon?", "--report", "taken/out.html", "--json")
+    assert told.code == 2 and "12 m" in told.json["text"] and "taken" in told.json["error"]["message"]
+
+
 def test_ask_about_an_image(run: Run, archive: Path) -> None:
     chip = archive.parent / "sources" / "survey_20200531.tif"
     answer = run("-w", archive, "ask", "What is this?", "--image", chip, "--json").json

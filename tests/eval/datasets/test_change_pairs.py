@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from rsrag.errors import UsageError
 from rsrag.eval.datasets.change_pairs import read_captions, read_pairs
@@ -42,6 +43,15 @@ def test_labels_of_8_bits_are_changed_above_half_of_their_range(tmp_path: Path) 
     label[7] = 9  # what lossy compression leaves beside a line
     (pair,) = read_pairs(write_pair(tmp_path / "set", label))
     assert pair.changed.sum() == 16
+
+
+def test_labels_with_a_palette_are_read_by_number(tmp_path: Path) -> None:
+    folder = write_pair(tmp_path / "set", square(1))
+    label = Image.fromarray(square(1), mode="P")
+    label.putpalette([255, 255, 255, 0, 0, 0])
+    label.save(folder / "label" / "1.png")
+    (pair,) = read_pairs(folder)
+    assert pair.changed.sum() == 16 and pair.changed[2:6, 2:6].all()
 
 
 def test_pictures_of_16_bits_are_refused(tmp_path: Path) -> None:
