@@ -190,10 +190,25 @@ def metres_per_pixel(subject: Subject) -> float | None:
 
 
 def simplified(subject: Subject, shape: Any, metres: float) -> Any:
-    """A pixel polygon with at most ``metres`` between old and new outline (pixels where the scale is unknown)."""
-    tolerance = metres / (metres_per_pixel(subject) or 1.0)
-    simple = shapely.simplify(shape, tolerance, preserve_topology=True)
-    return simple if simple.is_valid and not simple.is_empty else shape
+    """A pixel polygon with at most ``metres`` between old and new outline (pixels where the scale is unknown).
+
+    Pixels may be wider than high, as they are in degrees: the outline is simplified as it lies on the ground.
+    """
+    sides = _sides(subject, shape)
+    on_ground = shapely.transform(shape, lambda points: points * sides)
+    simple = shapely.simplify(on_ground, metres, preserve_topology=True)
+    back = shapely.transform(simple, lambda points: np.round(points / sides, 6))
+    return back if back.is_valid and not back.is_empty else shape
+
+
+def _sides(subject: Subject, shape: Any) -> npt.NDArray[np.float64]:
+    """Width and height of a pixel in metres, at the middle of a pixel polygon; 1 where the scale is unknown."""
+    x, y = shapely.centroid(shape).coords[0]
+    across = length_m(subject, [(x - 0.5, y), (x + 0.5, y)])
+    down = length_m(subject, [(x, y - 0.5), (x, y + 0.5)])
+    sides = np.array([across or 0.0, down or 0.0])
+    usable = bool(np.isfinite(sides).all() and (sides > 0).all())
+    return sides if usable else np.full(2, metres_per_pixel(subject) or 1.0)
 
 
 def region(

@@ -116,6 +116,17 @@ def test_simplified_outlines_stay_within_the_metres_asked_for() -> None:
     assert shapely.hausdorff_distance(simple.exterior, shape.exterior) * 10 <= 15 + 1e-6
 
 
+def test_outlines_are_simplified_as_they_lie_on_the_ground() -> None:
+    """In degrees a pixel at 75° N is almost four times as high as wide: 11.2 m by 2.9 m."""
+    north = Subject("north", 400, 400, "EPSG:4326", (1e-4, 0, 20, 0, -1e-4, 75.0), gsd_m=5.7)
+    upright = shapely.Polygon([(0, 0), (100, 0), (100, 50), (55, 50), (50, 53), (45, 50), (0, 50)])  # 33 m high
+    sideways = shapely.Polygon([(0, 0), (50, 0), (50, 45), (53, 50), (50, 55), (50, 100), (0, 100)])  # 9 m wide
+    assert (50, 53) in measure.simplified(north, upright, 30).exterior.coords
+    assert (50, 53) not in measure.simplified(north, upright, 36).exterior.coords
+    assert (53, 50) in measure.simplified(north, sideways, 7).exterior.coords
+    assert (53, 50) not in measure.simplified(north, sideways, 11).exterior.coords
+
+
 def test_length_of_a_line() -> None:
     assert measure.length_m(LOCATED, [(0, 0), (30, 40)]) == pytest.approx(500, rel=2e-3)
     assert measure.length_m(BARE, [(0, 0), (3, 4)]) is None
