@@ -36,6 +36,8 @@ _PAGE = 1000
 _LOCK_FILE = ".lock"
 _SHARD = "shard"
 _CREATING, _DROPPING = ".creating-", ".dropping-"
+_ROOM = 16 * 2**20
+"""Bytes that must be free: the engine maps files into memory, and a full disk would end the process without a word."""
 _REINDEX = "`rsrag reindex` rebuilds it from the catalogue"
 
 
@@ -76,6 +78,17 @@ class _EdgeDialect:
 _DIALECT = _EdgeDialect()
 
 
+def _need_room(folder: Path) -> None:
+    """Raise :class:`IndexFailure` where the disk is as good as full."""
+    with _engine(f"looking at {folder}"):
+        free = shutil.disk_usage(folder).free
+    if free < _ROOM:
+        raise IndexFailure(
+            f"only {free / 1e6:.1f} MB are free on the disk of {folder}",
+            hint=f"the embedded index needs {_ROOM / 1e6:.0f} MB to work in",
+        )
+
+
 class _Collection:
     """An open shard with its manifest. ``points`` is at most the true number; exact after ``flush``."""
 
@@ -98,6 +111,7 @@ class _Collection:
         }
         sparse = {spec.text: engine.EdgeSparseVectorParams(modifier=engine.Modifier.Idf)} if spec.text else None
         config = engine.EdgeConfig(vectors=dense, sparse_vectors=sparse, wal_enabled=True)
+        _need_room(folder.parent)
         with _engine(f"creating {folder}"):
             shutil.rmtree(fresh, ignore_errors=True)
             (fresh / _SHARD).mkdir(parents=True)
@@ -116,6 +130,7 @@ class _Collection:
             IndexFailure: the engine cannot open it, or found fewer points than were acknowledged.
         """
         manifest = read_manifest(folder)
+        _need_room(folder)
         try:
             with _engine(f"opening {folder}"):
                 shard = engine.EdgeShard.load(str(folder / _SHARD))
@@ -268,6 +283,7 @@ class EdgeIndex:
         with self._exclusive():
             held = self._collection(collection)
             checked = rows(held.spec, points)
+            _need_room(held.folder)
             for start in range(0, len(checked), BATCH):
                 batch = checked[start : start + BATCH]
                 known = self._present(held, [row.id for row in batch])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -111,6 +112,36 @@ def test_a_path_that_is_a_file(folder: Path) -> None:
     (folder / "file").write_text("")
     with pytest.raises(IndexFailure, match="cannot create"):
         EdgeIndex(folder / "file")
+
+
+def test_a_full_disk_is_told_before_the_engine_meets_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_room = edge.shutil.disk_usage
+
+    class Full:
+        free = 300_000
+
+    def full(full: bool) -> None:
+        monkeypatch.setattr(edge.shutil, "disk_usage", (lambda _: Full) if full else with_room)
+
+    index = EdgeIndex(folder)
+    full(True)
+    with pytest.raises(IndexFailure, match=r"only 0\.3 MB are free .*needs 17 MB"):
+        index.ensure(SPEC)
+    full(False)
+    index.ensure(SPEC)
+    index.upsert("tiles", _points(0, 3))
+    full(True)
+    with pytest.raises(IndexFailure, match="MB are free"):
+        index.upsert("tiles", _points(3, 6))
+    assert index.count("tiles") == 3
+    index.close()
+    again = EdgeIndex(folder)
+    with pytest.raises(IndexFailure, match="MB are free"):
+        again.count("tiles")
+    again.close()
+    full(False)
+    with contextlib.closing(EdgeIndex(folder)) as index:
+        assert index.count("tiles") == 3
 
 
 @posix
