@@ -127,6 +127,10 @@ def image_retrieval(
         raise UsageError("give pictures or scenes", hint="--data FOLDER, or --archive A.tif B.tif --queries C.tif")
     if bool(archive) != bool(queries):
         raise UsageError("--archive and --queries belong together")
+    given = {"--split": split is not None, "--labels-file": labels_file is not None, "--allow-leaked": allow_leaked}
+    if archive and any(given.values()):
+        named = ", ".join(name for name, is_given in given.items() if is_given)
+        raise UsageError(f"{named} with --archive", hint="it says what to do with pictures, of --data")
     state = session(ctx, as_json=as_json)
     from rsrag.cli.progress import progress_for
 

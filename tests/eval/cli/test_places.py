@@ -94,6 +94,7 @@ def test_attributes(encoder: str, tmp_path: Path) -> None:
         (["selo", "--data", "FOLDER", "--queries", "FILE"], "belong together"),
         (["image-retrieval"], "give pictures or scenes"),
         (["image-retrieval", "--archive", "a.tif"], "belong together"),
+        (["image-retrieval", "--archive", "a.tif", "--queries", "b.tif", "--split", "val"], "--split with --archive"),
         (["image-retrieval", "--data", "FOLDER", "--archive", "a.tif"], "give pictures or scenes"),
         (["attributes", "--data", "FOLDER"], "tags are needed"),
     ],
