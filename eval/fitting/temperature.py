@@ -6,7 +6,8 @@ are likeliest, every set weighing the same. Each picture is seen as it is and ``
 would show it: what users ask about is never quite like what was trained on, and a temperature fitted on undisturbed
 pictures alone makes a classifier too sure there (Tomani et al., CVPR 2021). UC Merced is left out by default: its
 held-out pictures show the scenes of its training pictures. The ``val`` splits are only measured.
-``--write`` keeps the temperature beside the weights.
+``--write`` keeps the temperature beside the weights. ``loss`` is in nats; between numbers of
+turns it decides.
 """
 
 from __future__ import annotations
@@ -124,6 +125,7 @@ def fit(config_path: Path, data: Path, turns: int, without: list[str], altered: 
     result: dict[str, Any] = {
         "fingerprint": encoder.fingerprint,
         "temperature": temperature,
+        "loss": round(float(np.mean([loss(*one, temperature) for one in fitted])), 4),
         "turns": turns,
         "altered": altered,
         "without": without,
