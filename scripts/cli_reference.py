@@ -24,8 +24,8 @@ Made from the program itself by `scripts/cli_reference.py`; do not edit.
 
 Every command takes `--help`. `rsrag --workspace PATH COMMAND` (or `-w`, or the environment variable `RSRAG_WORKSPACE`)
 names the archive; without it the nearest one in this folder or above is used, or `./archive.rsrag`. With `--json` a
-command prints exactly one JSON object on standard output; messages and progress go to standard error. `--verbose` goes
-before the command.
+command prints exactly one JSON object on standard output, of wrong usage too (one that is interrupted may print none);
+messages and progress go to standard error. `--verbose` goes before the command.
 
 | exit code | meaning |
 | --- | --- |
