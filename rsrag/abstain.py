@@ -22,7 +22,7 @@ from rsrag.questions import Question, understand
 from rsrag.rerank import diversify, passage_text
 from rsrag.sentences import FEATURES as SENTENCE_FEATURES
 from rsrag.sentences import SentenceScorer, candidates, fitting_numbers, read_weights
-from rsrag.superlatives import Fit, fit
+from rsrag.superlatives import Fit, fit, needs_saying
 from rsrag.types import Evidence, Hit, Location
 from rsrag.words import coverage, stem, terms
 
@@ -198,10 +198,13 @@ def _tells_names(question: str) -> bool:
 
 def superlative_factor(question: str, passages: Sequence[Hit]) -> float:
     """What it takes from the confidence, in [0, 1], that the greatest of all is asked about and all that is said of
-    the greatest is said of another rank or region (:mod:`rsrag.superlatives`)."""
+    the greatest is said of another rank or region (:mod:`rsrag.superlatives`), or that nothing says what only a
+    sentence can."""
     evidence = [Evidence(n, hit, "") for n, hit in enumerate(passages[:_READ], start=1)]
     said = [found for one in candidates(evidence) if (found := fit(question, one.text)) is not None]
-    return _UNKNOWN if said and min(said) is not Fit.FITS else 1.0
+    if not said:
+        return _UNKNOWN if needs_saying(question) else 1.0
+    return 1.0 if min(said) is Fit.FITS else _UNKNOWN
 
 
 def count_factor(question: str, passages: Sequence[Hit]) -> float:

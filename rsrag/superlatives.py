@@ -25,6 +25,9 @@ _SCOPE = re.compile(
     rf"(?P<name>(?:an?\s+)[\w'’-]+(?:\s+[\w'’-]+)?|(?:the\s+)?{_NAME}(?:\s+{_NAME})*)"
 )
 """Within eight words: "in North America", "of the Great Lakes", "in a freshwater lake"."""
+_COMPASS = re.compile(
+    r"\b(?:most\s+(north|south|east|west)er(?:n|ly)|(?:far|fur)thest\s+(north|south|east|west))\b", re.IGNORECASE
+)
 _EVERYWHERE = {"world", "earth"}
 
 
@@ -43,9 +46,21 @@ def fit(question: str, sentence: str) -> Fit | None:
         ``RANKED`` when it tells of another rank than the question ("the second deepest"), ``ELSEWHERE`` when it names a
         region that the question does not ("the deepest of North America"), else ``FITS``; the best of several.
     """
+    question, sentence = _in_one_word(question), _in_one_word(sentence)
     asked = {_kind(said): (said["rank"] or "").lower() for said in _SAID.finditer(question)}
     found = [_one(said, asked, question.lower()) for said in _SAID.finditer(sentence) if _kind(said) in asked]
     return min(found, default=None)
+
+
+def needs_saying(question: str) -> bool:
+    """Whether a question asks for the northernmost, or another end of the compass: of positions alone no sentence tells
+    which one that is, and there are few ways to say it."""
+    return any(_kind(said).endswith("ernmost") for said in _SAID.finditer(_in_one_word(question)))
+
+
+def _in_one_word(text: str) -> str:
+    """ "Most northern", "most northerly" and "farthest north" as "northernmost"."""
+    return _COMPASS.sub(lambda m: f"{(m[1] or m[2]).lower()}ernmost", text)
 
 
 def _kind(said: re.Match[str]) -> str:

@@ -67,6 +67,8 @@ def test_the_greatest_of_all_is_not_taken_from_a_region() -> None:
     region = (passage_hit("a", "Lake Three is the deepest lake in North America, at 614 m.", LAKE),)
     assert superlative_factor("Which lake is the deepest?", region) == 0.3
     assert superlative_factor("Which lake in North America is the deepest?", region) == 1.0
+    assert superlative_factor("Which is the most northern lake?", region) == 0.3
+    assert superlative_factor("Which lake is further north, Three or Four?", region) == 1.0
     first = passage_hit("b", "Lake One is the deepest lake in the world, at 1,642 m.", LAKE)
     assert superlative_factor("Which lake is the deepest?", (*region, first)) == 1.0
     assert (

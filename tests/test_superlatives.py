@@ -25,6 +25,9 @@ from rsrag.superlatives import Fit, fit
         ("Which is the largest island?", "It is the 12th-largest island.", Fit.RANKED),
         ("Which is the largest lake?", "It has a greatest depth of 127 m.", None),
         ("Which island is large?", "It is the largest island.", None),
+        ("Which is the most northern airport?", "It is the northernmost airport of the world.", Fit.FITS),
+        ("Which airport is farthest south?", "It is the most southerly airport of Chile.", Fit.ELSEWHERE),
+        ("Which is the northernmost airport?", "It is the easternmost airport.", None),
         ("Which is the largest island?", "An island in the west, with forest.", None),
     ],
 )  # fmt: skip
