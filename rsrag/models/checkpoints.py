@@ -34,6 +34,25 @@ def fingerprint(row: ModelRow, path: Path) -> str:
     return f"{row.backend}:{weights.digest(path, files)[:16]}"
 
 
+_VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tekken.json", "*.model")
+
+
+def must_have_vocabulary(name: str, path: Path) -> None:
+    """Refuse a directory without the files of a tokenizer: transformers then makes one up that knows no word.
+
+    Args:
+        name: what the model is called in errors.
+        path: holds the tokenizer's files.
+
+    Raises:
+        BadModelFile: there is none.
+    """
+    if not any(file for pattern in _VOCABULARIES for file in path.glob(pattern)):
+        raise BadModelFile(
+            f"{name}: {path} holds no vocabulary, such as tokenizer.json or vocab.txt", hint="copy the whole directory"
+        )
+
+
 def loaded(name: str, path: Path, kind: str, settings: Settings) -> tuple[Any, Any]:
     """Model, in evaluation mode on its device, and processor of a directory.
 
@@ -45,7 +64,7 @@ def loaded(name: str, path: Path, kind: str, settings: Settings) -> tuple[Any, A
 
     Raises:
         MissingExtra: transformers is not installed.
-        BadModelFile: the checkpoint cannot be loaded, or lacks tensors.
+        BadModelFile: the checkpoint cannot be loaded, or lacks tensors or a vocabulary.
     """
     common = {"local_files_only": True, "trust_remote_code": False}
     try:
@@ -67,4 +86,6 @@ def loaded(name: str, path: Path, kind: str, settings: Settings) -> tuple[Any, A
         # transformers fills what is missing with random numbers.
         missing = sorted(info["missing_keys"])
         raise BadModelFile(f"{name}: {path} lacks {len(missing)} tensors: {', '.join(missing[:5])}")
+    if getattr(processor, "tokenizer", None) is not None:
+        must_have_vocabulary(name, path)
     return model.to(device).eval(), processor

@@ -102,7 +102,7 @@ class TransformersDetector:
                 text=[list(names)], images=image, return_tensors="pt", padding="max_length", truncation=True
             )
             with torch.inference_mode():
-                given = model(**inputs.to(model.device))
+                given = _defined(model(**inputs.to(model.device)))
             (table,) = processor.image_processor.post_process_object_detection(
                 given, threshold=least, target_sizes=torch.tensor(size)
             )
@@ -112,7 +112,7 @@ class TransformersDetector:
             # One thing a run: in a joint sentence tokens of different things mix in the labels.
             inputs = processor(images=image, text=f"{name}.", return_tensors="pt")
             with torch.inference_mode():
-                given = model(**inputs.to(model.device))
+                given = _defined(model(**inputs.to(model.device)))
             (table,) = processor.post_process_grounded_object_detection(
                 given, inputs["input_ids"], threshold=least, text_threshold=0.0, target_sizes=size
             )
@@ -122,6 +122,13 @@ class TransformersDetector:
             np.concatenate([p.scores for p in parts]),
             np.concatenate([p.labels for p in parts]),
         )
+
+
+def _defined(given: Any) -> Any:
+    """The answer of a model, unless all of it is NaN: no score is then above a threshold, as if there were no thing."""
+    if given.logits.isnan().all() or given.pred_boxes.isnan().all():
+        raise ValueError("it gave undefined scores or boxes; its weights may be damaged")
+    return given
 
 
 def _detections(boxes: Any, scores: Any, labels: Sequence[int]) -> Detections:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import time
@@ -23,6 +24,8 @@ _ATTEMPTS = 3
 _CHARACTERS_PER_TOKEN = 16
 _REFUSED = {400, 413, 415, 422}
 _BUSY = {408, 409, 429, 500, 502, 503, 504}
+_NO_STREAM = ("text/html", "application/json")
+"""Types of bodies that hold no stream of events."""
 _ABOUT_IMAGES = re.compile(r"image|picture|multi-?modal|vision", re.IGNORECASE)
 
 
@@ -66,20 +69,33 @@ class EndpointReader:
 
         Raises:
             MissingExtra: langchain-openai is not installed.
-            ReaderError: the server refused or failed, or nothing came within ``endpoint_timeout`` seconds.
+            ReaderError: the server refused or failed, sent something else than an answer, pointed to another server, or
+                nothing came within ``endpoint_timeout`` seconds.
         """
-        chat = self._chat()
+        types: list[str] = []
+        chat = self._chat(types)
         return pieces(
-            lambda put: self._ask(chat, prompt, put),
+            lambda put: self._ask(chat, prompt, put, types),
             name=f"{self.name} at {self._where}",
             seconds=self._settings.endpoint_timeout,
             characters=_CHARACTERS_PER_TOKEN * prompt.max_tokens,
             cancel=chat.root_client.close,
         )
 
-    def _chat(self) -> Any:
+    def _chat(self, types: list[str]) -> Any:
+        """A client with connections of its own: closing it must not end those of other questions.
+
+        Args:
+            types: gets the content type of every response.
+        """
+
+        def look(response: Any) -> None:
+            types.append(response.headers.get("content-type", "").partition(";")[0].strip().lower())
+            self._stay(response)
+
         try:
             from langchain_openai import ChatOpenAI
+            from openai import DefaultHttpxClient
         except ImportError as error:
             raise MissingExtra("the reader 'endpoint'", extra="endpoint", package=error.name) from error
         return ChatOpenAI(
@@ -92,9 +108,29 @@ class EndpointReader:
             temperature=0.0,
             use_responses_api=False,
             cache=False,
+            openai_proxy="",  # a proxy and a client exclude each other
+            http_client=DefaultHttpxClient(
+                event_hooks={"response": [look]}, proxy=os.environ.get("OPENAI_PROXY") or None
+            ),
         )
 
-    def _ask(self, chat: Any, prompt: Prompt, put: Put) -> None:
+    def _stay(self, response: Any) -> None:
+        """Refuse to be sent to another host: it would get the pictures and the evidence."""
+        if response.has_redirect_location:
+            target = urlsplit(str(response.url.join(response.headers["location"])))
+            if target.hostname != self._host:
+                raise ReaderError(
+                    f"{self.name} at {self._where} points to another server: {clipped(target.netloc, 300)}",
+                    hint="set endpoint_url to it, if it is the one you mean",
+                )
+
+    def _ask(self, chat: Any, prompt: Prompt, put: Put, types: Sequence[str]) -> None:
+        try:
+            self._answer(chat, prompt, put, types)
+        finally:
+            chat.root_client.close()
+
+    def _answer(self, chat: Any, prompt: Prompt, put: Put, types: Sequence[str]) -> None:
         images = pictures.chosen(prompt.pictures)
         attempt = 0
         while True:
@@ -109,12 +145,19 @@ class EndpointReader:
             try:
                 self._stream(chat, prompt, sent, hand_over)
                 return
-            except Stopped:
+            except (Stopped, ReaderError):
                 raise
             except Exception as error:  # the client raises its own, httpx's and ValueError
+                if isinstance(error.__cause__, ReaderError):
+                    raise error.__cause__ from None
                 if came:
                     raise self._failure(error, len(sent)) from None
                 if isinstance(error, ValueError) and "No generation chunks" in str(error):
+                    if types and types[-1] in _NO_STREAM:
+                        raise ReaderError(
+                            f"{self.name} at {self._where} answered with {types[-1]} instead of a stream of events",
+                            hint="check endpoint_url, which often ends in /v1",
+                        ) from None
                     return  # LangChain's word for a stream that ends without an event: an empty answer
                 if len(sent) > 1 and _about_images(error):
                     self._one_picture = True
@@ -136,8 +179,16 @@ class EndpointReader:
             parts = [{"type": "image_url", "image_url": {"url": pictures.data_url(image)}} for image in images]
             content = [*parts, {"type": "text", "text": user}]
         messages = [("system", prompt.system), ("human", content)]
+        full, came = False, False
         for chunk in chat.stream(messages, **self._limit(prompt.max_tokens)):
-            put(_text(chunk.content))
+            text = _text(chunk.content)
+            came = came or bool(text)
+            full = full or chunk.response_metadata.get("finish_reason") == "length"
+            put(text)
+        if full and not came:
+            raise ReaderError(f"{self.name} at {self._where} gave no answer in {prompt.max_tokens} tokens")
+        if full:
+            raise Stopped(f"after {prompt.max_tokens} tokens")
 
     def _limit(self, tokens: int) -> dict[str, Any]:
         """The limit under the name that the server knows: OpenAI renamed it, others ignore the new name."""

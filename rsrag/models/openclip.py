@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rsrag.config import Settings
-from rsrag.errors import BadModelFile, ConfigError, MissingExtra
+from rsrag.errors import BadModelFile, ConfigError, MissingExtra, ModelError
 from rsrag.models import architectures, runtime, weights
 from rsrag.models.base import ModelRow, Picture, Vectors
 from rsrag.models.batching import Feeder
@@ -181,7 +181,12 @@ class OpenClipEncoder:
 
     def _encoded(self, prepared: Iterable[npt.NDArray[np.uint8]], count: int) -> Vectors:
         empty = np.zeros((0, self.dim), dtype=np.float32)
-        return np.concatenate([empty, *self._ready().features(prepared, count)])
+        return self._defined(np.concatenate([empty, *self._ready().features(prepared, count)]))
+
+    def _defined(self, vectors: Vectors) -> Vectors:
+        if not np.isfinite(vectors).all():
+            raise ModelError(f"model {self.name} gave an undefined vector", hint="its weights may be damaged")
+        return vectors
 
     def encode_words(self, texts: Sequence[str]) -> Vectors:
         """Texts as queries against image vectors: float32 of shape [N, dim], unit norm; cut at 77 tokens."""
@@ -194,7 +199,7 @@ class OpenClipEncoder:
             with torch.inference_mode():
                 features = network.encode_text(tokenize(list(texts[start : start + _TEXTS])).to(device))
             parts.append(_unit(features))
-        return np.concatenate(parts)
+        return self._defined(np.concatenate(parts))
 
     def _text_half(self) -> tuple[Any, Any]:
         """Network without its image half, and tokenizer; in float32 where that is pinned for pictures."""

@@ -211,6 +211,8 @@ _BACKENDS: Mapping[str, str] = {
     "transformers_detector": "rsrag.models.detector:TransformersDetector",
     "transformers_segmenter": "rsrag.models.segmenter:TransformersSegmenter",
 }
+_KINDS: Mapping[str, str] = {**{row.backend: row.kind for row in MODELS}, "exported": "image"}
+"""What the models of each backend are for."""
 _ROLES = ("image", "text", "reranker", "reader")
 _PACKAGES: Mapping[str, tuple[str, ...]] = {
     "open_clip": ("torch", "open_clip"),
@@ -380,11 +382,14 @@ def _row(role: str, entry: Any, path: Path) -> ModelRow:
         _check_fields(entry, f"profile {path}, {role}")
         try:
             row = ModelRow(**{"name": entry.get("source", role), "kind": role, **entry})
-            row = replace(row, bands=tuple(row.bands))
+            row = replace(row, bands=tuple(row.bands), options=_texts(row.options, f"profile {path}, {role}"))
         except (TypeError, AttributeError) as error:
             raise ConfigError(f"profile {path}, {role}: {error}") from error
     if row.kind != role:
         raise ConfigError(f"profile {path}: {row.name} is a model for {row.kind}, not for {role}")
+    serves = _KINDS.get(row.backend, role)
+    if serves != role:
+        raise ConfigError(f"profile {path}: backend {row.backend} is for {serves}, not for {role}")
     return row
 
 
@@ -398,5 +403,16 @@ _TYPES: Mapping[str, tuple[type, str]] = {
 def _check_fields(entry: Any, where: str) -> None:
     """Refuse a table of a profile whose values have other types than :class:`ModelRow` has."""
     for name, (kind, words) in _TYPES.items():
-        if isinstance(entry, dict) and name in entry and not isinstance(entry[name], kind):
-            raise ConfigError(f"{where}: {name} must be {words}, not {entry[name]!r}")
+        if not isinstance(entry, dict) or name not in entry:
+            continue
+        value = entry[name]
+        if not isinstance(value, kind) or isinstance(value, bool) or (isinstance(value, int) and value < 0):
+            raise ConfigError(f"{where}: {name} must be {words}, not {value!r}")
+
+
+def _texts(options: Mapping[str, Any], where: str) -> dict[str, str]:
+    """Options as the backends read them: texts; a number may stand without quotes."""
+    for name, value in options.items():
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise ConfigError(f"{where}: option {name} must be a text, not {value!r}")
+    return {name: str(value) for name, value in options.items()}

@@ -141,6 +141,8 @@ class TransformersSegmenter:
                 found: Masks = run(*self._parts)
             except (RuntimeError, ValueError, IndexError, TypeError, MemoryError) as error:
                 raise ModelError(f"segmenter {self.name} failed: {error}") from error
+        if found.size and np.isnan(found).all():
+            raise ModelError(f"segmenter {self.name} gave undefined scores", hint="its weights may be damaged")
         return np.nan_to_num(found, nan=0.0)
 
 
@@ -190,5 +192,7 @@ def _by_boxes(model: Any, processor: Any, picture: Picture, boxes: Sequence[Box]
         given = model(**inputs.to(model.device))
     # SAM must be told how large the picture was inside its padding, SAM 2 pads nothing
     (masks,) = processor.post_process_masks(given.pred_masks.float().cpu(), *(v.cpu() for v in sizes.values()))
+    if given.pred_masks.isnan().all():  # no value is then above the threshold of a mask
+        return np.full((len(boxes), *picture.shape[:2]), np.nan, dtype=np.float32)
     best = given.iou_scores.float().cpu()[0].argmax(dim=-1)
     return np.asarray(masks[torch.arange(len(boxes)), best].numpy(), dtype=np.float32)

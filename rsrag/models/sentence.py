@@ -16,6 +16,7 @@ from rsrag.config import Settings
 from rsrag.errors import BadModelFile, MissingExtra, ModelError
 from rsrag.models import weights
 from rsrag.models.base import ModelRow, Vectors
+from rsrag.models.checkpoints import must_have_vocabulary
 from rsrag.models.devices import LOADING, choose, without_progress_bars
 
 _BATCH = 32
@@ -88,6 +89,7 @@ class _Checkpoint:
             raise MissingExtra(f"model {self.row.name}", extra="models", package=error.name) from error
         import torch
 
+        must_have_vocabulary(f"model {self.row.name}", self._transformer)
         device, dtype = choose(self.settings)
         # Read as float32, so that torch's default stays what other threads rely on.
         common = {"use_safetensors": True, "dtype": torch.float32}
@@ -224,4 +226,6 @@ class CrossEncoderReranker:
             show_progress_bar=False,
             convert_to_tensor=True,
         )
+        if not scores.isfinite().all():
+            raise ModelError(f"model {self.name} gave an undefined score", hint="its weights may be damaged")
         return np.asarray(scores.float().cpu().numpy(), dtype=np.float32).reshape(len(passages))

@@ -13,6 +13,7 @@ from rsrag.config import Settings
 from rsrag.errors import BadModelFile, MissingExtra, ReaderError
 from rsrag.models import pictures, weights
 from rsrag.models.base import ModelRow, Prompt
+from rsrag.models.checkpoints import must_have_vocabulary
 from rsrag.models.devices import LOADING, choose, without_progress_bars
 from rsrag.models.streaming import Put, pieces
 
@@ -73,10 +74,13 @@ class VlmReader:
     def _generate(self, model: Any, processor: Any, prompt: Prompt, put: Put) -> None:
         with self._busy:
             put("")
-            inputs = self._inputs(prompt, model, processor)
+            from jinja2 import TemplateError
+
+            # The template and the limits of pictures (such as their proportions) are the checkpoint's own.
             try:
+                inputs = self._inputs(prompt, model, processor)
                 self._run(model, processor, inputs, prompt.max_tokens, put)
-            except (RuntimeError, ValueError, IndexError, MemoryError) as error:
+            except (RuntimeError, ValueError, IndexError, MemoryError, TemplateError) as error:
                 raise ReaderError(f"reader {self.name} failed: {error}") from error
 
     def _load(self) -> tuple[Any, Any]:
@@ -102,6 +106,7 @@ class VlmReader:
             raise BadModelFile(
                 f"reader {self.name}: {self._path} lacks {len(missing)} tensors: {', '.join(missing[:5])}"
             )
+        must_have_vocabulary(f"reader {self.name}", self._path)
         if not processor.chat_template:
             raise BadModelFile(f"reader {self.name}: {self._path} has no chat template")
         return model.to(device).eval(), processor
@@ -143,11 +148,17 @@ class VlmReader:
             def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
                 put(text)
 
+        def defined(_tokens: Any, scores: Any) -> Any:
+            if scores.isnan().any():  # the likeliest of them is token 0, whatever was asked
+                raise ValueError("it gave undefined scores; its weights may be damaged")
+            return scores
+
         streamer = Streamer(processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
         with torch.inference_mode():
             model.generate(
                 **inputs,
                 streamer=streamer,
+                logits_processor=[defined],
                 max_new_tokens=tokens,
                 do_sample=False,
                 num_beams=1,

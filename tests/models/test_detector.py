@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,10 @@ import numpy as np
 import pytest
 
 from rsrag.config import Settings
-from rsrag.errors import BadModelFile, ConfigError, MissingExtra
+from rsrag.errors import BadModelFile, ConfigError, MissingExtra, ModelError
 from rsrag.models import registry
 from rsrag.models.base import ModelRow
-from tests.support import detectors
+from tests.support import checkpoints, detectors
 
 pytest.importorskip("transformers")
 pytest.importorskip("torchvision")
@@ -101,3 +102,17 @@ def test_the_registry_s_detectors_say_how_they_read_words() -> None:
     rows = [row for row in registry.MODELS if row.kind == "detector"]
     assert {row.name for row in rows} >= {"grounding-dino-tiny", "owlv2-base-patch16-ensemble"}
     assert all(row.options["words"] in ("sentence", "list") and 0 < float(row.options["threshold"]) < 1 for row in rows)
+
+
+def test_damaged_weights_are_no_picture_without_things(row: ModelRow, tmp_path: Path) -> None:
+    broken = checkpoints.undefined(Path(row.source), tmp_path / "broken")
+    model = registry.load(replace(row, source=str(broken)), Settings(device="cpu"))
+    with pytest.raises(ModelError, match="weights may be damaged"):
+        model.detect(PICTURE, ["ship"])
+
+
+def test_a_vocabulary_is_not_made_up(row: ModelRow, tmp_path: Path) -> None:
+    bare = checkpoints.without_vocabulary(Path(row.source), tmp_path / "bare")
+    model = registry.load(replace(row, source=str(bare)), Settings(device="cpu"))
+    with pytest.raises(BadModelFile, match="holds no vocabulary"):
+        model.detect(PICTURE, ["ship"])

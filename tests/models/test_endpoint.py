@@ -8,7 +8,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from chat_server import ChatServer, drops, endless, fails, fails_within, hangs, keeps_alive, one_image_only, says
+from chat_server import (
+    ChatServer,
+    answers_whole,
+    drops,
+    endless,
+    fails,
+    fails_within,
+    hangs,
+    keeps_alive,
+    one_image_only,
+    points_to,
+    runs_out,
+    says,
+)
 
 from rsrag.config import Settings
 from rsrag.errors import ConfigError, DegradedResult, ReaderError
@@ -206,3 +219,50 @@ def test_settings_are_checked_before_anything_is_sent(changes: dict[str, str], r
     with pytest.raises(ConfigError, match=reason) as caught:
         EndpointReader(ROW, Settings(**values))  # type: ignore[arg-type]
     assert "pass@" not in str(caught.value)
+
+
+def test_a_question_that_ran_out_of_time_does_not_end_the_next_one() -> None:
+    with ChatServer(hangs(), says("ok")) as server:
+        asked = reader(server, endpoint_timeout=0.5)
+        with pytest.raises(ReaderError, match="gave no answer"):
+            list(asked.read(PROMPT))
+        assert "".join(asked.read(PROMPT)) == "ok"
+
+
+def test_nothing_goes_to_another_server_that_the_one_named_points_to() -> None:
+    with ChatServer(says("other")) as other:
+        elsewhere = other.url.replace("127.0.0.1", "localhost") + "/chat/completions"
+        with ChatServer(points_to(elsewhere)) as server:
+            with pytest.raises(ReaderError, match="points to another server: localhost"):
+                list(reader(server).read(PROMPT))
+            assert len(server.requests) == 1
+        assert other.requests == []
+
+
+def test_a_redirect_within_the_server_is_followed() -> None:
+    with ChatServer(points_to("/v2/chat/completions"), says("ok")) as server:
+        assert "".join(reader(server).read(PROMPT)) == "ok"
+        assert server.requests[1]["path"] == "/v2/chat/completions"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "text"),
+    [("text/html; charset=utf-8", "<html>Sign in</html>"), ("application/json", '{"error": {"message": "no model"}}')],
+)
+def test_a_page_is_no_empty_answer(content_type: str, text: str) -> None:
+    reason = r"instead of a stream of events .*/v1"
+    with ChatServer(answers_whole(content_type, text)) as server, pytest.raises(ReaderError, match=reason):
+        list(reader(server).read(PROMPT))
+
+
+def test_an_answer_that_ran_out_of_tokens_is_said_to_be_cut() -> None:
+    with ChatServer(runs_out("A lake of")) as server, pytest.warns(DegradedResult, match="was cut after 50 tokens"):
+        assert "".join(reader(server).read(PROMPT)) == "A lake of"
+    with ChatServer(runs_out()) as server, pytest.raises(ReaderError, match="gave no answer in 50 tokens"):
+        list(reader(server).read(PROMPT))
+
+
+def test_a_proxy_for_openai_in_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ChatServer(says("ok")) as proxy:
+        monkeypatch.setenv("OPENAI_PROXY", proxy.url.removesuffix("/v1"))
+        assert "".join(reader(proxy, endpoint_url="http://model.invalid/v1").read(PROMPT)) == "ok"

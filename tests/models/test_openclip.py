@@ -159,3 +159,18 @@ def test_devices(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "old").write_text("flags : fpu avx2\n")
     assert not devices.cpu_has_bfloat16(tmp_path / "old")
     assert not devices.cpu_has_bfloat16(tmp_path / "none")
+
+
+def test_damaged_weights_give_no_vectors(
+    tiny_clip: Path, published: dict[str, Path], pictures: Pictures, tmp_path: Path
+) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    tensors = {name: torch.full_like(tensor, torch.nan) for name, tensor in load_file(tiny_clip).items()}
+    save_file(tensors, tmp_path / "broken.safetensors")
+    broken = encoder(tmp_path / "broken.safetensors", architecture=str(published["architecture"]))
+    with pytest.raises(ModelError, match="weights may be damaged"):
+        broken.encode_images(pictures)
+    with pytest.raises(ModelError, match="weights may be damaged"):
+        broken.encode_words(["a lake"])

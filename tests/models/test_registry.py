@@ -107,6 +107,13 @@ def test_a_profile_file_mixes_known_and_own_models(tmp_path: Path) -> None:
         ('text = "mini-text"\n[image]\nbackend = ["a"]\nsource = "x"', "image: backend must be a text"),
         ('text = "mini-text"\n[image]\nbackend = "open_clip"\nsource = "x"\noptions = "a"', "options must be a table"),
         ('text = "mini-text"\n[image]\nbackend = "open_clip"\nsource = "x"\ndim = "a"', "dim must be a whole number"),
+        ('text = "mini-text"\n[image]\nbackend = "open_clip"\nsource = "x"\ndim = -4', "dim must be a whole number"),
+        ('text = "mini-text"\n[image]\nbackend = "open_clip"\nsource = "x"\ndim = true', "dim must be a whole number"),
+        (
+            'text = "mini-text"\n[image]\nbackend = "open_clip"\nsource = "x"\noptions = { file = ["a"] }',
+            "image: option file must be a text",
+        ),
+        ('image = "mini-image"\n[text]\nbackend = "open_clip"\nsource = "x"', "open_clip is for image, not for text"),
         ("image = ", "cannot read profile"),
     ],
 )
@@ -115,6 +122,16 @@ def test_bad_profile_files(text: str, reason: str, tmp_path: Path) -> None:
     path.write_text(text)
     with pytest.raises(ConfigError, match=reason):
         registry.rows_of(Settings(profile=str(path)))
+
+
+def test_numbers_among_the_options_of_a_profile_may_stand_without_quotes(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'image = "mini-image"\ntext = "mini-text"\n[reader]\nbackend = "transformers_vlm"\nsource = "x"\n'
+        'options = { boxes = "absolute pixels", multiple = 28 }\n'
+    )
+    row = registry.rows_of(Settings(profile=str(path)))["reader"]
+    assert row.options == {"boxes": "absolute pixels", "multiple": "28"}
 
 
 def test_unknown_names(tmp_path: Path) -> None:

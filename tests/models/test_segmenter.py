@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from rsrag.config import Settings
-from rsrag.errors import BadModelFile, ConfigError
+from rsrag.errors import BadModelFile, ConfigError, ModelError
 from rsrag.models import registry
 from rsrag.models.base import ModelRow
+from tests.support import checkpoints as damaged
 from tests.support import segmenters
 
 pytest.importorskip("transformers")
@@ -107,3 +108,22 @@ def test_wrong_options(tmp_path: Path) -> None:
 def test_the_fingerprint_follows_the_weights(checkpoints: dict[str, Path], tmp_path: Path) -> None:
     other = registry.load(row_of(segmenters.sam(tmp_path, 1), "boxes"), Settings(device="cpu"))
     assert load(checkpoints, "boxes").fingerprint != other.fingerprint
+
+
+@pytest.mark.parametrize("prompt", list(MAKERS))
+def test_damaged_weights_are_no_empty_mask(prompt: str, checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    broken = damaged.undefined(checkpoints[prompt], tmp_path / "broken")
+    model = registry.load(row_of(broken, prompt), Settings(device="cpu"))
+    ask: dict[str, Any] = {
+        "words": lambda: model.named(PICTURE, "water"),
+        "boxes": lambda: model.boxed(PICTURE, BOXES),
+        "labels": lambda: model.classed(PICTURE, [1]),
+    }
+    with pytest.raises(ModelError, match="weights may be damaged"):
+        ask[prompt]()
+
+
+def test_a_vocabulary_is_not_made_up(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    bare = damaged.without_vocabulary(checkpoints["words"], tmp_path / "bare")
+    with pytest.raises(BadModelFile, match="holds no vocabulary"):
+        registry.load(row_of(bare, "words"), Settings(device="cpu")).named(PICTURE, "water")

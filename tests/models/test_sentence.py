@@ -6,11 +6,12 @@ import json
 import shutil
 from pathlib import Path
 
+import checkpoints
 import numpy as np
 import pytest
 
 from rsrag.config import Settings
-from rsrag.errors import BadModelFile
+from rsrag.errors import BadModelFile, ModelError
 from rsrag.models import devices
 from rsrag.models.base import ModelRow, Reranker, TextEncoder
 from rsrag.models.sentence import CrossEncoderReranker, SentenceEncoder
@@ -161,3 +162,16 @@ def test_several_outputs_are_no_reranker(tmp_path: Path) -> None:
 
     with pytest.raises(BadModelFile, match="has 3 outputs"):
         reranker(checkpoints.cross_encoder(tmp_path / "three", labels=3)).score("q", ["p"])
+
+
+def test_damaged_weights_give_no_scores(cross_dir: Path, tmp_path: Path) -> None:
+    broken = checkpoints.undefined(cross_dir, tmp_path / "broken")
+    with pytest.raises(ModelError, match="weights may be damaged"):
+        reranker(broken).score("lake", ["an island"])
+
+
+def test_a_vocabulary_is_not_made_up(sentence_dir: Path, cross_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadModelFile, match="holds no vocabulary"):
+        encoder(checkpoints.without_vocabulary(sentence_dir, tmp_path / "text"), dim=32).encode_passages(["lake"])
+    with pytest.raises(BadModelFile, match="holds no vocabulary"):
+        reranker(checkpoints.without_vocabulary(cross_dir, tmp_path / "cross")).score("lake", ["an island"])

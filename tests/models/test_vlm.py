@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import checkpoints
 import numpy as np
 import pytest
 
@@ -121,3 +122,23 @@ def test_tensors_that_are_missing_are_not_made_up(qwen_dir: Path, tmp_path: Path
     save_file(tensors, copy / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(BadModelFile, match="lacks 1 tensors"):
         list(reader(copy).read(PROMPT))
+
+
+def test_pictures_and_templates_that_do_not_fit_are_an_error_of_the_reader(qwen_dir: Path, tmp_path: Path) -> None:
+    strip = replace(PROMPT, pictures=(np.zeros((1, 300, 3), np.uint8),))
+    with pytest.raises(ReaderError, match="aspect ratio"):
+        list(reader(qwen_dir).read(strip))
+    copy = Path(shutil.copytree(qwen_dir, tmp_path / "copy"))
+    (copy / "chat_template.jinja").write_text("{{ raise_exception('System role not supported') }}")
+    with pytest.raises(ReaderError, match="System role not supported"):
+        list(reader(copy).read(PROMPT))
+
+
+def test_damaged_weights_give_no_answer(qwen_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(ReaderError, match="weights may be damaged"):
+        list(reader(checkpoints.undefined(qwen_dir, tmp_path / "broken")).read(PROMPT))
+
+
+def test_a_vocabulary_is_not_made_up(qwen_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadModelFile, match="holds no vocabulary"):
+        list(reader(checkpoints.without_vocabulary(qwen_dir, tmp_path / "bare")).read(PROMPT))

@@ -140,6 +140,46 @@ def endless(handler: Handler, body: dict[str, Any]) -> None:
         handler.event("lake " * 20)
 
 
+def answers_whole(content_type: str, text: str) -> Reply:
+    """A body that is no stream of events, with status 200."""
+
+    def reply(handler: Handler, body: dict[str, Any]) -> None:
+        content = text.encode()
+        handler.send_response(200)
+        handler.send_header("Content-Type", content_type)
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        handler.wfile.write(content)
+
+    return reply
+
+
+def points_to(url: str) -> Reply:
+    """A redirect that asks for the same request once more."""
+
+    def reply(handler: Handler, body: dict[str, Any]) -> None:
+        handler.send_response(307)
+        handler.send_header("Location", url)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    return reply
+
+
+def runs_out(*pieces: str) -> Reply:
+    """Some pieces, then the limit of tokens is reached."""
+
+    def reply(handler: Handler, body: dict[str, Any]) -> None:
+        handler.begin_stream()
+        for piece in pieces:
+            handler.event(piece)
+        end = [{"index": 0, "delta": {}, "finish_reason": "length"}]
+        chunk = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": end}
+        handler.raw(f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n")
+
+    return reply
+
+
 def drops(*pieces: str) -> Reply:
     """Some pieces, then the connection breaks off in the middle of an event."""
 

@@ -6,6 +6,7 @@ Every function imports its libraries itself, so that this module can be imported
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,23 @@ def sentence_transformer(directory: Path) -> Path:
     lengths = {"max_seq_length": 64, "do_lower_case": False}
     (directory / "sentence_bert_config.json").write_text(json.dumps(lengths))
     return directory
+
+
+def undefined(source: Path, destination: Path) -> Path:
+    """A copy of a checkpoint whose weights are all NaN, as a training that diverged leaves them."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(source, destination)
+    tensors = load_file(destination / "model.safetensors")
+    broken = {k: torch.full_like(t, torch.nan) if t.is_floating_point() else t for k, t in tensors.items()}
+    save_file(broken, destination / "model.safetensors", metadata={"format": "pt"})
+    return destination
+
+
+def without_vocabulary(source: Path, destination: Path) -> Path:
+    """A copy of a checkpoint without the files of its tokenizer."""
+    return Path(shutil.copytree(source, destination, ignore=shutil.ignore_patterns("tokenizer*", "vocab*", "merges*")))
 
 
 def cross_encoder(directory: Path, labels: int = 1) -> Path:

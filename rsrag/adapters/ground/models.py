@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
@@ -103,9 +104,18 @@ class ByReader:
 
 
 def seen_size(width: int, height: int, multiple: int) -> tuple[int, int]:
-    """Width and height of the picture that a model sees: shrunk to the longest side, then rounded to a multiple."""
+    """Width and height of the picture that a model sees: shrunk to the longest side, then rounded to a multiple.
+
+    Models with a multiple enlarge what would have less than four of its squares (``smart_resize`` of Qwen2-VL).
+    """
     shrink = min(1.0, QUERY_SIDE / max(width, height))
-    return tuple(max(multiple, round(round(side * shrink) / multiple) * multiple) for side in (width, height))  # type: ignore[return-value]
+    across, down = (max(1, round(side * shrink)) for side in (width, height))
+    seen = (round(across / multiple) * multiple, round(down / multiple) * multiple)
+    least = 4 * multiple**2
+    if multiple > 1 and seen[0] * seen[1] < least:
+        grow = math.sqrt(least / (down * across))
+        seen = (math.ceil(across * grow / multiple) * multiple, math.ceil(down * grow / multiple) * multiple)
+    return max(multiple, seen[0]), max(multiple, seen[1])
 
 
 def open_model(name: str, context: Context, boxes: str | None = None) -> Model:
@@ -153,7 +163,7 @@ def _words(folder: Path) -> str:
         text = (folder / "config.json").read_text(encoding="utf-8")
     except (OSError, ValueError):
         text = ""
-    return "sentence" if '"grounding-dino"' in text else "list"
+    return "sentence" if 'grounding-dino"' in text else "list"
 
 
 def _reader(row: ModelRow, reader: Any, boxes: str | None) -> ByReader:
@@ -162,4 +172,7 @@ def _reader(row: ModelRow, reader: Any, boxes: str | None) -> ByReader:
         raise ConfigError(
             f"how {row.name} writes boxes is not known", hint="--boxes '0-1000', 'absolute pixels', '0-1 yxyx', ..."
         )
-    return ByReader(reader, BoxConvention.from_text(told), int(row.options.get("multiple", "1")))
+    multiple = row.options.get("multiple", "1")
+    if not (multiple.isdecimal() and int(multiple)):
+        raise ConfigError(f"model {row.name}: multiple = {multiple!r}", hint="a whole number of pixels, at least 1")
+    return ByReader(reader, BoxConvention.from_text(told), int(multiple))
