@@ -117,7 +117,8 @@ def extract(picture: Picture) -> Features:
     shrink = min(1.0, _MAX_SIDE / max(height, width))
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     if shrink < 1:
-        grey = cv2.resize(grey, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+        size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+        grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
     equalised = cv2.createCLAHE(clipLimit=4.0, tileGridSize=(4, 4)).apply(grey)
     engine: Any = cv2  # its stubs lack SIFT
     sift = engine.SIFT_create(nfeatures=_FEATURES, contrastThreshold=0.01, edgeThreshold=20)

@@ -20,21 +20,23 @@ LEAST_NEAR = 0.05
 def near_first(tiles: Sequence[Hit], location: Location) -> list[Hit]:
     """Tiles re-ranked by distance to a known location, in units of their own size.
 
-    Fine tiles come before coarse ones (by the tenth root of their size); those far away are left out.
+    Fine tiles come before coarse ones (by the tenth root of their size); those far away are left out. The score of a
+    tile that no channel found, listed for its position alone, is no relevance: all of them count alike.
     """
     sizes = {h.id: locate.size_km(h.footprint) for h in tiles if h.footprint is not None}
     finest = min(sizes.values(), default=1.0)
     ranked = []
     for hit in tiles:
+        relevance = max(hit.score, 0.0) if hit.scores else 1.0
         if hit.footprint is None:
-            ranked.append(replace(hit, score=0.25 * max(hit.score, 0.0)))
+            ranked.append(replace(hit, score=0.25 * relevance))
             continue
         distance = geo.distance_km((location.lon, location.lat), geo.centre(hit.footprint))
         decay = geo_decay(distance, max(sizes[hit.id], location.error_km))
         if decay < LEAST_NEAR:
             continue
         fine = (finest / sizes[hit.id]) ** 0.1
-        ranked.append(replace(hit, score=max(hit.score, 0.0) * decay * fine, scores={**hit.scores, "near": decay}))
+        ranked.append(replace(hit, score=relevance * decay * fine, scores={**hit.scores, "near": decay}))
     return sorted(ranked, key=lambda h: (-h.score, h.id))
 
 
@@ -52,7 +54,8 @@ def timely_first(tiles: Sequence[Hit], wanted: TimeSpan) -> list[Hit]:
     for hit in tiles:
         days = days_between(hit.scene.time if hit.scene else None, wanted)
         decay = time_decay(days, 365.25) if days is not None else 0.0
-        ranked.append(replace(hit, score=hit.score * (0.9 + 0.1 * decay), scores={**hit.scores, "timely": decay}))
+        score = hit.score - 0.1 * (1 - decay) * abs(hit.score)
+        ranked.append(replace(hit, score=score, scores={**hit.scores, "timely": decay}))
     return sorted(ranked, key=lambda h: (-h.score, h.id))
 
 

@@ -12,8 +12,6 @@ from rsrag.ingest.positions import positions
 from rsrag.types import Filters, Location, Place, Query
 from rsrag.words import terms
 
-_PLACES = 12
-
 
 class PlaceFinder:
     """Looks places up by name and by position."""
@@ -66,7 +64,7 @@ class PlaceFinder:
             if not filters.kinds or p.kind in filters.kinds
         ]
         scored.sort(key=lambda item: (-item[1], item[0].id))
-        return {p.id: (p, value) for p, value in scored[:_PLACES]}
+        return {p.id: (p, value) for p, value in scored}
 
 
 def _label(place: Place) -> str:

@@ -33,7 +33,8 @@ from rsrag.types import BBox, Filters, Footprint, Hit, Location, Place, Query
 
 _DEPTH = 100
 _RERANK = 100
-_NEAR_PASSAGES = 40
+_NEAR_PLACES, _NEAR_PASSAGES = 12, 40
+"""Of so many places near the location, so many passages are added to those that the channels found."""
 _VERIFY_AT_ONCE = 40
 _BROWSED = 1000
 """Most tiles that are listed without a query."""
@@ -94,7 +95,8 @@ class Retriever:
             passages = self._passage_hits(query, found, tiles, location, closeness)
         if location is not None and location.method != "agreement":
             with clock("tiles there"):
-                tiles = self._tiles_there(location, tiles, query, image_vector if words is None else words)
+                asked = ("image", image_vector) if words is None else ("words", words)
+                tiles = self._tiles_there(location, tiles, query, *asked)
                 if query.image is not None and location.method == "given" and verify:
                     tiles = by_overlap_and_rest(self._verify(query.image.pixels, tiles), location)
         wanted = wanted_time(query)
@@ -266,7 +268,7 @@ class Retriever:
                 scores |= {"agreement": found.agreement} if found.agreement is not None else {}
             if found and outline and hit.footprint and geometric.is_verified(found.evidence, total):
                 sure = geometric.confidence(max(total, found.evidence))
-                pixel_km = locate.size_km(hit.footprint) / max(geometric.picture_size(encoded[hit.id]))
+                pixel_km = locate.size_km(hit.footprint) / math.sqrt(math.prod(geometric.picture_size(encoded[hit.id])))
                 scores |= {"geometry": sure, "error_km": geometric.ERROR_DEVIATIONS * found.deviation_px * pixel_km}
                 score = 0.5 + 0.5 * sure * geo.iou(outline, hit.footprint)
             else:
@@ -274,14 +276,24 @@ class Retriever:
             ranked.append(replace(hit, score=score, scores=scores, match=outline))
         return sorted(ranked, key=lambda h: (-h.score, h.id))
 
-    def _tiles_there(self, location: Location, tiles: Sequence[Hit], query: Query, vector: Vector | None) -> list[Hit]:
-        """Tiles at a known location first, those of other dates that the search itself did not reach included."""
+    def _tiles_there(
+        self, location: Location, tiles: Sequence[Hit], query: Query, channel: str, vector: Vector | None
+    ) -> list[Hit]:
+        """Tiles at a known location first, those of other dates that the search itself did not reach included.
+
+        Args:
+            location: where the query lies.
+            tiles: what the search found.
+            query: what was asked.
+            channel: whether ``vector`` is of the "image" or the "words".
+            vector: what tiles there are compared with; None lists them.
+        """
         spot = location.footprint or geo.around((location.lon, location.lat), max(location.error_km, 0.5))
         if vector is None:
             found = self.browse(query.filters, spot=spot.bbox)
         else:
             where = _tile_filter(query.filters, spot.bbox)
-            found = self._tile_hits({"image": self._index.search(TILES, IMAGE, vector, _DEPTH, where)}, query.filters)
+            found = self._tile_hits({channel: self._index.search(TILES, IMAGE, vector, _DEPTH, where)}, query.filters)
         known = {h.id: h for h in tiles}
         if location.footprint is None:
             return near_first(list({**{h.id: h for h in found}, **known}.values()), location)
@@ -297,11 +309,12 @@ class Retriever:
         location: Location | None,
         closeness: Mapping[str, tuple[Place, float]],
     ) -> list[Hit]:
-        near = {p.id: value for place, value in closeness.values() for p in self._catalog.passages_of_place(place.id)}
+        nearby = islice(closeness.values(), _NEAR_PLACES)
+        near = {p.id: value for place, value in nearby for p in self._catalog.passages_of_place(place.id)}
         rankings = {c: [(s.id, s.score) for s in found[c]] for c in ("bm25", "dense", "picture") if found.get(c)}
         if not rankings and not near:
             return self._passages_within(query.filters)
-        if self._settings.fusion == "alpha":
+        if self._settings.fusion == "alpha" and (query.text or query.image):
             return self._alpha(rankings, tiles, query.filters)
         fused = {f.id: f for f in rrf(rankings)}
         nearest = sorted(near, key=lambda i: (-near[i], i))[:_NEAR_PASSAGES]
@@ -315,6 +328,8 @@ class Retriever:
             head = [h for i, h in enumerate(hits) if i < _RERANK or h.id in close]
             tail = [h for i, h in enumerate(hits) if i >= _RERANK and h.id not in close]
             hits = rerank(query.text, [*head, *tail], self._profile.reranker, depth=len(head))
+        # also those of places further down the list, which the question may be about
+        near |= {h.id: closeness[h.place.id][1] for h in hits if h.place is not None and h.place.id in closeness}
         return weigh_location(hits, near, location)
 
     def _passages_within(self, filters: Filters) -> list[Hit]:

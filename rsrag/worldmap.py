@@ -25,6 +25,8 @@ from rsrag.types import BBox, Footprint, Position
 _STEPS = (60, 30, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 _BADGE = 11.0
 """Radius of a numbered mark, in pixels."""
+_EDGE = 8
+"""Points of a raster window's outline on each of its edges."""
 _COARSE = 12.0
 """Maps narrower than this, in degrees, show no land: its outlines are too coarse for them."""
 _LEGIBLE = 14.0
@@ -272,13 +274,29 @@ def _picture(frame: Frame, footprint: Footprint, data: bytes) -> str:
     apart = east < frame.west or west > frame.east or north < frame.south or south > frame.north
     if uri is None or apart or east <= west or north <= south:
         return ""
-    (x0, y0), (x2, y2), _, (x1, y1) = [(frame.x(x), frame.y(y)) for x, y in _corners(outline)]
+    corners = _raster_corners(outline) or _corners(outline)
+    (x0, y0), (x2, y2), _, (x1, y1) = [(frame.x(x), frame.y(y)) for x, y in corners]
     matrix = " ".join(f"{v:.4f}" for v in (x1 - x0, y1 - y0, x2 - x0, y2 - y0, x0, y0))
     # Neighbours overlap by a hair, so that no seam shines through.
     return (
         f'<image transform="matrix({matrix})" x="-.002" y="-.002" width="1.004" height="1.004" '
         f'preserveAspectRatio="none" href="{uri}"/>'
     )
+
+
+def _raster_corners(outline: shapely.Geometry) -> list[list[float]] | None:
+    """Upper left, lower left, lower right and upper right corner of a picture whose outline is that of a raster window.
+
+    Such an outline runs from the first pixel along the first row, whichever way the raster lies: its first row may be
+    in the south, or in the east. None for outlines of another make, whose picture is taken to have north up.
+    """
+    points = shapely.get_coordinates(outline)
+    if outline.geom_type != "Polygon" or len(points) != 4 * _EDGE + 1:
+        return None
+    found = points[[0, 3 * _EDGE, 2 * _EDGE, _EDGE]]
+    if shapely.Polygon(found).area < 0.9 * outline.area:
+        return None
+    return [[float(x), float(y)] for x, y in found]
 
 
 def _corners(outline: shapely.Geometry) -> list[list[float]]:

@@ -57,6 +57,14 @@ def test_featureless_pictures_match_nothing() -> None:
     assert geometric.match(flat, flat) is None
 
 
+@pytest.mark.parametrize("shape", [(16, 16_000, 3), (16_000, 16, 3)])
+def test_long_strips_have_features_or_none(shape: tuple[int, int, int]) -> None:
+    strip = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
+    features = geometric.extract(strip)
+    assert (features.height, features.width) == shape[:2]
+    assert min(features.grey.shape) == 1 and max(features.grey.shape) <= 384
+
+
 def test_outline_puts_the_query_on_the_map() -> None:
     whole = ground(2)
     scene = Scene("s", "s.tif", "d", "c", 400, 400, (), crs="EPSG:4326", transform=TRANSFORM)

@@ -33,6 +33,11 @@ def test_tiles_of_the_year_asked_about_come_first() -> None:
     assert nearness.wanted_time(Query(text="What changed from 2009 to 2012?")) is None
 
 
+def test_the_time_asked_about_counts_for_unlike_tiles_too() -> None:
+    hits = [tile("unknown", -0.1), tile("new", -0.1, when="2020-07-01"), tile("old", -0.1, when="2009-08-18")]
+    assert [h.id for h in nearness.timely_first(hits, parse_time("2009"))] == ["old", "new", "unknown"]
+
+
 def test_days_between_spans() -> None:
     day = TimeSpan(datetime(2020, 1, 1, tzinfo=UTC), datetime(2020, 1, 2, tzinfo=UTC))
     later = TimeSpan(datetime(2020, 1, 12, tzinfo=UTC), None)

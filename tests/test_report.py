@@ -317,6 +317,27 @@ def test_rotated_pictures_are_rotated() -> None:
     assert matrix[1] != 0
 
 
+@pytest.mark.parametrize(
+    "transform",
+    [
+        (0.1, 0, 2, 0, -0.1, 8),
+        (0.1, 0, 2, 0, 0.1, 2),
+        (-0.1, 0, 8, 0, 0.1, 2),
+        (0, 0.1, 2, 0.1, 0, 2),
+        (0, -0.1, 8, -0.1, 0, 8),
+    ],
+)
+def test_pictures_lie_as_their_raster_does(transform: tuple[float, float, float, float, float, float]) -> None:
+    window = geo.footprint_from_raster("EPSG:4326", transform, Window(0, 0, 60, 60))
+    frame = Frame(0, 0, 10, 10, 1000)
+    svg = Map(frame, "t", [(window, jpeg())]).svg()
+    a, b, c, d, e, f = (float(v) for v in re.findall(r"matrix\(([^)]*)\)", svg)[0].split())
+    for u, v in ((0, 0), (1, 0), (0, 1)):
+        x = transform[0] * 60 * u + transform[1] * 60 * v + transform[2]
+        y = transform[3] * 60 * u + transform[4] * 60 * v + transform[5]
+        assert (a * u + c * v + e, b * u + d * v + f) == pytest.approx((frame.x(x), frame.y(y)), abs=0.01)
+
+
 def test_footprint_across_the_antimeridian_is_one_outline() -> None:
     frame = frame_around([FIJI.bbox], margin=0.2, least=1, width=700, ratio=2)
     assert frame is not None

@@ -9,11 +9,14 @@ from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from archives import gazetteer, open_archive
+from rasters import write_tiff
 
-from rsrag import geo, retrieve
+import rsrag
+from rsrag import geo, geometric, retrieve
 from rsrag.catalog import TileRow
 from rsrag.catalog.records import SourceRecord
 from rsrag.collections import TILES, tile_point
@@ -175,6 +178,87 @@ def test_a_box_holds_for_passages_near_a_location(tmp_path: Path) -> None:
             assert names(text, (3.05, 45.95), 3.1, 45.8, 3.2, 46.0) == {"Red Quarry"}
         assert names(None, None, 3.0, 45.9, 3.31, 46.0) == {"Blue Lagoon", "Red Quarry", "Long Lake"}
         assert engine.ask("How deep is Blue Lagoon?", where="Blue Lagoon", filters=Filters(bbox=FAR)).abstained
+
+
+def test_listing_at_a_position_has_fine_tiles_before_coarse_ones(tmp_path: Path) -> None:
+    with open_archive(tmp_path / "archive") as engine:
+        coarse = chip(2, BBox(0.92, -0.08, 1.12, 0.12), scale=8.0)
+        fill(engine, [chip(1, NEAR), coarse])
+        found = engine.search(where=(1.02, 0.02), kind="tile")
+        assert [h.tile.scale for h in found if h.tile] == [1.0, 8.0]
+        assert all(0 < h.score <= 1 for h in found)
+
+
+def test_tiles_there_are_scored_by_the_channel_that_found_them(dates: Engine) -> None:
+    assert 230 not in numbers(dates.retrieve("meadows").tiles)
+    (there,) = dates.retrieve("meadows", where=(20.02, 0.02)).tiles
+    assert numbers([there]) == {230}
+    assert "words" in there.scores and "image" not in there.scores
+
+
+CHAPELS = (
+    "Alder",
+    "Beech",
+    "Cedar",
+    "Dogwood",
+    "Elm",
+    "Fir",
+    "Hazel",
+    "Ivy",
+    "Juniper",
+    "Larch",
+    "Maple",
+    "Oak",
+    "Pine",
+    "Fig",
+    "Spruce",
+)
+
+
+def test_what_is_asked_for_is_found_among_many_places_at_a_location(tmp_path: Path) -> None:
+    features = [
+        {
+            "type": "Feature",
+            "geometry": {"type": "Point", "coordinates": [7.0 + 0.0001 * n, 46.0]},
+            "properties": {"name": f"{name} Chapel", "text": f"{name} Chapel was built in {1700 + n}."},
+        }
+        for n, name in enumerate(CHAPELS)
+    ]
+    (tmp_path / "p.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}), "utf-8")
+    with open_archive(tmp_path / "archive") as engine:
+        engine.ingest(knowledge=[tmp_path / "p.geojson"])
+        answer = engine.ask("When was Spruce Chapel built?", where=(7.0, 46.0))
+        assert "1714" in answer.text
+
+
+@pytest.mark.parametrize("fusion", ["rrf", "alpha"])
+def test_a_place_alone_shows_what_is_known_of_it(tmp_path: Path, fusion: str) -> None:
+    gazetteer(tmp_path / "places.geojson")
+    with open_archive(tmp_path / "archive", fusion=fusion) as engine:
+        engine.ingest(knowledge=[tmp_path / "places.geojson"])
+        found = engine.search(where="Red Quarry", kind="passage")
+        assert found and found[0].place is not None and found[0].place.name == "Red Quarry"
+
+
+def test_the_error_of_a_located_picture_is_in_pixels_of_an_oblong_tile(tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    coarse = random.integers(0, 255, (16, 64, 3), dtype=np.uint8)
+    picture = cv2.resize(coarse, (512, 128), interpolation=cv2.INTER_CUBIC)
+    (tmp_path / "s").mkdir()
+    strip = tmp_path / "s" / "strip.tif"
+    write_tiff(strip, picture.transpose(2, 0, 1), transform=(10, 0, 5e5, 0, -10, 5e6), crs="EPSG:32632")
+    noise = random.integers(-15, 16, (90, 150, 3))
+    query = np.clip(picture[20:110, 150:300].astype(int) + noise, 0, 255).astype(np.uint8)
+    with rsrag.open(tmp_path / "archive", create=True, tile_size=512) as engine:
+        engine.ingest([tmp_path / "s"])
+        found = engine.retrieve(image=query)
+        thumbnail = engine.thumbnail(found.tiles[0].id)
+    assert thumbnail is not None and found.location is not None
+    shown = np.asarray(cv2.imdecode(np.frombuffer(thumbnail, np.uint8), cv2.IMREAD_COLOR_RGB), np.uint8)
+    match = geometric.match(geometric.extract(query), geometric.extract(shown))
+    assert match is not None and shown.shape == (128, 512, 3)
+    in_km = geometric.ERROR_DEVIATIONS * match.deviation_px * 0.01
+    assert found.location.error_km == pytest.approx(in_km, rel=0.01)
 
 
 @pytest.mark.parametrize(
