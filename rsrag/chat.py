@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from rsrag.engine_tasks import named_or_at
+from rsrag.errors import UsageError
 from rsrag.types import Answer, Filters, Position, QueryImage
 
 if TYPE_CHECKING:
@@ -34,10 +36,21 @@ class Chat:
         on_text: Callable[[str], None] | None = None,
     ) -> Answer:
         """Like :meth:`Engine.ask`; an image or place stays until another one is given."""
+        where, before = named_or_at(where), (self._image, self._where)
         if image is not None:
             self._image, self._where = self._engine.picture(image), None
         if where is not None:
             self._where = where
+        try:
+            result = self._answered(question, filters, on_text)
+        except UsageError:
+            # What could not be used must not fail every later question.
+            self._image, self._where = before
+            raise
+        self.turns.append((question, result))
+        return result
+
+    def _answered(self, question: str, filters: Filters | None, on_text: Callable[[str], None] | None) -> Answer:
         place = self._where or (None if self._image is not None else self._last_place(question))
         history = [(q, a.text) for q, a in self.turns[-4:]]
         result = self._engine.ask(
@@ -46,7 +59,6 @@ class Chat:
         if result.abstained and place is not None and self._where is None and not _POINTS_BACK.search(question):
             # The question was not about the place of the last answer after all.
             result = self._engine.ask(question, filters=filters, history=history, on_text=on_text)
-        self.turns.append((question, result))
         return result
 
     def _last_place(self, question: str) -> str | Position | None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import operator
+import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, SupportsIndex
 
 from rsrag import workspace as workspaces
 from rsrag.config import Resolved, Settings, expanded, without_password
-from rsrag.engine_tasks import PixelTasks
-from rsrag.errors import CatalogError, DegradedResult
-from rsrag.types import Answer, Filters, Hit, Position, Query, QueryImage
+from rsrag.engine_tasks import PixelTasks, check_text, named_or_at, one_of
+from rsrag.errors import CatalogError, DegradedResult, UnsupportedSource, UsageError
+from rsrag.types import Answer, BBox, Filters, Hit, Position, Query, QueryImage, TimeSpan
 
 if TYPE_CHECKING:
     from rsrag.adapters.base import Context
@@ -137,17 +139,17 @@ class Engine(PixelTasks):
 
     def ingest(
         self,
-        sources: Iterable[str | Path] = (),
+        sources: str | Path | Iterable[str | Path] = (),
         *,
-        knowledge: Iterable[str | Path] = (),
+        knowledge: str | Path | Iterable[str | Path] = (),
         options: IngestOptions | None = None,
         progress: Progress | None = None,
     ) -> IngestSummary:
         """Bring imagery and knowledge into the archive; what is there already and unchanged is left alone.
 
         Args:
-            sources: files, folders, STAC catalogues; knowledge files found in folders are taken too.
-            knowledge: files with places or documents.
+            sources: files, folders, STAC catalogues, one or several; knowledge files found in folders are taken too.
+            knowledge: files with places or documents, one or several.
             options: band mapping, dates, scales and the like; defaults when None.
             progress: told of totals and steps.
 
@@ -161,8 +163,8 @@ class Engine(PixelTasks):
             self.index,
             self.profile,
             self.settings,
-            [str(s) for s in sources],
-            [str(k) for k in knowledge],
+            _paths(sources),
+            _paths(knowledge),
             options or IngestOptions(),
             progress,
         )
@@ -212,10 +214,15 @@ class Engine(PixelTasks):
             where: name of a place in the archive, or (longitude, latitude).
             filters: what the hits are limited to.
             kind: one kind of hit only.
-            limit: most hits.
+            limit: most hits, 1 or more.
+
+        Raises:
+            UsageError: nothing to search for, or an argument of another type.
+            SourceError: the image cannot be used.
         """
         from rsrag.retrieve import merge
 
+        one_of("kind", kind, ("all", "tile", "passage"))
         query = self._query(text, image, where, filters, limit)
         found = self._retriever.run(query)
         if kind == "tile":
@@ -271,6 +278,8 @@ class Engine(PixelTasks):
         from rsrag.measured import measure
         from rsrag.route import chosen
 
+        check_text(question)
+        where = named_or_at(where)
         route = chosen(task, question, image=image is not None, pair=where is not None)
         notes: tuple[str, ...] = ()
         if route.task != "answer":
@@ -297,9 +306,14 @@ class Engine(PixelTasks):
 
     def picture(self, image: Any) -> QueryImage:
         """The query image behind any accepted input, through the same guard as ingest."""
-        from rsrag.ingest.readers.photo import load_picture
+        from rsrag.ingest.readers.photo import check_array, load_picture
 
-        return image if isinstance(image, QueryImage) else load_picture(image)
+        if not isinstance(image, QueryImage):
+            return load_picture(image)
+        check_array(image.pixels, image.name)
+        if not image.pixels.size:
+            raise UnsupportedSource(f"{image.name}: no pixels")
+        return image
 
     def thumbnail(self, tile_id: str) -> bytes | None:
         """The tile's picture as JPEG."""
@@ -334,7 +348,7 @@ class Engine(PixelTasks):
         from rsrag.export import export
 
         model = self.profile.image.fingerprint if vectors else None
-        return export(self.catalog, Path(path), what=what, hits=hits, vectors=vectors, model=model)
+        return export(self.catalog, expanded(path), what=what, hits=hits, vectors=vectors, model=model)
 
     def _query(
         self,
@@ -344,9 +358,59 @@ class Engine(PixelTasks):
         filters: Filters | None,
         limit: int | None,
     ) -> Query:
+        if text is not None:
+            check_text(text)
         picture = self.picture(image) if image is not None else None
         text = text.strip() if text else None
-        return Query(text or None, picture, where, filters or Filters(), limit or self.settings.limit)
+        count = self.settings.limit if limit is None else _count(limit)
+        return Query(text or None, picture, named_or_at(where), _filters(filters), count)
+
+
+def _paths(given: str | Path | Iterable[str | Path]) -> list[str]:
+    """Paths as text; a single one counts as one, not as its letters, of which "/" and "." are folders.
+
+    Raises:
+        UsageError: something else.
+    """
+    several: Any = [given] if isinstance(given, str | os.PathLike) else given
+    if not isinstance(several, Iterable) or isinstance(several, bytes):
+        raise UsageError(f"{given!r} is no path", hint="give a path or a list of paths")
+    return [str(path) for path in several]
+
+
+def _count(limit: Any) -> int:
+    """How many hits are wanted.
+
+    Raises:
+        UsageError: no whole number from 1 on.
+    """
+    whole = isinstance(limit, SupportsIndex) and not isinstance(limit, bool)
+    if not whole or operator.index(limit) < 1:
+        raise UsageError(f"a limit of {limit!r}", hint="a whole number from 1 on, or None for that of the settings")
+    return operator.index(limit)
+
+
+def _filters(given: Filters | None) -> Filters:
+    """The filters, with a box of any four numbers as a :class:`BBox`.
+
+    Raises:
+        UsageError: no filters, or one that would not limit what it is meant to.
+    """
+    filters = Filters() if given is None else given
+    if not isinstance(filters, Filters):
+        raise UsageError(f"filters are {type(given).__name__}", hint="give rsrag.Filters(bbox=..., when=..., ...)")
+    for name in ("collections", "sensors", "kinds", "scenes"):
+        if isinstance(getattr(filters, name), str):
+            raise UsageError(f"{name} of the filters is a text", hint=f"Filters({name}=({getattr(filters, name)!r},))")
+    if filters.when is not None and not isinstance(filters.when, TimeSpan):
+        raise UsageError(f"when of the filters is {filters.when!r}", hint="give rsrag.TimeSpan(start, end)")
+    box: Any = filters.bbox
+    if box is None or isinstance(box, BBox):
+        return filters
+    try:
+        return replace(filters, bbox=BBox(*(float(degrees) for degrees in box)))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"bbox of the filters is {box!r}", hint="west, south, east, north in degrees") from error
 
 
 def open(path: str | Path, *, create: bool = False, **settings: Any) -> Engine:

@@ -12,7 +12,7 @@ import rsrag
 from rsrag.chat import Chat
 from rsrag.cli.ask import _turn
 from rsrag.cli.session import Session
-from rsrag.errors import UnsupportedSource
+from rsrag.errors import UnsupportedSource, UsageError
 from rsrag.types import Answer
 
 PLACES = """name,kind,country,lat,lon,altitude_m,depth_m
@@ -67,3 +67,9 @@ def test_a_declined_question_does_not_change_the_subject(chat: Chat) -> None:
 def test_another_place_does_not_answer_for_it(chat: Chat) -> None:
     assert "Far Tower" in chat.ask("Where is Far Tower?").text
     assert "Twin Lake" not in chat.ask("How deep is it?").text
+
+
+def test_a_place_that_cannot_be_used_does_not_stay(chat: Chat) -> None:
+    with pytest.raises(UsageError, match="not on Earth"):
+        chat.ask("Where is Far Tower?", where=(999.0, 0.0))
+    assert "Far Tower" in chat.ask("Where is Far Tower?").text

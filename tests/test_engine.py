@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import archives
 import numpy as np
@@ -21,6 +23,7 @@ from rsrag.errors import (
     ForeignIndex,
     IndexFailure,
     ModelMismatch,
+    UnsupportedSource,
     UsageError,
     WorkspaceBusy,
     WorkspaceNotFound,
@@ -311,3 +314,125 @@ def test_other_models_are_refused(tmp_path: Path, archive: Path) -> None:
             engine.search("anything")
         with pytest.raises(ModelMismatch, match="image vectors"):
             engine.reindex()
+
+
+def test_a_single_source_is_one_path_not_its_letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.md").write_text("# Notes\n\nBlue Lagoon is deep.\n", encoding="utf-8")
+    archives.scene(tmp_path / "scene.tif")
+    monkeypatch.chdir(tmp_path / "empty")  # what the letter "." would name
+    with archives.open_archive(tmp_path / "archive") as engine:
+        assert (told := engine.ingest(str(tmp_path / "scene.tif"), knowledge=tmp_path / "notes.md")).failed == 0
+        assert told.done == 2 and [s.source for s in engine.catalog.scenes()] == [str(tmp_path / "scene.tif")]
+        with pytest.raises(UsageError, match="5 is no path"):
+            engine.ingest(5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("limit", [0, -1, 2.5, "3", True])
+def test_a_limit_that_is_no_count_is_refused(engine: Engine, limit: Any) -> None:
+    for task in (engine.search, engine.retrieve, engine.ask):
+        with pytest.raises(UsageError, match="a limit of"):
+            task("How deep is Blue Lagoon?", limit=limit)
+
+
+def test_a_limit_may_be_a_number_of_an_array(engine: Engine) -> None:
+    assert len(engine.search("lake", limit=np.int64(2))) == 2  # type: ignore[arg-type]
+
+
+def test_an_unknown_kind_is_refused(engine: Engine) -> None:
+    with pytest.raises(UsageError, match="unknown kind 'tiles' \\(one of all, tile, passage\\)"):
+        engine.search("lake", kind="tiles")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("where", [[3.05, 45.95], np.array([3.05, 45.95])])
+def test_any_pair_of_numbers_is_a_position(engine: Engine, where: Any) -> None:
+    assert engine.search("lake", where=where) == engine.search("lake", where=(3.05, 45.95))
+    assert (
+        engine.chat().ask("Which lake is this?", where=where).text
+        == engine.ask("Which lake is this?", where=where).text
+    )
+
+
+@pytest.mark.parametrize("where", [5, (1,), (1, 2, 3), ("a", "b"), {"lon": 1}, b"Blue Lagoon"])
+def test_where_is_a_name_or_a_position(engine: Engine, where: Any) -> None:
+    for task in (engine.search, engine.ask):
+        with pytest.raises(UsageError, match="where is"):
+            task("lake", where=where)
+
+
+@pytest.mark.parametrize("text", [5, b"lake", ["lake"], "lake \udcff"])
+def test_a_question_is_text(engine: Engine, text: Any) -> None:
+    grey = np.full((32, 32, 3), 90, np.uint8)
+    for task in (
+        lambda: engine.search(text),
+        lambda: engine.ask(text),
+        lambda: engine.segment(grey, text),
+        lambda: engine.ground(grey, text),
+    ):
+        with pytest.raises(UsageError, match="text"):
+            task()
+
+
+def test_a_box_may_be_any_four_numbers(engine: Engine) -> None:
+    box: Any = [3.0, 45.9, 3.1, 46.0]
+    assert engine.search(filters=Filters(bbox=box)) == engine.search(filters=Filters(bbox=BBox(*box))) != []
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [{"bbox": (1, 2, 3, 4)}, Filters(kinds="lake"), Filters(when="2020"), Filters(bbox=(1, 2, 3))],  # type: ignore[arg-type]
+)
+def test_filters_that_would_not_filter_are_refused(engine: Engine, filters: Any) -> None:
+    with pytest.raises(UsageError, match="filters"):
+        engine.search("lake", filters=filters)
+
+
+@pytest.mark.parametrize("pixels", [np.zeros((20, 20, 3)), np.zeros((20, 20), np.uint8), [[1]]])
+def test_pixels_of_a_query_image_are_checked(engine: Engine, pixels: Any) -> None:
+    with pytest.raises(UsageError, match="give uint8 RGB"):
+        engine.search(image=QueryImage(pixels, "made"))
+    with pytest.raises(UnsupportedSource, match="no pixels"):
+        engine.search(image=QueryImage(np.zeros((0, 20, 3), np.uint8), "made"))
+
+
+def test_one_text_is_not_a_list_of_labels_dates_or_questions(engine: Engine) -> None:
+    grey = np.full((32, 32, 3), 90, np.uint8)
+    for task in (
+        lambda: engine.classify(grey, "water"),
+        lambda: engine.ground(grey, box=(0, 0, 20, 20), labels="water"),
+        lambda: engine.change(where="Blue Lagoon", between="2020/2021"),
+        lambda: engine.change(grey, grey, questions="How much?"),
+    ):
+        with pytest.raises(UsageError, match="not a list"):
+            task()
+
+
+def test_labels_may_come_from_an_array(engine: Engine) -> None:
+    grey, labels = np.full((32, 32, 3), 90, np.uint8), ["water", "forest"]
+    told = engine.ground(grey, box=(0, 0, 20, 20), labels=np.array(labels))  # type: ignore[arg-type]
+    assert told.text == engine.ground(grey, box=(0, 0, 20, 20), labels=labels).text
+
+
+def test_dates_of_the_standard_library_are_dates(tmp_path: Path) -> None:
+    for day in ("20190531", "20200531"):
+        archives.scene(tmp_path / f"survey_{day}.tif", seed=int(day[:4]))
+    with archives.open_archive(tmp_path / "archive") as engine:
+        engine.ingest(sorted(tmp_path.glob("*.tif")))
+        days: Any = (datetime.date(2019, 5, 31), datetime.datetime(2020, 5, 31, 12, tzinfo=datetime.UTC))
+        told = engine.change(where=[3.1, 45.9], between=days).text  # type: ignore[arg-type]
+        assert told == engine.change(where=(3.1, 45.9), between=("2019-05-31", "2020-05-31")).text
+        with pytest.raises(UsageError, match="2019 is not a date"):
+            engine.change(where=(3.1, 45.9), between=(2019, 2020))  # type: ignore[arg-type]
+
+
+def test_a_detector_that_does_not_exist_is_refused(engine: Engine) -> None:
+    grey = np.full((32, 32, 3), 90, np.uint8)
+    with pytest.raises(UsageError, match="unknown method 'magic'"):
+        engine.change(grey, grey, method="magic")  # type: ignore[arg-type]
+
+
+def test_files_may_lie_in_the_home_folder(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    engine.caption(np.full((32, 32, 3), 90, np.uint8)).to_png("~/caption.png")
+    engine.export("~/tiles.geojson")
+    assert {p.name for p in tmp_path.iterdir()} == {"caption.png", "tiles.geojson"}

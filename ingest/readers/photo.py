@@ -7,6 +7,7 @@ world file speaks about the pixels as they are stored.
 
 from __future__ import annotations
 
+import os
 import struct
 import tempfile
 import warnings
@@ -27,6 +28,7 @@ from rsrag.ingest.readers import names
 from rsrag.ingest.readers.base import (
     NO_HINTS,
     Array,
+    Mask,
     Pixels,
     RasterSource,
     ReadOptions,
@@ -213,12 +215,15 @@ QUERY_PIXELS = 1_000_000_000
 
 
 def load_picture(
-    image: str | Path | bytes | npt.NDArray[np.uint8], name: str | None = None, options: ReadOptions | None = None
+    image: str | Path | bytes | bytearray | memoryview | npt.NDArray[np.uint8],
+    name: str | None = None,
+    options: ReadOptions | None = None,
 ) -> QueryImage:
     """A query image from a file, encoded bytes or an array, through the same checks as ingest.
 
     Args:
-        image: path, encoded GeoTIFF, JPEG 2000, PNG or JPEG, or uint8 RGB of shape [height, width, 3].
+        image: path, encoded GeoTIFF, JPEG 2000, PNG or JPEG, or uint8 RGB of shape [height, width, 3]; pixels that a
+            masked array hides become black.
         name: what to call it; the file's name by default.
         options: band mapping and the like; a position is never required.
 
@@ -227,16 +232,17 @@ def load_picture(
 
     Raises:
         SourceError: as in ingest; also UnsupportedSource for an image without content.
-        UsageError: an array of another type or shape.
+        UsageError: an array of another type or shape, or no image at all.
     """
-    if isinstance(image, np.ndarray):
-        return _from_array(image, Path(name or "image").name)
-    if isinstance(image, bytes):
+    given = accepted(image)
+    if isinstance(given, np.ndarray):
+        return _from_array(given, Path(name or "image").name)
+    if isinstance(given, bytes):
         with tempfile.TemporaryDirectory(prefix="rsrag-") as folder:
             file = Path(folder) / (Path(name or "").name or "image")
-            file.write_bytes(image)
+            file.write_bytes(given)
             return load_picture(file, file.name, options)
-    path = guard.check_path(image)
+    path = guard.check_path(given)
     if path.is_dir():
         raise UnsupportedSource(f"{path.name}: a folder, not an image")
     from rsrag.ingest.readers.images import open_image
@@ -245,6 +251,43 @@ def load_picture(
     options = replace(options, limits=replace(options.limits, max_pixels_scene=QUERY_PIXELS))
     with open_image(path, guard.sniff(path), options) as source:
         return _from_source(source, name or path.name)
+
+
+def accepted(image: Any) -> Any:
+    """An image to ask about if it is of a kind that can be opened; a buffer becomes bytes.
+
+    Raises:
+        UsageError: of another kind, such as a list or a Pillow image.
+    """
+    if isinstance(image, bytearray | memoryview):
+        return bytes(image)
+    if isinstance(image, str | bytes | os.PathLike | np.ndarray):
+        return image
+    raise UsageError(
+        f"an image cannot be given as {type(image).__name__}",
+        hint="give a path, encoded bytes, or uint8 RGB of shape [height, width, 3]; numpy.asarray turns others into it",
+    )
+
+
+def check_array(array: Any, name: str) -> None:
+    """Refuse what is no uint8 RGB array.
+
+    Raises:
+        UsageError: another type or shape.
+    """
+    if not isinstance(array, np.ndarray):
+        raise UsageError(f"{name}: pixels as {type(array).__name__}", hint="give uint8 RGB of shape [height, width, 3]")
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+        shape = "×".join(map(str, array.shape))
+        raise UsageError(
+            f"{name}: an array of {array.dtype} {shape}", hint="give uint8 RGB of shape [height, width, 3]"
+        )
+
+
+def array_pixels(array: npt.NDArray[Any]) -> Pixels:
+    """RGB of shape [height, width, 3] as pixels; what a masked array hides in any colour is invalid."""
+    hidden: Mask = np.any(np.ma.getmaskarray(array), axis=2)  # type: ignore[no-untyped-call]
+    return Pixels(_planes(np.ma.getdata(array)), np.logical_not(hidden))  # type: ignore[no-untyped-call]
 
 
 def _from_source(source: RasterSource, name: str) -> QueryImage:
@@ -259,16 +302,14 @@ def _from_source(source: RasterSource, name: str) -> QueryImage:
 
 
 def _from_array(array: npt.NDArray[Any], name: str) -> QueryImage:
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
-        shape = "×".join(map(str, array.shape))
-        raise UsageError(
-            f"{name}: an array of {array.dtype} {shape}", hint="give uint8 RGB of shape [height, width, 3]"
-        )
+    check_array(array, name)
     height, width = array.shape[:2]
     _check_size(name, width, height)
-    everything = Pixels(_planes(array), np.ones((height, width), dtype=np.bool_))
-    small = shrink(everything, _query_scale(width, height))
-    return QueryImage(np.ascontiguousarray(small.data.transpose(1, 2, 0)), name)
+    small = shrink(array_pixels(array), _query_scale(width, height))
+    if not small.mask.any():
+        raise UnsupportedSource(f"{name}: no valid pixels")
+    seen = np.where(small.mask, small.data, np.uint8(0))
+    return QueryImage(np.ascontiguousarray(seen.transpose(1, 2, 0)), name)
 
 
 def _query_scale(width: int, height: int) -> int:

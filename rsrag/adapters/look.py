@@ -15,12 +15,12 @@ import numpy.typing as npt
 
 from rsrag.adapters.base import Context, Subject
 from rsrag.adapters.catalogued import open_scene
-from rsrag.errors import UnreadableSource, UnsupportedSource, UsageError
+from rsrag.errors import UnreadableSource, UnsupportedSource
 from rsrag.ingest import guard
 from rsrag.ingest import stretch as stretching
 from rsrag.ingest.readers.base import Mask, Pixels, RasterSource, ReadOptions
 from rsrag.ingest.readers.images import open_image
-from rsrag.ingest.readers.photo import MIN_SIDE, PhotoFile
+from rsrag.ingest.readers.photo import MIN_SIDE, PhotoFile, accepted, array_pixels, check_array
 from rsrag.models.base import Picture
 from rsrag.types import Band, QueryImage, Scene, Tile, Window
 
@@ -100,9 +100,10 @@ def opened(image: Any, context: Context, *, options: ReadOptions | None = None) 
 
     Raises:
         SourceError: no such file or id, damaged, refused, or smaller than 16 pixels a side.
-        UsageError: an array of another type or shape.
+        UsageError: an array of another type or shape, or no image at all.
     """
     options = replace(options or ReadOptions(), allow_unlocated=True)
+    image = image if isinstance(image, QueryImage | Scene) else accepted(image)
     with tempfile.TemporaryDirectory(prefix="rsrag-") as folder:
         if isinstance(image, bytes):
             file = Path(folder) / "image"
@@ -163,9 +164,7 @@ def _open_file(image: str | Path, options: ReadOptions) -> RasterSource:
 
 
 def _from_array(array: npt.NDArray[Any], about: QueryImage | None) -> RasterSource:
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
-        shape = "×".join(map(str, array.shape))
-        raise UsageError(f"an array of {array.dtype} {shape}", hint="give uint8 RGB of shape [height, width, 3]")
+    check_array(array, about.name if about else "image")
     height, width = array.shape[:2]
     roles = ("red", "green", "blue")
     bands = tuple(Band(i + 1, role, "uint8") for i, role in enumerate(roles))
@@ -175,8 +174,8 @@ def _from_array(array: npt.NDArray[Any], about: QueryImage | None) -> RasterSour
         footprint=about.footprint if about else None, time=about.time if about else None,
         gsd_m=about.gsd_m if about else None,
     )  # fmt: skip
-    pixels = Pixels(np.ascontiguousarray(array.transpose(2, 0, 1)), np.ones((height, width), dtype=np.bool_))
-    return PhotoFile(Path(scene.source), scene, bands, stretching.identity((0, 1, 2), roles), pixels)
+    stretch = stretching.identity((0, 1, 2), roles)
+    return PhotoFile(Path(scene.source), scene, bands, stretch, array_pixels(array))
 
 
 def _subject(scene: Scene) -> Subject:

@@ -21,6 +21,7 @@ RASTERS = (".tif", ".tiff")
 def write(result: TaskResult, path: Path) -> None:
     """See :meth:`rsrag.adapters.base.TaskResult.write`."""
     check_ending(path)
+    check_spared(path, result)
     forms: Mapping[str, Callable[[Path], Any]] = {
         ".geojson": result.to_geojson, ".json": result.to_geojson, ".gpkg": result.to_gpkg, ".tif": result.to_geotiff,
         ".tiff": result.to_geotiff, ".png": result.to_png, ".html": result.to_html,
@@ -60,17 +61,28 @@ def check_located(path: Path, subject: Subject) -> None:
         )
 
 
-def check_spared(path: Path, subject: Subject) -> None:
-    """Refuse to write over the image that the result is about, whatever the path is called.
+def check_spared(path: Path, result: TaskResult) -> None:
+    """Refuse to write over an image that the result is about, whatever the path is called.
 
     Raises:
-        UsageError: the path is that image.
+        UsageError: the path is such an image.
     """
-    with suppress(OSError, ValueError):
-        if path.samefile(subject.source):
-            raise UsageError(
-                f"cannot write {path.name}: it is the image that was looked at", hint="give the result another name"
-            )
+    for source in _sources(result):
+        with suppress(OSError, ValueError):
+            if path.samefile(source):
+                raise UsageError(
+                    f"cannot write {path.name}: it is the image that was looked at", hint="give the result another name"
+                )
+
+
+def _sources(result: TaskResult) -> tuple[str, ...]:
+    """The images of a result: a comparison has one a date."""
+    from rsrag.adapters.change.request import ChangeResult
+
+    if not isinstance(result, ChangeResult):
+        return (result.subject.source,)
+    dates = (result.before, result.after, *(date for step in result.steps for date in (step.before, step.after)))
+    return (result.subject.source, *(date.source for date in dates))
 
 
 def _no_raster(task: str, path: Path) -> UsageError:
@@ -86,7 +98,7 @@ def write_geotiffs(result: TaskResult, path: Path) -> tuple[Path, ...]:
     written = []
     for number, layer in enumerate(result.layers):
         own = path if number == 0 else path.with_name(f"{path.stem}_{layer.name.replace(' ', '_')}{path.suffix}")
-        check_spared(own, result.subject)
+        check_spared(own, result)
         tags = {"TIFFTAG_SOFTWARE": f"rsrag {__version__}", "RSRAG_TASK": result.task, "RSRAG_UNIT": layer.unit}
         layer.save(own, tags=tags | {f"RSRAG_MODEL_{k.upper()}": v for k, v in result.provenance.models.items()})
         written.append(own)
@@ -99,6 +111,6 @@ def write_png(result: TaskResult, path: Path) -> None:
 
     from rsrag.adapters.draw import draw
 
-    check_spared(path, result.subject)
+    check_spared(path, result)
     with replacing(path) as partial:
         Image.fromarray(draw(result)).save(partial, "PNG")

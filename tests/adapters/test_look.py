@@ -111,3 +111,22 @@ def test_valid_pixels_are_seen(tmp_path: Path, context: Context) -> None:
     write_tiff(path, noise(), mask=np.zeros_like(mask))
     with opened(path, context) as view, pytest.raises(UnsupportedSource, match=r"half\.tif: no valid pixels$"):
         view.seen()
+
+
+def test_buffers_are_bytes_and_hidden_pixels_of_an_array_are_invalid(tmp_path: Path, context: Context) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    file = (tmp_path / "photo.png").read_bytes()
+    for image in (bytearray(file), memoryview(file)):
+        with opened(image, context) as view:
+            assert np.array_equal(view.picture(), pixels)
+    hidden = np.zeros(pixels.shape, dtype=bool)
+    hidden[:10, :, 1] = True
+    with opened(np.ma.masked_array(pixels, hidden), context) as view:
+        assert np.array_equal(view.seen()[1], ~hidden.any(axis=2))
+
+
+@pytest.mark.parametrize("image", [5, None, [[1]], (1, 2), {}, Image.new("RGB", (32, 32))])
+def test_what_is_no_image_is_a_usage_error(image: object, context: Context) -> None:
+    with pytest.raises(UsageError, match="an image cannot be given as"), opened(image, context):
+        pass

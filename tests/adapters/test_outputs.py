@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from rsrag.adapters import outputs
 from rsrag.adapters.base import Subject, TaskResult
+from rsrag.adapters.change.request import Acquisition, ChangeResult
 from rsrag.adapters.segment import SEGMENT
 from rsrag.cli.app import app
 from rsrag.cli.tasks import check_outputs
@@ -99,3 +100,24 @@ def test_the_answer_is_shown_when_only_the_end_knows(picture: Path, monkeypatch:
     document = json.loads(ran.stdout)
     assert document["text"] == "Water covers all." and document["error"]["code"] == "UsageError"
     assert "error: cannot write x.tif" in ran.stderr
+
+
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_no_date_of_a_comparison_is_written_over(ending: str, tmp_path: Path) -> None:
+    with LayerWriter("change", "mask", 32, 24, None, None) as writer:
+        writer.write(Window(0, 0, 32, 24), np.zeros((24, 32), dtype=np.uint8))
+    dates = [tmp_path / f"{year}.{ending}" for year in (1985, 2005, 2020)]
+    for image in dates:
+        image.write_bytes(b"pixels")
+    first, second, third = (Acquisition(image.name, None, str(image)) for image in dates)
+    steps = (
+        ChangeResult("change", NOWHERE, before=first, after=second),
+        ChangeResult("change", NOWHERE, before=second, after=third),
+    )
+    result = ChangeResult("change", NOWHERE, layers=(writer.layer,), before=first, after=third, steps=steps)
+    for image in dates:
+        with pytest.raises(UsageError, match="it is the image that was looked at"):
+            result.write(image)
+        with pytest.raises(UsageError, match="it is the image that was looked at"):
+            (result.to_png if ending == "png" else result.to_geotiff)(image)
+        assert image.read_bytes() == b"pixels"

@@ -193,3 +193,22 @@ def test_a_world_file_may_be_in_capitals_and_begin_with_a_mark(tmp_path: Path) -
     (tmp_path / "SHEET.PRJ").write_text("\ufeffEPSG:32631", encoding="utf-8")
     with open_photo(tmp_path / "SHEET.JPG", sniff(tmp_path / "SHEET.JPG")) as source:
         assert (source.scene.crs, source.scene.transform) == (UTM31, (10, 0, 499_995, 0, -10, 5_000_005))
+
+
+def test_queries_from_buffers_and_masked_arrays(tmp_path: Path) -> None:
+    Image.fromarray(rgb()).save(tmp_path / "a.png")
+    file = (tmp_path / "a.png").read_bytes()
+    for image in (bytearray(file), memoryview(file)):
+        np.testing.assert_array_equal(load_picture(image).pixels, rgb())
+    hidden = np.zeros(rgb().shape, dtype=bool)
+    hidden[:10] = True
+    seen = load_picture(np.ma.masked_array(rgb(), hidden)).pixels
+    assert not seen[:10].any() and np.array_equal(seen[10:], rgb()[10:])
+    with pytest.raises(UnsupportedSource, match="no valid pixels"):
+        load_picture(np.ma.masked_array(rgb(), True))
+
+
+@pytest.mark.parametrize("image", [5, None, [[1]], Image.new("RGB", (32, 32))])
+def test_what_is_no_image_is_a_usage_error(image: object) -> None:
+    with pytest.raises(UsageError, match="an image cannot be given as"):
+        load_picture(image)

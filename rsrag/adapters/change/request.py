@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from rsrag.adapters.base import TaskResult
 from rsrag.adapters.change.pair import Acquisition
+from rsrag.config import expanded
 from rsrag.ingest.readers.base import ReadOptions
 from rsrag.types import Position, TimeSpan
 
@@ -135,12 +136,14 @@ class ChangeResult(TaskResult):
         """Draw all dates side by side, and what changed in each step below.
 
         Raises:
-            UsageError: the file cannot be written.
+            UsageError: the file cannot be written, or is one of the images that were compared.
         """
         from PIL import Image
 
         from rsrag.adapters.change.trend import multiples
+        from rsrag.adapters.outputs import check_spared
         from rsrag.replacing import replacing
 
-        with replacing(Path(path)) as partial:
+        check_spared(path := expanded(path), self)
+        with replacing(path) as partial:
             Image.fromarray(multiples(self)).save(partial, "PNG")
