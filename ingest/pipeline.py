@@ -167,9 +167,9 @@ class _Run:
         return {str(f.path): f for f in found}
 
     def _handle(self, found: Sequence[Discovered]) -> None:
-        """Images first; tables of places before texts that may name them."""
+        """Images first; tables of places, then JSON lines that may bring some, before texts that may name them."""
         self._images([f for f in found if f.is_imagery])
-        texts = sorted((f for f in found if not f.is_imagery), key=lambda f: not f.has_places)
+        texts = sorted((f for f in found if not f.is_imagery), key=_names_places)
         for number, item in enumerate(texts, start=1):
             self._text(item, f"{item.path.name} ({number}/{len(texts)})")
 
@@ -359,12 +359,12 @@ class _Run:
         self._tally.done += len(finished)
 
     def _failed(self, key: str, record: SourceRecord | None, error: Exception, *, fresh: bool) -> None:
-        self._catalog.clear_errors(key)
-        self._fail(ItemError(key, error.code if isinstance(error, RsragError) else type(error).__name__, str(error)))
         if record is not None and fresh and record.status != "failed":
+            self._catalog.clear_errors(key)
             self._catalog.finish_source(record)  # the file is as it was: only this way of taking it failed
         else:
-            self._remove(key)
+            self._remove(key)  # and its errors with it
+        self._fail(ItemError(key, error.code if isinstance(error, RsragError) else type(error).__name__, str(error)))
 
     def _fail(self, error: ItemError) -> None:
         self._tally.failed += 1
@@ -415,6 +415,11 @@ def _is_gone(path: Path) -> bool:
     except OSError:
         return False
     return False
+
+
+def _names_places(item: Discovered) -> tuple[bool, bool]:
+    """What to sort texts by: tables of places, then JSON lines, then all others."""
+    return not item.has_places, item.type is not SourceType.JSONL
 
 
 def _said(options: IngestOptions) -> dict[str, Any]:

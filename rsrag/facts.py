@@ -51,17 +51,17 @@ def value_text(fact: Fact) -> str:
     if not math.isfinite(number):
         return "unknown"
     unit = fact.unit.strip()
+    spaced = {"km2": "km²", "m2": "m²", "degC": "°C", "percent": "%"}.get(unit, unit)
     if abs(number) >= _UNWIELDY:
-        return f"{number:.3e} {unit}".removesuffix(" 1").rstrip()
+        return f"{number:.3e} {spaced}".removesuffix(" 1").rstrip()
     if abs(number) >= 1e10:
-        return f"{number:.3g} {unit}".removesuffix(" 1").strip()
+        return f"{number:.3g} {spaced}".removesuffix(" 1").strip()
     if unit in ("", "1"):
         text = f"{number:.3f}".rstrip("0").rstrip(".") if abs(number) < 1000 else f"{number:,.0f}"
         return "0" if text == "-0" else text
     digits = 0 if abs(number) >= 1000 or number == int(number) else max(0, 3 - math.floor(math.log10(abs(number))))
     text = f"{number:,.{digits}f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
-    spaced = {"km2": "km²", "m2": "m²", "degC": "°C", "percent": "%"}.get(unit, unit)
     return f"{text}%" if spaced == "%" else f"{text} {spaced}"
 
 

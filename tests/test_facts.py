@@ -48,6 +48,7 @@ def test_names_are_quantity_and_statistic(name: str, parts: tuple[str, str]) -> 
         (Fact("kind", "lake"), "lake"),
         (Fact("mean_grey", -6.86264e29, "DN"), "-6.863e+29 DN"),
         (Fact("ratio", 2e16, "1"), "2.000e+16"),
+        (Fact("area", 2.55e12, "m2"), "2.55e+12 m²"),
         (Fact("x", float("nan")), "unknown"),
     ],
 )

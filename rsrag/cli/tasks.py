@@ -174,7 +174,7 @@ def as_table(result: TaskResult) -> dict[str, object]:
 
 
 def show(state: Session, result: TaskResult) -> None:
-    """The sentences, then a table of numbers, then one of regions."""
+    """The sentences, then a table of numbers, one of regions, and what the numbers in brackets stand for."""
     from rich.table import Table
 
     from rsrag.cli.text import line
@@ -198,3 +198,24 @@ def show(state: Session, result: TaskResult) -> None:
             state.out.print(
                 line(f"and {len(result.regions) - 20} more: --out FILE.geojson or --json has them all", "dim")
             )
+    _show_cited(state, result)
+
+
+_CITED_LENGTH = 200
+"""Characters of a piece of evidence that are shown."""
+
+
+def _show_cited(state: Session, result: TaskResult) -> None:
+    """The evidence that sentences cite, under its numbers."""
+    from rich.table import Table
+
+    from rsrag.cli.text import line
+    from rsrag.plain import clipped
+
+    cited = {number for sentence in result.sentences for number in sentence.citations}
+    table = Table("", "evidence", box=None, pad_edge=False, header_style="dim")
+    for evidence in result.evidence:
+        if evidence.number in cited:
+            table.add_row(line(f"[{evidence.number}]"), line(clipped(evidence.text, _CITED_LENGTH)))
+    if table.row_count:
+        state.out.print(table)

@@ -106,6 +106,15 @@ def test_a_damaged_example_is_left_out_and_named(context: Context, stock: Path) 
     assert len(examples.files) == 5 and examples.skipped[0].startswith("1.png")
 
 
+def test_examples_that_cannot_be_used_are_counted(context: Context, stock: Path) -> None:
+    rows = json.loads((stock / "captions.json").read_text(encoding="utf-8"))
+    rows += [{"file": f"gone{number}.png", "captions": ["A sea ."]} for number in range(7)]
+    (stock / "captions.json").write_text(json.dumps(rows), encoding="utf-8")
+    warnings = CAPTION.run(CaptionRequest(SEA, examples=stock), context).warnings
+    assert sum(warning.startswith("left out gone") for warning in warnings) == 5
+    assert "left out 2 more of the captioned pictures" in warnings
+
+
 def test_details_are_measured(context: Context, tmp_path: Path) -> None:
     data = np.full((4, 320, 320), 60, np.uint16)
     data[3, :, :160] = 600  # near infrared: NDVI 0.82 on the left half
@@ -123,6 +132,18 @@ def test_details_are_measured(context: Context, tmp_path: Path) -> None:
     assert len(result.parts) == 9 and any(fact.name.startswith("looks like") for fact in result.facts)
     result.to_html(tmp_path / "page.html")
     assert result.sentences[0].text[:20] in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("dtype", "warned"), [(np.uint8, True), (np.uint16, False)])
+def test_indices_of_an_8_bit_picture_come_with_a_warning(
+    context: Context, tmp_path: Path, dtype: type[np.generic], warned: bool
+) -> None:
+    data = np.random.default_rng(0).integers(40, 200, (4, 64, 64)).astype(dtype)
+    roles = ("red", "green", "blue", "nir")
+    file = write_tiff(tmp_path / "scene.tif", data, crs=UTM31, transform=TEN_METRES, descriptions=roles)
+    result = CAPTION.run(CaptionRequest(file, style="detailed"), context)
+    assert any(fact.name == "ndvi_mean" for fact in result.facts)
+    assert any("NDVI and NDWI of an 8-bit picture" in warning for warning in result.warnings) is warned
 
 
 def test_areas_of_indices_follow_the_latitude(context: Context, tmp_path: Path) -> None:

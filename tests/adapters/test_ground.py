@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -139,6 +140,7 @@ def test_the_last_pixel_is_inside() -> None:
         (GroundRequest(picture(), "ships", least=2.0), "least score"),
         (GroundRequest(picture(), "chimneys", method="detector"), "does not know 'chimneys'"),
         (GroundRequest(picture(), "ships", model="gpt"), "no model 'gpt'"),
+        (GroundRequest(picture(), "ships", boxes="0-1000"), "how which model writes boxes"),
         (GroundRequest(picture(), "ships", model="mini-text"), "finds no boxes"),
         (GroundRequest(picture(), "ships", model="reader"), "sees no pictures"),
     ],
@@ -148,8 +150,9 @@ def test_requests_that_make_no_sense(request_: GroundRequest, why: str, context:
         GROUND.run(request_, context)
 
 
-def test_words_that_rule_out_are_told(context: Context) -> None:
-    found = GROUND.run(GroundRequest(picture(), "ponds without trees", method="heat"), context)
+@pytest.mark.parametrize("text", ["ponds without trees", "ponds near a meadow without trees"])
+def test_words_that_rule_out_are_told(text: str, context: Context) -> None:
+    found = GROUND.run(GroundRequest(picture(), text, method="heat"), context)
     assert "'without' is not understood: what it rules out may be among what was found" in found.warnings
 
 
@@ -357,6 +360,8 @@ def test_a_reader_s_boxes_come_in_pixels_of_the_picture() -> None:
 def test_absolute_pixels_are_those_of_the_picture_that_the_model_sees() -> None:
     assert seen_size(1536, 768, 1) == (768, 384)
     assert seen_size(100, 200, 28) == (112, 196)
+    assert seen_size(40, 40, 28) == (56, 56)
+    assert seen_size(10, 500, 28) == (28, 420)
     reader = Writer("[[56, 49, 112, 98]]")
     model = ByReader(reader, BoxConvention.from_text("absolute pixels"), 28)
     found = model.find(np.zeros((200, 100, 3), dtype=np.uint8), "ship", None)
@@ -369,10 +374,25 @@ def test_a_reader_without_a_known_convention_is_refused(context: Context) -> Non
         open_model("endpoint", Context(context.profile, served))
 
 
+@pytest.mark.parametrize("multiple", ["0", "28.5", "x"])
+def test_a_multiple_that_is_no_size_is_refused(multiple: str, context: Context, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'image = "mini-image"\ntext = "mini-text"\n[reader]\nbackend = "endpoint"\nsource = ""\n'
+        f'options = {{ boxes = "absolute pixels", multiple = "{multiple}" }}\n'
+    )
+    served = Settings(profile=str(path), endpoint_url="http://localhost:1/v1", endpoint_model="m")
+    profile = replace(context.profile, reader=object())
+    with pytest.raises(ConfigError, match="a whole number of pixels"):
+        open_model("reader", Context(profile, served))
+
+
 def test_settings_of_a_folder_that_cannot_be_read_are_none(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes(b'{"model_type": "grounding-dino", "note": "\xff"}')
     assert _row(str(tmp_path)).options == {"words": "list"}
     (tmp_path / "config.json").write_text('{"model_type": "grounding-dino"}', encoding="utf-8")
+    assert _row(str(tmp_path)).options == {"words": "sentence"}
+    (tmp_path / "config.json").write_text('{"model_type": "mm-grounding-dino"}', encoding="utf-8")
     assert _row(str(tmp_path)).options == {"words": "sentence"}
     (tmp_path / "config.json").unlink()
     (tmp_path / "config.json").mkdir()

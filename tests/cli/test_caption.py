@@ -33,6 +33,13 @@ def test_a_sentence_with_its_neighbours(run: Run, stock: Path, tmp_path: Path) -
     assert (tmp_path / "p.html").exists()
 
 
+def test_what_a_number_in_brackets_stands_for_is_shown(run: Run, stock: Path) -> None:
+    ran = run("caption", stock / "3.png", "--examples", stock, "--split", "train")
+    assert ran.code == 0, ran.err
+    assert "[1]  Captions of the similar picture" in ran.out and "A blue sea" in ran.out
+    assert "evidence" not in run("caption", stock / "3.png").out
+
+
 def test_wrong_style_is_a_usage_error(run: Run, stock: Path) -> None:
     ran = run("caption", stock / "3.png", "--style", "poem")
     assert ran.code == 2 and "short, detailed, knowledge" in ran.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -50,6 +51,29 @@ def test_everything_arrives(engine: Engine, folder: Path) -> None:
     assert facts["valid_fraction"] == (1.0, "1")
     assert facts["area_km2"][1] == "km2"
     assert engine.thumbnail(tile.id)
+
+
+def test_a_file_that_fails_keeps_its_reason(engine: Engine, tmp_path: Path) -> None:
+    import cv2
+
+    picture = tmp_path / "chip.png"
+    cv2.imwrite(str(picture), np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8))
+    for _ in range(2):  # told once however often it is tried
+        assert engine.ingest([picture]).exit_code == 1
+        assert [(e.source, e.code) for e in engine.catalog.errors()] == [(str(picture), "BadFootprint")]
+    assert engine.ingest([picture], options=IngestOptions(allow_unlocated=True)).exit_code == 0
+    assert engine.catalog.errors() == []
+
+
+def test_places_of_json_lines_are_there_before_texts_that_name_them(engine: Engine, tmp_path: Path) -> None:
+    sources = tmp_path / "sources"
+    sources.mkdir()
+    (sources / "a.md").write_text("---\nplace: Lake Blue\n---\nThe mill was built in 1834.\n", encoding="utf-8")
+    row = {"text": "Lake Blue is deep.", "place": "Lake Blue", "lat": 46.0, "lon": 7.0}
+    (sources / "z.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    engine.ingest([sources])
+    found = engine.search("When was the mill built?", kind="passage")
+    assert found[0].place is not None and found[0].place.name == "Lake Blue"
 
 
 def test_rerun_is_a_no_op(engine: Engine, folder: Path) -> None:

@@ -14,7 +14,7 @@ from rsrag._version import __version__
 from rsrag.adapters.base import Context, TaskResult
 from rsrag.adapters.caption.examples import Examples, read_examples
 from rsrag.adapters.caption.fuse import Fused, Fuser
-from rsrag.adapters.caption.look import indices, regions
+from rsrag.adapters.caption.look import index_warnings, indices, regions
 from rsrag.adapters.look import View, opened, reading
 from rsrag.adapters.measure import cell_of
 from rsrag.cite import check
@@ -30,6 +30,8 @@ COARSE_M = 3.0
 """Metres a pixel beyond which a caption comes with a warning: it was seen to fail on such scenes."""
 STYLES = ("short", "detailed", "knowledge")
 _LONGEST = 512
+_NAMED = 5
+"""Captioned pictures that cannot be used and are named one by one; the others are counted."""
 _PARTS = 3
 _PART = 96
 """Pixels a part of the scene must have a side to be described by itself."""
@@ -110,7 +112,9 @@ class CaptionTask:
             examples = read_examples(
                 request.examples, request.captions, encoder, split=request.split, progress=context.progress
             )
-            warnings += [f"left out {name}" for name in examples.skipped[:5]]
+            warnings += [f"left out {name}" for name in examples.skipped[:_NAMED]]
+            if (others := len(examples.skipped) - _NAMED) > 0:
+                warnings.append(f"left out {others:,} more of the captioned pictures")
         captioner = decoder(encoder, warnings, needed=examples is None)
         fuser = Fuser(captioner, examples, text)
         models = dict(context.fingerprints()) | ({"caption": captioner.fingerprint} if captioner else {})
@@ -134,6 +138,7 @@ class CaptionTask:
                 for more, found in (regions(picture, valid, context), indices(view, context)):
                     sentences += more
                     facts += found
+                warnings += index_warnings(view, facts)
             result = Caption(
                 self.name, view.subject, tuple(sentences), evidence, tuple(facts), picture=view.picture(),
                 warnings=tuple(warnings), style=request.style, consensus=said.score, parts=parts,

@@ -73,6 +73,14 @@ def indices(view: View, context: Context) -> tuple[list[Sentence], list[Fact]]:
     return [Sentence(f"{text[0].upper()}{text[1:]}.", ())], facts
 
 
+def index_warnings(view: View, facts: Sequence[Fact]) -> list[str]:
+    """That stored contrast shifts the indices, where a picture of 8 bits gave any."""
+    names = [name.upper() for name in ("ndvi", "ndwi") if any(fact.name == f"{name}_mean" for fact in facts)]
+    if not names or any(band.dtype != "uint8" for band in view.source.bands):
+        return []
+    return [f"{' and '.join(names)} of an 8-bit picture: its contrast may have been changed"]
+
+
 def regions(
     picture: Picture, valid: Mask, context: Context, words: Sequence[str] = BACKGROUND
 ) -> tuple[list[Sentence], list[Fact]]:

@@ -29,7 +29,7 @@ METHODS = ("auto", "detector", "heat")
 COARSE = 3.0
 """Metres a pixel from which the detector's things are a few pixels at most."""
 _DENIALS = frozenset(("not", "no", "without", "except"))
-"""Words that rule something out; no method hears them in the name of a thing."""
+"""Words that rule something out; no method hears them in the name of a thing, nor of what it is near to."""
 _TURNED = 300
 _CONTEXT = 0.25
 _SHOWN = 5
@@ -101,6 +101,10 @@ class Ground:
             raise UsageError("give a text to look for, or a box to name", hint='such as "the ships in the harbour"')
         if request.method not in METHODS:
             raise UsageError(f"method {request.method!r}", hint=f"one of {', '.join(METHODS)}")
+        if request.boxes is not None and request.model is None:
+            raise UsageError(
+                "how which model writes boxes?", hint="name it with --model, such as a directory or reader"
+            )
         if request.least is not None and not 0 <= request.least <= 1:
             raise UsageError(f"a least score of {request.least:g}", hint="from 0 to 1")
         options = reading(request.bands)
@@ -133,7 +137,7 @@ class Ground:
             _region(view, candidate.name or found.name, candidate, turned=number < _TURNED)
             for number, candidate in enumerate(chosen)
         )
-        if denied := _DENIALS.intersection(expression.target.split()):
+        if denied := _DENIALS.intersection(f"{expression.target} {expression.anchor or ''}".split()):
             said = " and ".join(repr(word) for word in sorted(denied))
             finder.warnings.append(f"{said} is not understood: what it rules out may be among what was found")
         metres = view.subject.gsd_m
