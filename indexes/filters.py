@@ -79,14 +79,11 @@ def _touches(box: BBox, dialect: Dialect) -> list[Any]:
     conditions = [dialect.between(lower, None, north), dialect.between(upper, south, None)]
     if east - west >= 360:
         return conditions
-    turns = [0.0, 360.0] + ([-360.0] if east >= 180 else [])
+    ends = [(west, east), (west + 360, east + 360)]
+    if east >= 180:  # a turn forth and back would round the number that was given
+        ends.append((west - 360, box.east if box.crosses_antimeridian else east - 360))
     sides = [
-        dialect.group(
-            [
-                dialect.between(BOX_KEYS[0], None, east + turn),
-                dialect.between(BOX_KEYS[2], west + turn, None),
-            ]
-        )
-        for turn in turns
+        dialect.group([dialect.between(BOX_KEYS[0], None, last), dialect.between(BOX_KEYS[2], first, None)])
+        for first, last in ends
     ]
     return [*conditions, dialect.group(should=sides)]

@@ -142,6 +142,12 @@ def _touch(a: BBox, b: BBox) -> bool:
     return longitudes and a.south <= b.north and b.south <= a.north
 
 
+def test_boxes_that_share_only_a_meridian_touch_across_the_antimeridian(index: VectorIndex) -> None:
+    """-1.516585721 + 360 - 360 is another number."""
+    index.upsert(NAME, [point_of(0, box=BBox(-1.516585721, -10.0, 0.0, 10.0))])
+    assert found_in(index, IndexFilter(box=BBox(179.0, -10.0, -1.516585721, 10.0))) == {0}
+
+
 @given(boxes=st.lists(BOXES, min_size=1, max_size=12), queries=st.lists(BOXES, min_size=1, max_size=6))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_box_filter_is_the_predicate(index: VectorIndex, boxes: list[BBox], queries: list[BBox]) -> None:
