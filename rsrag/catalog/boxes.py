@@ -20,7 +20,9 @@ def touches(table: Table, box: BBox) -> ColumnElement[bool]:
     to either side.
     """
     east = box.east + 360.0 if box.crosses_antimeridian else box.east
-    turns = [and_(table.c.west <= east + turn, table.c.east >= box.west + turn) for turn in (-360.0, 0.0, 360.0)]
+    back = box.east if box.crosses_antimeridian else east - 360.0  # a turn forth and back would round the number
+    ends = [(box.west - 360.0, back), (box.west, east), (box.west + 360.0, east + 360.0)]
+    turns = [and_(table.c.west <= last, table.c.east >= first) for first, last in ends]
     return and_(table.c.south <= box.north, table.c.north >= box.south, or_(*turns))
 
 
