@@ -18,8 +18,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from rsrag.errors import UsageError
-from rsrag.eval.datasets.images import hidden
 from rsrag.models.base import Picture
+from rsrag.train.sources.files import hidden
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 _MOST_BYTES = 512 * 2**20

@@ -29,6 +29,7 @@ from rsrag.ingest.guard import harden_gdal
 from rsrag.models.base import Picture
 from rsrag.progress import Progress, Silent
 from rsrag.train.prompts import words
+from rsrag.train.sources.files import hidden
 
 BATCH = 64
 MEMBER_BYTES = 512 * 2**20
@@ -160,11 +161,6 @@ class Files:
     def __exit__(self, *_: object) -> None:
         if self._zip is not None:
             self._zip.close()
-
-
-def hidden(name: str) -> bool:
-    """Whether a path inside a set is hidden, or is what macOS leaves in zip files (``__MACOSX/``, ``._a.png``)."""
-    return any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)
 
 
 def decode(data: bytes, name: str) -> Picture:

@@ -77,6 +77,13 @@ class View:
         return np.where(pixels.mask, values, np.float32(np.nan))
 
 
+def contrast_warning(view: View, indices: str) -> str | None:
+    """That stored contrast shifts indices, where the picture has 8 bits."""
+    if any(band.dtype != "uint8" for band in view.source.bands):
+        return None
+    return f"{indices} of an 8-bit picture: its contrast may have been changed"
+
+
 def reading(bands: str | None = None, crs: str | None = None) -> ReadOptions:
     """What a user says about images: band roles as text (``red=4,green=3``; rules separated by semicolons), and a CRS.
 

@@ -25,7 +25,7 @@ from rsrag.cli.options import (
     Where,
     build_filters,
 )
-from rsrag.cli.session import Session, session
+from rsrag.cli.session import Session, error_table, session
 from rsrag.errors import ExitCode, RsragError, UsageError
 
 if TYPE_CHECKING:
@@ -144,8 +144,7 @@ def ask(
                 write_page(engine, report, answer, image=picture)
         except UsageError as error:
             if state.as_json:
-                told = {"code": error.code, "message": error.message, "hint": error.hint}
-                state.emit({**plain(answer), "error": told})
+                state.emit({**plain(answer), "error": error_table(error)})
                 state.as_json = False  # the one object is out, with the error in it
             raise
     if state.as_json:

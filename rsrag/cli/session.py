@@ -106,7 +106,12 @@ class Session:
         if error.hint:
             self.err.print(line("hint: ", style="cyan").append_text(line(error.hint)), soft_wrap=True)
         if self.as_json:
-            self.emit({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
+            self.emit({"error": error_table(error)})
+
+
+def error_table(error: RsragError) -> dict[str, str | None]:
+    """What the one JSON object says of an error."""
+    return {"code": error.code, "message": error.message, "hint": error.hint}
 
 
 def nearest(start: Path) -> Path | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rsrag.cli.session import Session
+from rsrag.cli.session import Session, error_table
 from rsrag.errors import UsageError, WorkspaceNotFound
 
 if TYPE_CHECKING:
@@ -130,8 +130,7 @@ def finish(
         also()
     errors = _write(state, result, out)
     if state.as_json:
-        told = [{"code": e.code, "message": e.message, "hint": e.hint} for e in errors[:1]]
-        state.emit(as_table(result) | ({"error": told[0]} if told else {}))
+        state.emit(as_table(result) | ({"error": error_table(errors[0])} if errors else {}))
     for error in errors[1:]:
         state.warn(error.message)
     if errors:

@@ -147,13 +147,14 @@ def rewrite(folder: Path) -> int:
         BadModelFile: the folder holds no exported tower.
     """
     import onnx
+    from google.protobuf.message import DecodeError
 
     config, path = folder / CONFIG_NAME, folder / ONNX_NAME
     try:
         table: dict[str, Any] = json.loads(config.read_text(encoding="utf-8"))
         model = onnx.load(str(path))
         before = str(table["sha256"][ONNX_NAME])
-    except Exception as error:  # protobuf has errors of its own for what is no graph
+    except (OSError, ValueError, KeyError, TypeError, DecodeError) as error:
         raise BadModelFile(f"{folder} does not hold an exported tower: {error}") from error
     halved = is_halved(model.graph)
     made = part(model.graph)

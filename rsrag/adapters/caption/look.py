@@ -10,7 +10,7 @@ import numpy as np
 from rsrag.adapters.base import Context
 from rsrag.adapters.change.indices import INDICES, VEGETATION_NDVI, WATER_NDWI, available, index
 from rsrag.adapters.heat import BACKGROUND, HeatMapper
-from rsrag.adapters.look import View
+from rsrag.adapters.look import View, contrast_warning
 from rsrag.adapters.measure import area_text, cell_of, pixel_areas_m2
 from rsrag.adapters.sweep import sweep
 from rsrag.ingest.readers.base import Mask
@@ -76,9 +76,8 @@ def indices(view: View, context: Context) -> tuple[list[Sentence], list[Fact]]:
 def index_warnings(view: View, facts: Sequence[Fact]) -> list[str]:
     """That stored contrast shifts the indices, where a picture of 8 bits gave any."""
     names = [name.upper() for name in ("ndvi", "ndwi") if any(fact.name == f"{name}_mean" for fact in facts)]
-    if not names or any(band.dtype != "uint8" for band in view.source.bands):
-        return []
-    return [f"{' and '.join(names)} of an 8-bit picture: its contrast may have been changed"]
+    warning = contrast_warning(view, " and ".join(names)) if names else None
+    return [warning] if warning else []
 
 
 def regions(

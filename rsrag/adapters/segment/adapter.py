@@ -13,7 +13,7 @@ from rsrag.adapters.base import Context, TaskResult
 from rsrag.adapters.coarse import COARSE
 from rsrag.adapters.ground.spatial import without_article
 from rsrag.adapters.ground.words import is_plural
-from rsrag.adapters.look import View, opened
+from rsrag.adapters.look import View, contrast_warning, opened
 from rsrag.adapters.outlines import Outlines, outlined
 from rsrag.adapters.segment.means import Means, means_for
 from rsrag.adapters.segment.priors import Prior
@@ -165,8 +165,8 @@ def _sentences(
 
 def _warnings(view: View, prior: Prior | None, outlines: Outlines) -> tuple[str, ...]:
     told = []
-    if prior is not None and all(view.source.bands[n].dtype == "uint8" for n in range(len(view.source.bands))):
-        told.append(f"{prior.name.upper()} of an 8-bit picture: its contrast may have been changed")
+    if prior is not None and (warning := contrast_warning(view, prior.name.upper())) is not None:
+        told.append(warning)
     if (drawn := len(outlines.regions)) < (pieces := outlines.pieces):
         told.append(f"only the largest {drawn:,} of {pieces:,} pieces have an outline; the mask and the areas have all")
     if outlines.closed:

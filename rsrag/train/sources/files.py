@@ -71,6 +71,11 @@ def _accept(raw: str, seen: dict[str, str], refused: list[tuple[str, str]]) -> s
     return name
 
 
+def hidden(name: str) -> bool:
+    """Whether a path inside a set is hidden, or is what macOS leaves in zip files (``__MACOSX/``, ``._a.png``)."""
+    return any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)
+
+
 def _printable(name: str) -> str:
     """A name of any bytes for a note."""
     return name[:200].encode("utf-8", "replace").decode()

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from rsrag.train.sources.config import SourceConfig
-from rsrag.train.sources.files import open_files
+from rsrag.train.sources.files import hidden, open_files
 from rsrag.train.sources.record import PICTURES, Listing, Problem, Record
 
 
@@ -20,14 +20,10 @@ def list_folders(source: SourceConfig, name: str, data_dir: Path) -> Listing:
         SourceError: the set is missing.
     """
     files = open_files(data_dir / source.path)
-    pictures = [(n, PurePosixPath(n).parts) for n in files.names if n.lower().endswith(PICTURES) and not _hidden(n)]
+    pictures = [(n, PurePosixPath(n).parts) for n in files.names if n.lower().endswith(PICTURES) and not hidden(n)]
     if any(len(parts) == 3 for _, parts in pictures):
         chosen = [(n, parts[1]) for n, parts in pictures if len(parts) == 3 and parts[0] == source.split]
     else:
         chosen = [(n, parts[0]) for n, parts in pictures if len(parts) == 2]
     records = [Record(name, file, partial(files.read, file), label) for file, label in chosen]
     return Listing(records, [Problem(name, file, "picture", reason) for file, reason in files.refused])
-
-
-def _hidden(name: str) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
