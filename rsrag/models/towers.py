@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rsrag.errors import BadModelFile, MissingExtra
+from rsrag.models.signalstack import kept_signal_stack
 
 Batch = npt.NDArray[np.uint8]
 """Pictures at the input size, uint8 of shape [N, S, S, 3]."""
@@ -225,7 +226,8 @@ def compiled(model: Any, number: str) -> Any:
         "PERFORMANCE_HINT": "LATENCY",
     }
     try:
-        return openvino.Core().compile_model(read, "CPU", settings)
+        with kept_signal_stack():
+            return openvino.Core().compile_model(read, "CPU", settings)
     except RuntimeError as error:
         raise BadModelFile(f"OpenVINO cannot run {model}: {error}") from error
 
