@@ -28,6 +28,7 @@ from rsrag.ingest.discover import Discovered, discover, open_scenes
 from rsrag.ingest.guard import harden_gdal
 from rsrag.ingest.readers.base import ReadOptions
 from rsrag.ingest.windows import TileFailure, plan_tiles, read_tiles
+from rsrag.layout import LENGTH, Layout, layout, likeness, poses
 from rsrag.models.base import ImageEncoder, Picture, Vectors
 from rsrag.progress import Progress, Silent
 from rsrag.types import Footprint, ItemError
@@ -86,11 +87,14 @@ def run_dates(
         progress.advance(len(asked[-1]))
     progress.finish()
     ours, theirs = np.concatenate(asked), tiles.vectors
-    rows = {model.name: hits(ours, theirs, right, foreign)}
+    rows = {model.name: hits(ours @ theirs.T, right, foreign)}
     for name, columns in halves(model).items():
-        rows[f"{model.name}, {name} half"] = hits(unit(ours[:, columns]), unit(theirs[:, columns]), right, foreign)
+        half = unit(ours[:, columns]) @ unit(theirs[:, columns]).T
+        rows[f"{model.name}, {name} half"] = hits(half, right, foreign)
+    alike = np.stack([likeness(poses(query.picture), tiles.layouts) for _, query in made])
+    rows["layout"] = hits(alike, right, foreign)
     painted = np.sqrt(np.stack([histogram(query.picture) for _, query in made])).astype(np.float32)
-    rows["colour histogram"] = hits(painted, tiles.colours, right, foreign)
+    rows["colour histogram"] = hits(painted @ tiles.colours.T, right, foreign)
     rows["chance"] = {"hit@1": mean(((right & foreign).sum(axis=1) / foreign.sum(axis=1)).tolist())}
     own = [float(hit) for hit in _first(ours, theirs, right, foreign)]
     low, high = mean_interval(own)
@@ -108,18 +112,15 @@ def run_dates(
     return result
 
 
-def hits(
-    queries: Vectors, archive: Vectors, right: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_]
-) -> dict[str, float]:
-    """Share of queries with a right tile among the nearest 1, 5 and 20 by cosine; equal cosines in archive order.
+def hits(alike: Vectors, right: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_]) -> dict[str, float]:
+    """Share of queries with a right tile among the most alike 1, 5 and 20; equally alike ones in archive order.
 
     Args:
-        queries: float32 [N, dim], unit length.
-        archive: float32 [M, dim], unit length.
+        alike: float32 [N, M], of every query and every tile.
         right: bool [N, M], which tiles show the query's place.
         among: bool [N, M], which tiles are searched.
     """
-    scores = np.where(among, queries @ archive.T, -np.inf)
+    scores = np.where(among, alike, -np.inf)
     order = np.argsort(-scores, axis=1, kind="stable")[:, : max(RANKS)]
     found = np.take_along_axis(right & among, order, axis=1)
     return {f"hit@{k}": float(found[:, :k].any(axis=1).mean()) for k in RANKS}
@@ -134,10 +135,11 @@ def _first(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Tiles:
-    """The archive: a vector, a histogram, an outline and a file a tile."""
+    """The archive: a vector, a histogram, a layout, an outline and a file a tile."""
 
     vectors: Vectors
     colours: Vectors
+    layouts: Layout
     outlines: list[Footprint]
     paths: list[Path]
 
@@ -145,6 +147,7 @@ class _Tiles:
 def _read_tiles(sources: Sequence[str], tile_size: int, model: ImageEncoder, progress: Progress) -> _Tiles:
     vectors = [np.zeros((0, model.dim), dtype=np.float32)]
     colours = [np.zeros((0, 512), dtype=np.float32)]
+    layouts = [np.zeros((0, LENGTH), dtype=np.int8)]
     outlines: list[Footprint] = []
     paths: list[Path] = []
     waiting = _each_tile(sources, tile_size)
@@ -153,11 +156,12 @@ def _read_tiles(sources: Sequence[str], tile_size: int, model: ImageEncoder, pro
         pictures = [picture for _, picture, _ in batch]
         vectors.append(model.encode_images(pictures))
         colours.append(np.sqrt(np.stack([histogram(picture) for picture in pictures])).astype(np.float32))
+        layouts.append(np.stack([layout(picture) for picture in pictures]))
         outlines += [outline for *_, outline in batch]
         paths += [path for path, *_ in batch]
         progress.advance(len(batch))
     progress.finish()
-    return _Tiles(np.concatenate(vectors), np.concatenate(colours), outlines, paths)
+    return _Tiles(np.concatenate(vectors), np.concatenate(colours), np.concatenate(layouts), outlines, paths)
 
 
 def _each_tile(sources: Sequence[str], tile_size: int) -> Iterator[tuple[Path, Picture, Footprint]]:

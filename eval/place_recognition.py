@@ -2,7 +2,7 @@
 
 A query is a square window of a query scene, turned by any angle, of 70 to 100 % of a tile's area, its colours changed.
 A hit is right when its tile overlaps the window's true outline by IoU > 0.3. The order of the archive's tiles by the
-embedding alone and after geometric verification stand beside a colour histogram and chance.
+embedding alone, by layout alone and after geometric verification stand beside a colour histogram and chance.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from rsrag.ingest.discover import discover, open_scenes
 from rsrag.ingest.guard import harden_gdal
 from rsrag.ingest.readers.base import RasterSource, ReadOptions
 from rsrag.ingest.summary import IngestOptions
+from rsrag.layout import likeness, poses
 from rsrag.progress import Progress, Silent
 from rsrag.types import Footprint, Hit, ItemError, QueryImage, Window
 
@@ -162,7 +163,9 @@ def _measure(engine: Engine, queries: Sequence[PlaceQuery], progress: Progress) 
     tiles = {tile.id: tile for scene in engine.catalog.scenes() for tile in engine.catalog.tiles_of(scene.id)}
     outlines = {identity: tile.footprint for identity, tile in tiles.items() if tile.footprint is not None}
     histograms = {identity: histogram(_decode(engine.thumbnail(identity))) for identity in outlines}
-    ranks: dict[str, list[list[bool]]] = {"re-ranked": [], "embedding": [], "colour histogram": []}
+    layouts = engine.catalog.layouts(list(outlines))
+    named, cells = list(layouts), np.stack(list(layouts.values()))
+    ranks: dict[str, list[list[bool]]] = {"re-ranked": [], "layout": [], "embedding": [], "colour histogram": []}
     errors_km: list[float] = []
     held: list[float] = []
     chance = []
@@ -174,6 +177,8 @@ def _measure(engine: Engine, queries: Sequence[PlaceQuery], progress: Progress) 
         plain = engine.retrieve(image=image, verify=False)
         checked = engine.retrieve(image=image)
         ranks["embedding"].append(_right(plain.tiles, right))
+        order = np.argsort(-likeness(poses(query.picture), cells), kind="stable")[:20]
+        ranks["layout"].append([named[row] in right for row in order])
         ranks["re-ranked"].append(_right(checked.tiles, right))
         if checked.location is not None and checked.location.method == "geometry":
             located = (checked.location.lon, checked.location.lat)
@@ -191,6 +196,8 @@ def _measure(engine: Engine, queries: Sequence[PlaceQuery], progress: Progress) 
         "embedding_hit@1": rows["embedding"]["hit@1"],
         "embedding_hit@5": rows["embedding"]["hit@5"],
         "embedding_hit@20": rows["embedding"]["hit@20"],
+        "layout_hit@1": rows["layout"]["hit@1"],
+        "layout_hit@20": rows["layout"]["hit@20"],
         "histogram_hit@1": rows["colour histogram"]["hit@1"],
         "chance_hit@1": mean(chance),
         "located": len(errors_km) / len(queries),

@@ -1,4 +1,4 @@
-"""Rebuild the vector index from the catalogue, without reading a pixel or running a model."""
+"""Rebuild the vector index from the catalogue, without reading an image or running a model."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from rsrag.catalog import Catalog
 from rsrag.collections import IMAGE, PASSAGES, TEXT, TILES, passage_point, specs, tile_point
 from rsrag.errors import ModelMismatch
 from rsrag.indexes.base import VectorIndex
+from rsrag.layout import layout_of_image
 from rsrag.models.base import Profile
 from rsrag.progress import Progress, Silent
 from rsrag.types import Scene
 
+_AT_ONCE = 256
 _PARENTS = {TILES: "scene", PASSAGES: "document"}
 """What a point's payload calls that which it is a part of."""
 
@@ -20,6 +22,8 @@ def reindex(
     catalog: Catalog, index: VectorIndex, profile: Profile, *, progress: Progress | None = None
 ) -> Mapping[str, int]:
     """Drop both collections and write them again from the stored vectors; returns points by collection.
+
+    Tiles of earlier versions get a layout, from their thumbnails.
 
     Raises:
         ModelMismatch: the stored vectors were made by other models than the profile's.
@@ -51,7 +55,21 @@ def reindex(
     index.optimize()
     index.flush()
     progress.finish()
+    _add_layouts(catalog, progress)
     return written
+
+
+def _add_layouts(catalog: Catalog, progress: Progress) -> None:
+    missing = catalog.tiles_without_layout()
+    if not missing:
+        return
+    progress.start("layouts", len(missing), unit="tiles")
+    for start in range(0, len(missing), _AT_ONCE):
+        ids = missing[start : start + _AT_ONCE]
+        made = {identity: layout_of_image(catalog.thumbnail(identity) or b"") for identity in ids}
+        catalog.save_layouts({identity: cells for identity, cells in made.items() if cells is not None})
+        progress.advance(len(ids))
+    progress.finish()
 
 
 def repair(catalog: Catalog, index: VectorIndex) -> None:

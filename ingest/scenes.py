@@ -21,6 +21,7 @@ from rsrag.ingest.enrich import blank_reason, perceptual_hash, pixel_digest, til
 from rsrag.ingest.groups import Grouper
 from rsrag.ingest.summary import Tally
 from rsrag.ingest.windows import TilePixels, TileWindow
+from rsrag.layout import Layout, layout
 from rsrag.models.base import ImageEncoder, Vectors
 from rsrag.types import Band, Fact, Footprint, Scene, Tile
 
@@ -78,6 +79,7 @@ class MeasuredTile:
     jpeg: bytes
     phash: int
     digest: str
+    layout: Layout
     footprint: Footprint | None
     facts: tuple[Fact, ...]
 
@@ -108,6 +110,7 @@ class TileMeasurer:
             _jpeg(picture),
             perceptual_hash(picture),
             pixel_digest(picture),
+            layout(picture, pixels.mask),
             footprint,
             tile_facts(pixels, bands, units, footprint),
         )
@@ -198,7 +201,7 @@ class TileWriter:
             measured.facts,
             group,
         )
-        return TileRow(tile, vector, self._encoder.fingerprint, measured.jpeg)
+        return TileRow(tile, vector, self._encoder.fingerprint, measured.jpeg, measured.layout)
 
     def _commit(self) -> None:
         rows, self._rows = self._rows, []

@@ -17,7 +17,7 @@ from typing import cast
 
 import numpy as np
 
-from rsrag import geo, geometric, locate
+from rsrag import geo, locate
 from rsrag.catalog import Catalog
 from rsrag.collections import IMAGE, PASSAGES, TEXT, TILES
 from rsrag.config import Settings
@@ -28,6 +28,7 @@ from rsrag.models.base import Picture, Profile
 from rsrag.models.turns import vectors_of
 from rsrag.nearness import by_overlap_and_rest, near_first, timely_first, wanted_time, weigh_location
 from rsrag.places import PlaceFinder
+from rsrag.recognise import DEPTH, Recogniser, ranked
 from rsrag.rerank import diversify, rerank
 from rsrag.types import BBox, Filters, Footprint, Hit, Location, Place, Query
 
@@ -35,11 +36,8 @@ _DEPTH = 100
 _RERANK = 100
 _NEAR_PLACES, _NEAR_PASSAGES = 12, 40
 """Of so many places near the location, so many passages are added to those that the channels found."""
-_VERIFY_AT_ONCE = 40
 _BROWSED = 1000
 """Most tiles that are listed without a query."""
-_ENOUGH_VERIFIED = 2
-"""Matches beyond chance after which no further, less similar tiles are verified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,7 @@ class Retriever:
         self._catalog = catalog
         self._profile = profile
         self._settings = settings
-        self._verifier = geometric.Verifier()
+        self._recogniser = Recogniser(catalog)
         self._places = PlaceFinder(catalog, index)
 
     def run(self, query: Query, *, verify: bool = True) -> Retrieval:
@@ -81,15 +79,21 @@ class Retriever:
         with clock("encode"):
             image_vector = self._encode_image(query.image.pixels) if query.image else None
             words, question = self._encode_text(query.text) if query.text else (None, None)
-        with clock("search"):
-            found = self._search_channels(query, image_vector, words, question)
-        tiles = self._tile_hits(found, query.filters)
         location = self._places.known(query, warnings)
+        most = self._settings.verify_candidates if verify and location is None else 0
+        with clock("search"):
+            found = self._search_channels(query, image_vector, words, question, among=DEPTH if most else 0)
         if query.image is not None and location is None:
             with clock("verify"):
-                if verify and self._settings.verify_candidates:
-                    tiles = self._verify(query.image.pixels, tiles)
+                near = found.get("image", ())
+                matches = self._recogniser.matches(query.image.pixels, [s.id for s in near], most) if most else {}
+                found["image"] = [s for i, s in enumerate(near) if i < max(_DEPTH, 3 * query.limit) or s.id in matches]
+                tiles = self._tile_hits(found, query.filters)
+                if most:
+                    tiles = ranked(tiles, matches, query.image.pixels, self._catalog)
                 location = _best_location(tiles)
+        else:
+            tiles = self._tile_hits(found, query.filters)
         with clock("fuse"):
             closeness = self._places.near(location, query.filters)
             passages = self._passage_hits(query, found, tiles, location, closeness)
@@ -98,7 +102,7 @@ class Retriever:
                 asked = ("image", image_vector) if words is None else ("words", words)
                 tiles = self._tiles_there(location, tiles, query, *asked)
                 if query.image is not None and location.method == "given" and verify:
-                    tiles = by_overlap_and_rest(self._verify(query.image.pixels, tiles), location)
+                    tiles = by_overlap_and_rest(self._recognised(query.image.pixels, tiles), location)
         wanted = wanted_time(query)
         if wanted is not None:
             tiles = timely_first(tiles, wanted)
@@ -137,15 +141,16 @@ class Retriever:
     # --- channels -----------------------------------------------------------------------------------------------
 
     def _search_channels(
-        self, query: Query, image: Vector | None, words: Vector | None, question: Vector | None
+        self, query: Query, image: Vector | None, words: Vector | None, question: Vector | None, *, among: int
     ) -> dict[str, list[Scored]]:
+        """Hits by channel; ``among`` is of how many tiles the picture's own place is sought."""
         index, filters, text = self._index, query.filters, query.text
         tile_filter, passage_filter = index_filter(filters), index_filter(filters, for_passages=True)
-        depth = max(_DEPTH, 3 * query.limit, self._settings.verify_candidates)
+        depth = max(_DEPTH, 3 * query.limit)
         jobs: dict[str, Callable[[], list[Scored]]] = {}
         if index.count(TILES):
             if image is not None:
-                jobs["image"] = lambda: index.search(TILES, IMAGE, image, depth, tile_filter)
+                jobs["image"] = lambda: index.search(TILES, IMAGE, image, max(depth, among), tile_filter)
             if words is not None:
                 jobs["words"] = lambda: index.search(TILES, IMAGE, words, depth, tile_filter)
         if index.count(PASSAGES):
@@ -228,53 +233,10 @@ class Retriever:
                     break
                 depth *= 4
 
-    def _verify(self, picture: Picture, tiles: Sequence[Hit]) -> list[Hit]:
-        """Tiles re-ranked by geometry: verified ones first, by how alike tile and query outline are.
-
-        A tile is verified when the evidence of all tiles that put the picture in the same spot rule out chance. Its
-        score is ``0.5 + 0.5·confidence·IoU``; that of the others ``0.25·cosine + 0.25·confidence``.
-        """
-        encoded: dict[str, bytes] = {}
-        matches: dict[str, geometric.Match] = {}
-        query = geometric.extract(picture)
-        for start in range(0, self._settings.verify_candidates, _VERIFY_AT_ONCE):
-            chosen = [h.id for h in tiles[start : start + _VERIFY_AT_ONCE]]
-            fresh = {i: data for i in chosen if (data := self._catalog.thumbnail(i))}
-            encoded |= fresh
-            matches |= self._verifier.verify(query, list(fresh.items()))
-            if sum(m.evidence >= geometric.MIN_EVIDENCE for m in matches.values()) >= _ENOUGH_VERIFIED:
-                break
-        size = (picture.shape[1], picture.shape[0])
-        outlines = {}
-        for hit in tiles:
-            found = matches.get(hit.id)
-            if found and hit.tile and hit.scene:
-                shown = geometric.picture_size(encoded[hit.id])
-                outline = geometric.outline(found, size, hit.tile, hit.scene, shown)
-                if outline is not None:
-                    outlines[hit.id] = outline
-        scenes = {h.id: h.tile.scene_id for h in tiles if h.tile is not None}
-        totals = geometric.consensus(
-            list(outlines.values()), [matches[i].evidence for i in outlines], [scenes[i] for i in outlines]
-        )
-        support = dict(zip(outlines, totals, strict=True))
-        ranked = []
-        for hit in tiles:
-            found, outline, total = matches.get(hit.id), outlines.get(hit.id), support.get(hit.id, 0.0)
-            score, scores = 0.25 * max(hit.score, 0.0), dict(hit.scores)
-            if found is not None:
-                score += 0.25 * geometric.confidence(max(total, found.evidence))
-                scores |= {"inliers": float(found.inliers), "support": total}
-                scores |= {"agreement": found.agreement} if found.agreement is not None else {}
-            if found and outline and hit.footprint and geometric.is_verified(found.evidence, total):
-                sure = geometric.confidence(max(total, found.evidence))
-                pixel_km = locate.size_km(hit.footprint) / math.sqrt(math.prod(geometric.picture_size(encoded[hit.id])))
-                scores |= {"geometry": sure, "error_km": geometric.ERROR_DEVIATIONS * found.deviation_px * pixel_km}
-                score = 0.5 + 0.5 * sure * geo.iou(outline, hit.footprint)
-            else:
-                outline = None
-            ranked.append(replace(hit, score=score, scores=scores, match=outline))
-        return sorted(ranked, key=lambda h: (-h.score, h.id))
+    def _recognised(self, picture: Picture, tiles: Sequence[Hit]) -> list[Hit]:
+        """Tiles that are known to lie where the picture does, re-ranked by geometry."""
+        most = self._settings.verify_candidates
+        return ranked(tiles, self._recogniser.matches(picture, [h.id for h in tiles], most), picture, self._catalog)
 
     def _tiles_there(
         self, location: Location, tiles: Sequence[Hit], query: Query, channel: str, vector: Vector | None

@@ -1,9 +1,10 @@
-"""Scenes and tiles, their thumbnails, their vectors, and their near-duplicates."""
+"""Scenes and tiles, their thumbnails, their vectors and layouts, and their near-duplicates."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 from sqlalchemy import ColumnElement, bindparam, func, or_, select, true, tuple_
 from sqlalchemy.sql import Select
 
@@ -22,9 +23,10 @@ from rsrag.catalog.codec import (
 )
 from rsrag.catalog.database import chunks, delete_in, rows_in, table_of
 from rsrag.catalog.journal import Journal
-from rsrag.catalog.records import IMAGE_VECTOR, SourceRecord, TileRow, Vector
+from rsrag.catalog.records import IMAGE_VECTOR, Layout, SourceRecord, TileRow, Vector
 from rsrag.catalog.tables import (
     EmbeddingTable,
+    LayoutTable,
     LookTable,
     OriginTable,
     SceneTable,
@@ -39,6 +41,7 @@ _SCENES = table_of(SceneTable)
 _TILES = table_of(TileTable)
 _LOOKS = table_of(LookTable)
 _THUMBNAILS = table_of(ThumbnailTable)
+_LAYOUTS = table_of(LayoutTable)
 _EMBEDDINGS = table_of(EmbeddingTable)
 _ORIGINS = table_of(OriginTable)
 
@@ -101,7 +104,7 @@ class Imagery(Journal):
             self._upsert(connection, SceneTable, [scene_values(scene) for scene, _ in scenes])
 
     def save_tiles(self, scene_id: str, rows: Sequence[TileRow]) -> None:
-        """Store or replace tiles of a scene with vectors and thumbnails: all of them, or none.
+        """Store or replace tiles of a scene with vectors, thumbnails and layouts: all of them, or none.
 
         Raises:
             BadVector: a vector that the index would refuse.
@@ -112,7 +115,7 @@ class Imagery(Journal):
         self.save_tiles_of_scenes(rows)
 
     def save_tiles_of_scenes(self, rows: Sequence[TileRow]) -> None:
-        """Store or replace tiles of one scene or many, with vectors and thumbnails: all of them, or none.
+        """Store or replace tiles of one scene or many, with vectors, thumbnails and layouts: all of them, or none.
 
         Raises:
             BadVector: a vector that the index would refuse.
@@ -121,6 +124,7 @@ class Imagery(Journal):
         tiles = [row.tile for row in rows]
         embeddings = [embedding_values(row.tile.id, IMAGE_VECTOR, row.vector, row.fingerprint) for row in rows]
         pictures = [{"tile_id": row.tile.id, "jpeg": row.thumbnail} for row in rows if row.thumbnail is not None]
+        layouts = {row.tile.id: row.layout for row in rows if row.layout is not None}
         scenes = list(dict.fromkeys(tile.scene_id for tile in tiles))
         told = f"scene {scenes[0]}" if len(scenes) == 1 else f"{len(scenes)} scenes"
         with self._writing(f"save tiles of {told}") as connection:
@@ -129,6 +133,12 @@ class Imagery(Journal):
             self._upsert(connection, LookTable, [look for tile in tiles for look in look_values(tile)])
             self._upsert(connection, EmbeddingTable, embeddings)
             self._upsert(connection, ThumbnailTable, pictures)
+            self._upsert(connection, LayoutTable, _layout_values(layouts))
+
+    def save_layouts(self, layouts: Mapping[str, Layout]) -> None:
+        """Store or replace layouts, int8 of shape [288], by the ids of their tiles."""
+        with self._writing("save layouts") as connection:
+            self._upsert(connection, LayoutTable, _layout_values(layouts))
 
     # --- reading ---
 
@@ -200,6 +210,18 @@ class Imagery(Journal):
         """The JPEG of a tile."""
         statement = select(_THUMBNAILS).where(_THUMBNAILS.c.tile_id == tile_id)
         return self._one("read a thumbnail", statement, lambda row: bytes(row["jpeg"]))
+
+    def layouts(self, ids: Sequence[str]) -> dict[str, Layout]:
+        """Layouts of tiles, int8 of shape [288], in the order asked for; tiles without one are left out."""
+        with self._reading("read layouts") as connection:
+            found = {row["tile_id"]: row["cells"] for row in rows_in(connection, _LAYOUTS.c.tile_id, ids)}
+        return {key: np.frombuffer(found[key], np.int8) for key in ids if key in found}
+
+    def tiles_without_layout(self) -> list[str]:
+        """Ids of the tiles that have a thumbnail and no layout, as earlier versions left them."""
+        known = select(_LAYOUTS.c.tile_id)
+        statement = select(_THUMBNAILS.c.tile_id).where(_THUMBNAILS.c.tile_id.not_in(known))
+        return self._all("list tiles", statement.order_by(_THUMBNAILS.c.tile_id), lambda row: str(row["tile_id"]))
 
     def resolve_tiles(self, ids: Sequence[str]) -> dict[str, tuple[Tile, Scene]]:
         """Tiles with their scenes, in the order asked for; unknown ids are left out."""
@@ -322,3 +344,7 @@ def _lies_in(scene: Scene, filters: Filters) -> bool:
     if filters.bbox is not None:
         areas.append(footprint_from_bbox(filters.bbox))
     return all(intersects(scene.footprint, area) for area in areas)
+
+
+def _layout_values(layouts: Mapping[str, Layout]) -> list[dict[str, object]]:
+    return [{"tile_id": key, "cells": cells.astype(np.int8).tobytes()} for key, cells in layouts.items()]

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from rsrag.types import Json, Passage, Tile
 
 Vector = npt.NDArray[np.float32]
+Layout = npt.NDArray[np.int8]
 SourceStatus = Literal["done", "partial", "failed"]
 
 IMAGE_VECTOR = "image"
@@ -92,12 +93,14 @@ class TileRow:
         vector: its embedding, float32 of shape [dim].
         fingerprint: of the model that made the vector.
         thumbnail: a small JPEG, for reports.
+        layout: how its edges lie, int8 of shape [288] (:func:`rsrag.layout.layout`).
     """
 
     tile: Tile
     vector: Vector
     fingerprint: str
     thumbnail: bytes | None = None
+    layout: Layout | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

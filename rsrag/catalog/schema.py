@@ -15,7 +15,7 @@ from rsrag.catalog.connect import WRITES
 from rsrag.catalog.tables import Base
 from rsrag.errors import SchemaMismatch, WorkspaceNotFound
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration; a test compares it with the files."""
 VERSION_TABLE = "rsrag_version"
 

@@ -148,6 +148,14 @@ class ThumbnailTable(Base):
     jpeg: Mapped[bytes]
 
 
+class LayoutTable(Base):
+    """How the edges of a tile lie (:func:`rsrag.layout.layout`): int8."""
+
+    __tablename__ = "layouts"
+    tile_id: Mapped[str] = mapped_column(ForeignKey("tiles.id", ondelete="CASCADE"), primary_key=True)
+    cells: Mapped[bytes]
+
+
 class EmbeddingTable(Base):
     """Vectors of tiles and passages: little-endian float32, ``dim`` of them."""
 

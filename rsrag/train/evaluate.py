@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from rsrag.errors import SourceError
 from rsrag.ingest.discover import Discovered, discover, open_scenes
+from rsrag.layout import layout, likeness, poses
 from rsrag.train.augment import QUERY, damage, plain, recolour
 from rsrag.train.config import SourceConfig, load_config
 from rsrag.train.data import class_names, read_source
@@ -133,7 +134,11 @@ def place_queries(scene: Pixels, count: int, seed: int = 0) -> list[tuple[Pixels
 
 
 def place_figures(encoder: Exported, folder: Path, count: int = 300) -> dict[str, Any]:
-    """Finding a place on other dates: hit@1, 5, 20 by the shipped vector and by its halves, IoU > 0.3 counts."""
+    """Finding a place on other dates: hit@1, 5, 20 by the shipped vector, by its halves and by layout.
+
+    IoU > 0.3 counts. The layout (:mod:`rsrag.layout`) is no part of the encoder: it stands beside its vector in every
+    archive.
+    """
     paths = sorted(folder.glob("*.tif"))
     if len(paths) < 2:
         raise SourceError(f"no dates in {folder}")
@@ -150,9 +155,11 @@ def place_figures(encoder: Exported, folder: Path, count: int = 300) -> dict[str
     cosines = [a @ s.T for a, s in zip(asked, stored, strict=True)]
     mixtures = {"combined": encoder.alpha, "semantic": 1.0, "instance": 0.0}
     result: dict[str, Any] = {"queries": count, "tiles": len(tiles), "chance@1": float(truth.mean())}
-    for name, alpha in mixtures.items():
-        order = np.argsort(-(alpha * cosines[0] + (1 - alpha) * cosines[1]), axis=1)
-        hits = np.take_along_axis(truth, order, axis=1)
+    alike = {name: alpha * cosines[0] + (1 - alpha) * cosines[1] for name, alpha in mixtures.items()}
+    cells = np.stack([layout(tile) for tile in tiles])
+    alike["layout"] = np.stack([likeness(poses(picture), cells) for picture, _ in queries])
+    for name, scores in alike.items():
+        hits = np.take_along_axis(truth, np.argsort(-scores, axis=1), axis=1)
         result[name] = {f"hit@{k}": float(hits[:, :k].any(axis=1).mean()) for k in (1, 5, 20)}
     return result
 

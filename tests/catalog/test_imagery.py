@@ -46,6 +46,24 @@ def test_saving_again_replaces(filled: Catalog, make) -> None:
     assert np.array_equal(vectors["tile-1a"], vector)
 
 
+def test_layouts_go_with_their_tiles(filled: Catalog, make) -> None:
+    known = filled.tiles_without_layout()
+    assert known == sorted(filled.tile_ids())
+    cells = np.arange(-144, 144).clip(-127, 127).astype(np.int8)
+    filled.save_layouts({"tile-1b": cells})
+    row = replace(make.tile_row("tile-1a"), layout=cells[::-1])
+    filled.save_tiles("scene-1", [row])
+    found = filled.layouts(["tile-1b", "tile-1c", "no such", "tile-1a"])
+    assert list(found) == ["tile-1b", "tile-1a"]
+    assert found["tile-1b"].tolist() == cells.tolist()
+    assert found["tile-1a"].tolist() == cells[::-1].tolist()
+    assert filled.tiles_without_layout() == [i for i in known if i not in ("tile-1a", "tile-1b")]
+    filled.remove_source("/data/scene-1.tif")
+    assert filled.layouts(["tile-1a", "tile-1b"]) == {}
+    with pytest.raises(CatalogError, match="save layouts"):
+        filled.save_layouts({"no such": cells})
+
+
 def test_tiles_are_saved_whole_or_not_at_all(filled: Catalog, make) -> None:
     rows = [make.tile_row("new-1"), make.tile_row("new-2", "no such scene")]
     with pytest.raises(CatalogError, match="new-2 does not belong"):

@@ -23,11 +23,11 @@ from rsrag.errors import SchemaMismatch, WorkspaceNotFound
 
 PACKAGE = Path(str(migrations.__file__)).parent
 
-SECOND = """
+NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
+revision = "9999"
 down_revision = "{down}"
 
 
@@ -53,7 +53,7 @@ def next_release(tmp_path: Path):
     def write(then: str = "") -> Path:
         folder = tmp_path / "migrations"
         shutil.copytree(PACKAGE, folder, ignore=shutil.ignore_patterns("__pycache__"))
-        (folder / "versions" / "v0002_second.py").write_text(SECOND.format(down=schema.HEAD, then=then))
+        (folder / "versions" / "v9999_next.py").write_text(NEXT.format(down=schema.HEAD, then=then))
         return folder
 
     return write
@@ -103,7 +103,7 @@ def test_an_older_database_is_upgraded_with_its_data(target: str, engine: Engine
         catalog.set_meta("key", 1)
     schema.upgrade(engine, folder=next_release())
     with engine.connect() as connection:
-        assert schema.version(connection, "it") == "0002"
+        assert schema.version(connection, "it") == "9999"
         assert connection.execute(text("SELECT key, note FROM meta")).all() == [("key", "moved")]
 
 
@@ -120,10 +120,10 @@ def test_a_failing_upgrade_leaves_the_database_as_it_was(target: str, engine: En
 def test_a_newer_database_is_refused_untouched(target: str, engine: Engine, next_release) -> None:
     Catalog.open(target).close()
     schema.upgrade(engine, folder=next_release())
-    with pytest.raises(SchemaMismatch, match=r"has schema 0002.*knows up to 0001.*use the rsrag version that wrote it"):
+    with pytest.raises(SchemaMismatch, match=r"has schema 9999.*knows up to 0002.*use the rsrag version that wrote it"):
         Catalog.open(target)
     with engine.connect() as connection:
-        assert schema.version(connection, "it") == "0002"
+        assert schema.version(connection, "it") == "9999"
 
 
 @pytest.mark.parametrize("create", [True, False])

@@ -139,11 +139,11 @@ def date(path: Path, *, gain: float = 1.0, offset: float = 0.0, **options: Any) 
 def test_hits_of_a_known_order() -> None:
     right = np.array([[False, True, False], [True, False, False]])
     everywhere = np.ones_like(right)
-    found = hits(on_a_line(0, 80), on_a_line(0, 20, 90), right, everywhere)
+    found = hits(on_a_line(0, 80) @ on_a_line(0, 20, 90).T, right, everywhere)
     assert found == {"hit@1": 0.0, "hit@5": 1.0, "hit@20": 1.0}
     among = np.array([[False, True, True], [True, True, True]])
-    assert hits(on_a_line(0, 80), on_a_line(0, 20, 90), right, among)["hit@1"] == 0.5
-    assert hits(on_a_line(0, 80), on_a_line(0, 20, 90), right, ~right) == {"hit@1": 0, "hit@5": 0, "hit@20": 0}
+    assert hits(on_a_line(0, 80) @ on_a_line(0, 20, 90).T, right, among)["hit@1"] == 0.5
+    assert hits(on_a_line(0, 80) @ on_a_line(0, 20, 90).T, right, ~right) == {"hit@1": 0, "hit@5": 0, "hit@20": 0}
 
 
 def test_dates_of_one_place(encoder: str, tmp_path: Path) -> None:
@@ -151,7 +151,9 @@ def test_dates_of_one_place(encoder: str, tmp_path: Path) -> None:
     autumn = date(tmp_path / "autumn.tif", gain=0.8, offset=20)
     result = run_dates([spring], [autumn], tile_size=TILE, per_scene=9, encoder=encoder, report=tmp_path / "report")
     rows = result.rows
-    assert set(rows) == {"colours", "colours, semantic half", "colours, instance half", "colour histogram", "chance"}
+    halves = {"colours, semantic half", "colours, instance half"}
+    assert set(rows) == {"colours", *halves, "layout", "colour histogram", "chance"}
+    assert rows["layout"]["hit@1"] > rows["colours"]["hit@1"]
     assert rows["chance"]["hit@1"] < rows["colours"]["hit@5"] <= rows["colours"]["hit@20"] <= 1
     assert result.metrics["hit@1_low"] <= result.metrics["hit@1"] <= result.metrics["hit@1_high"]
     assert result.details["archive tiles"] == "25 of spring.tif"

@@ -48,14 +48,15 @@ def test_the_same_ground_is_found_again(dates: tuple[str, str]) -> None:
     result = place_recognition.run([dates[0]], [dates[1]], tile_size=TILE, per_scene=5)
     assert result.suite == "place-recognition"
     rows = result.rows
-    assert set(rows) == {"re-ranked", "embedding", "colour histogram", "chance"}
-    for name in ("re-ranked", "embedding", "colour histogram"):
+    assert set(rows) == {"re-ranked", "layout", "embedding", "colour histogram", "chance"}
+    for name in ("re-ranked", "layout", "embedding", "colour histogram"):
         assert 0 <= rows[name]["hit@1"] <= rows[name]["hit@5"] <= rows[name]["hit@20"] <= 1
     assert rows["re-ranked"]["hit@1"] >= rows["embedding"]["hit@1"]
+    assert rows["layout"]["hit@1"] >= 0.8 >= rows["embedding"]["hit@1"]
     assert rows["re-ranked"]["hit@1"] >= 0.8 > rows["chance"]["hit@1"] > 0
     assert set(result.metrics) == {
-        "hit@1", "hit@5", "hit@20", "embedding_hit@1", "embedding_hit@5", "embedding_hit@20", "histogram_hit@1",
-        "chance_hit@1", "located",
+        "hit@1", "hit@5", "hit@20", "embedding_hit@1", "embedding_hit@5", "embedding_hit@20", "layout_hit@1",
+        "layout_hit@20", "histogram_hit@1", "chance_hit@1", "located",
     }  # fmt: skip
     assert result.metrics["hit@1"] == rows["re-ranked"]["hit@1"]
     assert result.metrics["located"] >= 0.8

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import archives
+import numpy as np
 import pytest
 
 from rsrag.engine import Engine
@@ -90,3 +91,18 @@ def test_what_another_ingest_has_indexed_but_not_committed_stays(
     repair(catalog, Shared(index) if shared else index)  # type: ignore[arg-type]
     kept = running and shared
     assert (tile in set(index.ids("tiles")), passage in set(index.ids("passages"))) == (kept, kept)
+
+
+def test_tiles_of_earlier_versions_get_a_layout(engine: Engine) -> None:
+    ids = sorted(engine.catalog.tile_ids())
+    before = engine.catalog.layouts(ids)
+    assert len(before) == len(ids)
+    assert any(cells.any() for cells in before.values())
+    with engine.catalog._writing("forget layouts") as connection:
+        connection.exec_driver_sql("DELETE FROM layouts")
+    engine.reindex()
+    after = engine.catalog.layouts(ids)
+    assert list(after) == ids
+    for identity in ids:  # of the thumbnail, which is a JPEG
+        one, other = before[identity].astype(float), after[identity].astype(float)
+        assert one @ other > 0.7 * np.linalg.norm(one) * np.linalg.norm(other)
