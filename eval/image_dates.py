@@ -24,10 +24,10 @@ from rsrag.eval.place_recognition import OVERLAP_IOU, PlaceQuery, histogram, mak
 from rsrag.eval.reports.intervals import mean_interval
 from rsrag.eval.reports.page import DetailedResult, write_report
 from rsrag.eval.reports.result import mean
+from rsrag.ingest import windows
 from rsrag.ingest.discover import Discovered, discover, open_scenes
 from rsrag.ingest.guard import harden_gdal
 from rsrag.ingest.readers.base import ReadOptions
-from rsrag.ingest.windows import TileFailure, plan_tiles, read_tiles
 from rsrag.layout import LENGTH, Layout, layout, likeness, poses
 from rsrag.models.base import ImageEncoder, Picture, Vectors
 from rsrag.progress import Progress, Silent
@@ -70,7 +70,7 @@ def run_dates(
     progress = progress or Silent()
     model = start_encoder(choose_row(profile, encoder), encoder_settings(profile))
     harden_gdal()
-    tiles = _read_tiles(archive, tile_size, model, progress)
+    tiles = read_tiles(archive, tile_size, model, progress)
     made = _read_queries(queries, tile_size, per_scene, seed)
     if not tiles.outlines or not made:
         what = "queries" if tiles.outlines else "tiles"
@@ -134,7 +134,7 @@ def _first(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Tiles:
+class Tiles:
     """The archive: a vector, a histogram, a layout, an outline and a file a tile."""
 
     vectors: Vectors
@@ -144,7 +144,15 @@ class _Tiles:
     paths: list[Path]
 
 
-def _read_tiles(sources: Sequence[str], tile_size: int, model: ImageEncoder, progress: Progress) -> _Tiles:
+def read_tiles(sources: Sequence[str], tile_size: int, model: ImageEncoder, progress: Progress) -> Tiles:
+    """The located tiles of scenes, of one scale and half overlapping.
+
+    Args:
+        sources: files and folders.
+        tile_size: side of a tile in pixels.
+        model: of the vectors.
+        progress: told of tiles.
+    """
     vectors = [np.zeros((0, model.dim), dtype=np.float32)]
     colours = [np.zeros((0, 512), dtype=np.float32)]
     layouts = [np.zeros((0, LENGTH), dtype=np.int8)]
@@ -161,7 +169,7 @@ def _read_tiles(sources: Sequence[str], tile_size: int, model: ImageEncoder, pro
         paths += [path for path, *_ in batch]
         progress.advance(len(batch))
     progress.finish()
-    return _Tiles(np.concatenate(vectors), np.concatenate(colours), np.concatenate(layouts), outlines, paths)
+    return Tiles(np.concatenate(vectors), np.concatenate(colours), np.concatenate(layouts), outlines, paths)
 
 
 def _each_tile(sources: Sequence[str], tile_size: int) -> Iterator[tuple[Path, Picture, Footprint]]:
@@ -174,8 +182,10 @@ def _each_tile(sources: Sequence[str], tile_size: int) -> Iterator[tuple[Path, P
                 scene = source.scene
                 if scene.crs is None or scene.transform is None:
                     continue
-                for tile in read_tiles(source, plan_tiles(scene.width, scene.height, tile_size, (1,), 0.5)):
-                    if not isinstance(tile, TileFailure) and tile.mask.any():
+                for tile in windows.read_tiles(
+                    source, windows.plan_tiles(scene.width, scene.height, tile_size, (1,), 0.5)
+                ):
+                    if not isinstance(tile, windows.TileFailure) and tile.mask.any():
                         outline = geo.footprint_from_raster(scene.crs, scene.transform, tile.tile.window)
                         yield item.path, tile.picture, outline
 

@@ -18,6 +18,7 @@ from typing import cast
 import numpy as np
 
 from rsrag import geo, locate
+from rsrag.areas import Areas, smallest
 from rsrag.catalog import Catalog
 from rsrag.collections import IMAGE, PASSAGES, TEXT, TILES
 from rsrag.config import Settings
@@ -169,25 +170,16 @@ class Retriever:
     # --- tiles --------------------------------------------------------------------------------------------------
 
     def _tile_hits(self, found: Mapping[str, Sequence[Scored]], filters: Filters) -> list[Hit]:
-        scores: dict[str, dict[str, float]] = {}
-        for channel in ("image", "words"):
-            for item in found.get(channel, ()):
-                scores.setdefault(item.id, {})[channel] = item.score
-        if not scores and not filters.empty and "image" not in found and "words" not in found:
+        if not filters.empty and "image" not in found and "words" not in found:
             return self.browse(filters)
-        records = self._catalog.resolve_tiles(list(scores))
-        areas = _areas(filters)
+        scores = {channel: {item.id: item.score for item in found.get(channel, ())} for channel in ("image", "words")}
+        own = scores["image" if "image" in found else "words"]
+        areas = Areas(filters)
         hits = []
-        for identity, by_channel in scores.items():
-            if identity not in records:
-                continue
-            tile, scene = records[identity]
-            if not _touches(tile.footprint, areas):
-                continue
-            score = by_channel.get("image", by_channel.get("words", 0.0))
-            hits.append(Hit("tile", identity, score, by_channel, tile=tile, scene=scene))
-        channel = "image" if "image" in found else "words"
-        hits = [h for h in hits if channel in h.scores]
+        for identity, (tile, scene) in self._catalog.resolve_tiles(list(own)).items():
+            if areas.touch(tile.footprint):
+                by_channel = {channel: by_id[identity] for channel, by_id in scores.items() if identity in by_id}
+                hits.append(Hit("tile", identity, own[identity], by_channel, tile=tile, scene=scene))
         return sorted(hits, key=lambda h: (-h.score, h.id))
 
     def browse(self, filters: Filters, limit: int = _BROWSED, *, spot: BBox | None = None) -> list[Hit]:
@@ -198,11 +190,11 @@ class Retriever:
             limit: most tiles.
             spot: where to look, besides.
         """
-        areas = _areas(filters)
+        areas = Areas(filters)
         hits: list[Hit] = []
         for ids in self._coarsest(_tile_filter(filters, spot), limit):
-            if areas:
-                ids = [i for i, tile in self._catalog.tiles(ids).items() if _touches(tile.footprint, areas)]
+            if areas.drawn:
+                ids = [i for i, tile in self._catalog.tiles(ids).items() if areas.touch(tile.footprint)]
             for identity, (tile, scene) in self._catalog.resolve_tiles(ids).items():
                 hits.append(Hit("tile", identity, tile.scale, tile=tile, scene=scene))
             if len(hits) >= limit:
@@ -296,10 +288,10 @@ class Retriever:
 
     def _passages_within(self, filters: Filters) -> list[Hit]:
         """Passages about the places in an area: what a search by area alone shows."""
-        box = _box(filters)
+        box, areas = _box(filters), Areas(filters)
         places = self._catalog.places_in(box) if box else []
         fitting = (p for p in places if not filters.kinds or p.kind in filters.kinds)
-        chosen = islice((p for p in fitting if _passes(p.lon, p.lat, p.extent, filters)), _DEPTH)
+        chosen = islice((p for p in fitting if areas.hold(p.lon, p.lat, p.extent)), _DEPTH)
         ids = [passage.id for place in chosen for passage in self._catalog.passages_of_place(place.id)[:2]]
         return self._resolve(ids, {}, filters)
 
@@ -312,13 +304,13 @@ class Retriever:
         return [replace(hit, score=fused[hit.id].score) for hit in hits]
 
     def _resolve(self, ids: Sequence[str], fused: Mapping[str, Fused], filters: Filters) -> list[Hit]:
-        records = self._catalog.resolve_passages(ids)
+        records, areas = self._catalog.resolve_passages(ids), Areas(filters)
         hits = []
         for identity in ids:
             if identity not in records:
                 continue
             passage, document, place = records[identity]
-            if _passes(passage.lon, passage.lat, place.extent if place else None, filters):
+            if areas.hold(passage.lon, passage.lat, place.extent if place else None):
                 scores = {**fused[identity].channels, "fused": fused[identity].score} if identity in fused else {}
                 hits.append(Hit("passage", identity, 0.0, scores, passage=passage, document=document, place=place))
         return hits
@@ -363,7 +355,7 @@ def _tile_filter(filters: Filters, spot: BBox | None) -> IndexFilter:
     The index takes one box. The smallest is given, because what lies outside of it must not use up the depth of the
     search; the filters' own are compared exactly afterwards.
     """
-    return replace(index_filter(filters) or IndexFilter(), box=_smallest(_box(filters), spot))
+    return replace(index_filter(filters) or IndexFilter(), box=smallest(_box(filters), spot))
 
 
 def _scaled(where: IndexFilter, least: float | None, most: float | None) -> IndexFilter:
@@ -371,46 +363,7 @@ def _scaled(where: IndexFilter, least: float | None, most: float | None) -> Inde
 
 
 def _box(filters: Filters) -> BBox | None:
-    return _smallest(filters.bbox, filters.intersects.bbox if filters.intersects else None)
-
-
-def _smallest(*boxes: BBox | None) -> BBox | None:
-    return min((b for b in boxes if b is not None), key=lambda b: _width(b) * (b.north - b.south), default=None)
-
-
-def _width(box: BBox) -> float:
-    return box.east - box.west + (360.0 if box.crosses_antimeridian else 0.0)
-
-
-def _areas(filters: Filters) -> list[Footprint]:
-    """What a footprint must touch, all of them. A box without area is no footprint: the index has compared it."""
-    box = geo.footprint_from_bbox(filters.bbox) if filters.bbox and not _is_flat(filters.bbox) else None
-    return [area for area in (box, filters.intersects) if area is not None]
-
-
-def _is_flat(box: BBox | None) -> bool:
-    return box is not None and (box.south == box.north or not _width(box))
-
-
-def _touches(footprint: Footprint | None, areas: Sequence[Footprint]) -> bool:
-    """Whether a footprint shares a point with every area; without one it does so only where none is asked for."""
-    return all(footprint is not None and geo.intersects(footprint, area) for area in areas)
-
-
-def _passes(lon: float | None, lat: float | None, extent: Footprint | None, filters: Filters) -> bool:
-    """Whether a position, or the extent of the place there, lies in the areas asked for; no position lies in none."""
-    if filters.bbox is None and filters.intersects is None:
-        return True
-    if extent is not None and not _is_flat(filters.bbox) and _touches(extent, _areas(filters)):
-        return True
-    if lon is None or lat is None or (filters.bbox is not None and not _in_box(lon, lat, filters.bbox)):
-        return False
-    return filters.intersects is None or geo.holds(filters.intersects, (lon, lat))
-
-
-def _in_box(lon: float, lat: float, box: BBox) -> bool:
-    """Whether a position lies in a box or on its edge, on a round Earth."""
-    return box.south <= lat <= box.north and (lon - box.west) % 360.0 <= _width(box)
+    return smallest(filters.bbox, filters.intersects.bbox if filters.intersects else None)
 
 
 def _best_location(tiles: Sequence[Hit]) -> Location | None:

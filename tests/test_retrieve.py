@@ -259,21 +259,3 @@ def test_the_error_of_a_located_picture_is_in_pixels_of_an_oblong_tile(tmp_path:
     assert match is not None and shown.shape == (128, 512, 3)
     in_km = geometric.ERROR_DEVIATIONS * match.deviation_px * 0.01
     assert found.location.error_km == pytest.approx(in_km, rel=0.01)
-
-
-@pytest.mark.parametrize(
-    ("lon", "box", "passes"),
-    [
-        (3.0, BBox(3, 45, 4, 46), True),
-        (4.0, BBox(3, 45, 4, 46), True),
-        (2.9, BBox(3, 45, 4, 46), False),
-        (180.0, BBox(179, 45, -179, 46), True),
-        (-179.5, BBox(179, 45, -179, 46), True),
-        (180.0, BBox(-180, 45, -179, 46), True),
-        (0.0, BBox(-180, -90, 180, 90), True),
-        (None, BBox(-180, -90, 180, 90), False),
-    ],
-)
-def test_positions_in_a_box(lon: float | None, box: BBox, passes: bool) -> None:
-    assert retrieve._passes(lon, 45.5, None, Filters(bbox=box)) == passes
-    assert retrieve._passes(lon, 45.5, None, Filters())

@@ -172,13 +172,15 @@ class Imagery(Journal):
             raise UsageError(
                 "scenes have no facts and no kinds", hint="facts filter tiles, kinds filter places; leave them out here"
             )
-        found: list[Scene] = []
+        from rsrag.areas import Areas
+
+        found, areas = [], Areas(filters)
         with self._reading("read scenes") as connection:
             for row in connection.execute(_scene_statement(filters)).mappings():
                 if limit is not None and len(found) >= limit:
                     break
                 scene = scene_from(row)
-                if _lies_in(scene, filters):
+                if areas.touch(scene.footprint):
                     found.append(scene)
         return found
 
@@ -330,20 +332,6 @@ def _overlapping(statement: Select[tuple[object, ...]], span: TimeSpan) -> Selec
     if span.start is not None:
         statement = statement.where(or_(_SCENES.c.time_end.is_(None), _SCENES.c.time_end >= span.start))
     return statement
-
-
-def _lies_in(scene: Scene, filters: Filters) -> bool:
-    """Whether the scene's exact footprint meets the place filters."""
-    if filters.bbox is None and filters.intersects is None:
-        return True
-    if scene.footprint is None:
-        return False
-    from rsrag.geo import footprint_from_bbox, intersects
-
-    areas = [filters.intersects] if filters.intersects is not None else []
-    if filters.bbox is not None:
-        areas.append(footprint_from_bbox(filters.bbox))
-    return all(intersects(scene.footprint, area) for area in areas)
 
 
 def _layout_values(layouts: Mapping[str, Layout]) -> list[dict[str, object]]:
