@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PYTEST_FLAGS ?=
 
-.PHONY: demo test test-all lint docs typeview clean
+.PHONY: demo test test-all test-oldest lint docs typeview clean
 
 demo: $(VENV)/.demo
 	$(BIN)/rsrag demo
@@ -15,6 +15,10 @@ test: $(VENV)/.test
 # The suite on every extra but OpenVINO (torch, transformers, a Qdrant client, PostgreSQL driver): gigabytes of downloads.
 test-all: $(VENV)-all/.all
 	$(VENV)-all/bin/python -m pytest $(PYTEST_FLAGS)
+
+# The suite on the oldest versions that pyproject.toml allows.
+test-oldest: $(VENV)-oldest/.oldest
+	$(VENV)-oldest/bin/python -m pytest $(PYTEST_FLAGS)
 
 lint: $(VENV)/.test typeview
 	$(BIN)/ruff check .
@@ -47,5 +51,11 @@ $(VENV)-all/.all: pyproject.toml
 	$(VENV)-all/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[all,test]'
 	touch $@
 
+$(VENV)-oldest/.oldest: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-oldest
+	$(VENV)-oldest/bin/python scripts/oldest_versions.py > $(VENV)-oldest/constraints.txt
+	$(VENV)-oldest/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(VENV)-oldest/constraints.txt --editable '.[demo,test]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(VENV)-all typeview build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-all $(VENV)-oldest typeview build *.egg-info .pytest_cache .mypy_cache .ruff_cache

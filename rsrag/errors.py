@@ -19,7 +19,8 @@ The tree::
     │   ├── WorkspaceNotFound
     │   ├── WorkspaceBusy          another process owns the embedded index
     │   ├── SchemaMismatch         written by another version of rsrag
-    │   └── ModelMismatch          filled by other models than the ones asked for
+    │   ├── ModelMismatch          filled by other models than the ones asked for
+    │   └── ForeignIndex           the collections on a vector server are another archive's
     ├── IndexFailure               the vector engine refused or failed                   exit 1
     │   ├── IndexUnavailable       no answer from a server, after retries
     │   └── BadVector              NaN, inf, zero or wrong size: never written

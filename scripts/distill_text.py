@@ -9,7 +9,7 @@ Compare with the teacher on the World Heritage texts (never part of the package)
     python scripts/distill_text.py compare TEACHER_DIR [--student DIR] [--json]
 
 ``TEACHER_DIR`` holds all-MiniLM-L6-v2 in the layout of sentence-transformers. The digest of its weights is checked.
-Needs model2vec (``distill`` extra), and sentence-transformers for ``compare``.
+Needs model2vec (extra ``train``), and sentence-transformers for ``compare``.
 """
 
 from __future__ import annotations

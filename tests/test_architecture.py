@@ -75,11 +75,10 @@ OWNERS = {
     "qdrant_client": ("rsrag.indexes",),
     "rasterio": (
         "rsrag.ingest.readers",
-        "rsrag.ingest.windows",
-        "rsrag.ingest.guard",
         "rsrag.export",
         "rsrag.demo",
         "rsrag.eval.benchmarks",  # writes the rasters that it measures with
+        "rsrag.eval.datasets.polygons",  # fills polygons
     ),
     "sqlalchemy": ("rsrag.catalog", "rsrag.migrations"),
     "typer": ("rsrag.cli", "rsrag.eval.cli"),
