@@ -22,9 +22,10 @@ from rsrag.questions import Question, understand
 from rsrag.rerank import diversify, passage_text
 from rsrag.sentences import FEATURES as SENTENCE_FEATURES
 from rsrag.sentences import SentenceScorer, candidates, fitting_numbers, read_weights
+from rsrag.stored.relations import Relation, relation, says
 from rsrag.superlatives import Fit, fit, needs_saying
 from rsrag.types import Evidence, Hit, Location
-from rsrag.words import coverage, stem, terms
+from rsrag.words import STOPWORDS, coverage, stem, terms
 
 FEATURES = ("margin", "dense", "agree", "known", "like", "focus", "kind")
 _MODELS = Path(__file__).parent / "models" / "weights" / "mini"
@@ -33,6 +34,8 @@ _LOOKED_AT = 60
 _LOGIT = 6.0
 _SHORT = 5
 _UNKNOWN = 0.3
+_UNPLACED = 0.7
+"""What is left of the confidence in texts about no known place, where the question is about one."""
 _NO_PLACE = re.compile(r"^(?:age|era|war|period|dynasty)$|(?:[ie]an|rican|ese|ish)$")
 
 _WORDS = re.compile(r"[^\W\d_]+")
@@ -217,6 +220,28 @@ def count_factor(question: str, passages: Sequence[Hit]) -> float:
     return 1.0 if any(fitting_numbers(asked, one.text, given) for one in candidates(evidence)) else _UNKNOWN
 
 
+def named_relation(question: str) -> Relation | None:
+    """The relation between two things called by names that a question asks about (:mod:`rsrag.stored.relations`): "Is
+    Lake Zorba larger than Lake Chad?", not "Was the church built in stone?"."""
+    asked = relation(question)
+    if asked is None or asked.kind == "value":
+        return None
+    words = [w for name in (asked.first, asked.second) for w in _WORDS.findall(name)]
+    small = [w for w in words if w[0].islower() and w not in STOPWORDS and w not in _KINDS_OF_PLACE]
+    return None if small else asked
+
+
+def relation_factor(question: str, passages: Sequence[Hit]) -> float:
+    """What it takes from the confidence, in [0, 1], that a relation between two named things is asked about and no
+    sentence tells of it: one that only names both is no answer."""
+    asked = named_relation(question)
+    if asked is None:
+        return 1.0
+    evidence = [Evidence(n, hit, "") for n, hit in enumerate(passages[:_READ], start=1)]
+    told = (says(asked, one.text, one.place.name if one.place else "") for one in candidates(evidence))
+    return 1.0 if any(told) else _UNKNOWN
+
+
 def probability(figures: npt.NDArray[np.float64], calibration: Calibration) -> float:
     """Calibrated probability for the features of one question."""
     logit = float(figures @ np.asarray(calibration.weights)) + calibration.bias
@@ -237,7 +262,8 @@ def confidence(
     Without an image: the calibrated probability, less what unknown names take from it (:func:`names_factor`), so that
     "How deep is Lake Zorbania?" is not answered from another lake; a stored value that answers counts 0.9. With an
     image, everything hangs on whether its place was recognised: the location's confidence, times, for a question with
-    words of its own, how much of it the passages of the place speak of (0.4 to 1).
+    words of its own, how much of it the passages of the place speak of (0.4 to 1). Texts about no known place say
+    nothing of the picture: where there are only such, they count as without an image, less three tenths.
 
     Args:
         question: the question; may be empty with an image.
@@ -256,14 +282,28 @@ def confidence(
         recognised = location.confidence if location is not None else 0.0
         if stored or asked.asks == "describe" or not asked.terms:
             return recognised
-        around, _, kind = _best_sentence(asked, passages, WordSpace.shared(settings))
+        here = [h for h in passages if is_placed(h)]
+        if not here and passages:
+            return _UNPLACED * _of_text(question, passages, settings)
+        around, _, kind = _best_sentence(asked, here, WordSpace.shared(settings))
         return recognised * (0.4 + 0.3 * around + 0.3 * kind)
-    text = 0.0
-    if passages:
-        text = probability(features(question, passages, WordSpace.shared(settings)), Calibration.shipped())
-        for factor in (names_factor, superlative_factor, count_factor):
-            text *= factor(question, passages)
+    text = _of_text(question, passages, settings)
     return max(text, 0.9) if stored else text
+
+
+def _of_text(question: str, passages: Sequence[Hit], settings: Settings) -> float:
+    """The calibrated probability that passages answer, less what the factors take from it."""
+    if not passages:
+        return 0.0
+    text = probability(features(question, passages, WordSpace.shared(settings)), Calibration.shipped())
+    for factor in (names_factor, superlative_factor, count_factor, relation_factor):
+        text *= factor(question, passages)
+    return text
+
+
+def is_placed(hit: Hit) -> bool:
+    """Whether a passage is about a place or a position, so that it can tell of a picture of one."""
+    return hit.place is not None or (hit.passage is not None and hit.passage.lon is not None)
 
 
 def should_abstain(value: float) -> bool:

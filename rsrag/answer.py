@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rsrag._version import __version__
-from rsrag.abstain import confidence, should_abstain, why
+from rsrag.abstain import confidence, is_placed, named_relation, should_abstain, why
 from rsrag.catalog import Catalog
 from rsrag.cite import check
 from rsrag.compose import compose
@@ -19,8 +19,12 @@ from rsrag.facts import THERE, extreme_rank, has_value, in_time, names_file
 from rsrag.models.base import Picture, Profile
 from rsrag.plain import quoted
 from rsrag.questions import Question, understand
+from rsrag.rerank import passage_text
 from rsrag.retrieve import Retrieval, merge
-from rsrag.types import Answer, Hit, Provenance, Query, Sentence
+from rsrag.stored.answer import CONFIDENCE, from_values
+from rsrag.stored.relations import says
+from rsrag.types import Answer, Evidence, Hit, Provenance, Query, Sentence
+from rsrag.words import terms
 
 _THUMBNAILS = 3
 
@@ -38,6 +42,23 @@ def answer(
     """Answer a query from what retrieval found. See :meth:`rsrag.engine.Engine.ask`."""
     start = time.perf_counter()
     question = query.text or "What is this place?"
+    known = from_values(query, found, catalog)
+    if known is not None:
+        if on_text is not None:
+            on_text(" ".join(s.text for s in known.sentences))
+        seconds = {**found.seconds, "answer": time.perf_counter() - start}
+        return Answer(
+            question,
+            known.sentences,
+            known.evidence,
+            not known.sentences,
+            CONFIDENCE if known.sentences else 0.0,
+            Provenance(_models(profile), known.why, __version__, seconds),
+            reason=known.reason,
+            location=found.location,
+            warnings=found.warnings,
+        )
+    found = _of_the_place(query, found)
     hits = evidence_hits(query, found)
     sure = confidence(
         question,
@@ -48,7 +69,7 @@ def answer(
         image=query.image is not None or _stated(query, found),
     )
     reader = profile.reader
-    picture = query.image.pixels if query.image is not None else None
+    picture = query.image.pixels if query.image is not None and not _overruled(query, found) else None
     shown = _thumbnails(hits, catalog) if reader is not None and reader.name != "extractive" else ()
     prompt = compose(question, hits, budget=settings.token_budget, picture=picture, thumbnails=shown)
     prompt = replace(prompt, user=_history(history) + prompt.user)
@@ -61,7 +82,11 @@ def answer(
             if on_text is not None:
                 on_text(piece)
         sentences, warnings = check("".join(pieces), prompt.evidence, question)
+        if reader.name == "extractive":
+            sentences = _telling(question, sentences, prompt.evidence)
     abstained = not any(s.supported for s in sentences)
+    if not abstained and _located(query, found):
+        warnings = (*warnings, *_unplaced(sentences, prompt.evidence))
     seconds = {**found.seconds, "answer": time.perf_counter() - start}
     provenance = Provenance(_models(profile), prompt.template, __version__, seconds)
     return Answer(
@@ -75,6 +100,49 @@ def answer(
         location=found.location,
         warnings=(*found.warnings, *warnings),
     )
+
+
+def _of_the_place(query: Query, found: Retrieval) -> Retrieval:
+    """What was found, without passages about no known place where the question is about a located picture or place.
+
+    An open question ("What is this?") and one that points at the picture ask for what is true of it, which such a text
+    cannot say. One that holds every name in the question stays.
+    """
+    asked = understand(query.text or "")
+    pointing = asked.about_image or asked.asks == "describe" or not asked.terms
+    if not _located(query, found) or not pointing:
+        return found
+    names = {t for name in asked.names for t in terms(name)}
+    kept = [h for h in found.passages if is_placed(h) or (names and names <= set(terms(passage_text(h))))]
+    return replace(found, passages=tuple(kept))
+
+
+def _located(query: Query, found: Retrieval) -> bool:
+    """Whether a question is about a place that was found or said besides it."""
+    return found.location is not None and (query.image is not None or _stated(query, found))
+
+
+def _overruled(query: Query, found: Retrieval) -> bool:
+    """Whether the question names another place than its image (:meth:`rsrag.places.PlaceFinder.known`)."""
+    return query.where is None and found.location is not None and found.location.method == "stated"
+
+
+def _unplaced(sentences: Sequence[Sentence], evidence: Sequence[Evidence]) -> tuple[str, ...]:
+    """A warning where an answer about a place rests on texts about no known place."""
+    loose = {e.number for e in evidence if e.hit.kind == "passage" and not is_placed(e.hit)}
+    cited = sorted(loose & {n for s in sentences for n in s.citations})
+    if not cited:
+        return ()
+    return (f"{', '.join(f'[{n}]' for n in cited)}: about no known place, perhaps not about this one",)
+
+
+def _telling(question: str, sentences: tuple[Sentence, ...], evidence: Sequence[Evidence]) -> tuple[Sentence, ...]:
+    """Quoted sentences; only those that tell of the relation between two named things, where one is asked about."""
+    asked = named_relation(question)
+    if asked is None:
+        return sentences
+    about = {e.number: e.hit.place.name if e.hit.place is not None else "" for e in evidence}
+    return tuple(s for s in sentences if any(says(asked, s.text, about[n]) for n in s.citations))
 
 
 def evidence_hits(query: Query, found: Retrieval) -> list[Hit]:

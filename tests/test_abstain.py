@@ -14,8 +14,10 @@ from rsrag.abstain import (
     confidence,
     count_factor,
     features,
+    named_relation,
     names_factor,
     probability,
+    relation_factor,
     should_abstain,
     superlative_factor,
     why,
@@ -166,3 +168,24 @@ def test_a_number_of_things_is_not_taken_from_sentences_without_one() -> None:
     question = "How many airports are there at Lake Chad?"
     assert count_factor(question, (one,)) == 0.3
     assert count_factor(question, (one, counted)) == count_factor("How high is Balimo Airport?", (one,)) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("question", "named"),
+    [
+        ("Is Lake Zorba larger than Lake Chad?", True),
+        ("Is Vladivostok in Asia?", True),
+        ("Was the church built in stone?", False),
+        ("Is Robben Island a prison in South Africa?", False),
+        ("What is the population of Chad?", False),
+    ],
+)
+def test_a_relation_holds_between_named_things(question: str, named: bool) -> None:
+    assert (named_relation(question) is not None) is named
+
+
+def test_a_sentence_that_only_names_both_things_takes_from_the_confidence() -> None:
+    both = passage_hit("a", "Lake Chad is older than the Namib is wide.", LAKE)
+    assert relation_factor("Is Lake Chad larger than Namib?", [both]) == 0.3
+    assert relation_factor("Is Lake Chad older than Namib?", [both]) == 1.0
+    assert relation_factor("How deep is Lake Chad?", [both]) == 1.0

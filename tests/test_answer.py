@@ -231,3 +231,57 @@ def test_a_value_of_a_tile_anywhere_does_not_answer_for_a_place_that_is_named(
     assert "0.431" not in given.text
     narrowed = Query("What is the NDVI of Lake Baikal?", filters=Filters(bbox=BBox(13, 12, 15, 14)))
     assert "0.431" in answer(narrowed, FOUND, profile, Settings(), catalog).text
+
+
+HERE = Location(14.0, 13.0, "given", 1.0, 1.0)
+LOOSE = passage_hit(
+    "c", "The village has 400 inhabitants. Its church was built of stone in 1987.", None, 0.9, scores=STRONG
+)
+
+
+def test_a_text_about_no_known_place_tells_nothing_of_a_located_picture(profile: Profile, catalog: Catalog) -> None:
+    found = Retrieval(TILES, (LOOSE,), HERE)
+    for question in ("What is this?", "What is known about this place?", "When was this church built?"):
+        given = answer(Query(question, IMAGE), found, profile, Settings(), catalog)
+        assert all(e.hit.id != "c" for e in given.evidence)
+        assert "church" not in " ".join(s.text for s in given.sentences)
+
+
+def test_a_text_about_no_known_place_answers_with_less_confidence_and_a_warning(
+    profile: Profile, catalog: Catalog
+) -> None:
+    question = "When was the church of the village built of stone?"
+    given = answer(Query(question, IMAGE), Retrieval((), (LOOSE,), HERE), profile, Settings(), catalog)
+    assert "1987" in given.text
+    assert given.confidence <= 0.7
+    assert given.warnings[-1] == "[1]: about no known place, perhaps not about this one"
+    without = answer(Query(question), Retrieval((), (LOOSE,)), profile, Settings(), catalog)
+    assert without.confidence > given.confidence and not without.warnings
+
+
+def test_a_named_thing_is_told_of_whatever_the_place(profile: Profile, catalog: Catalog) -> None:
+    about = passage_hit("d", "Zorbia is a moss that grows on walls.", None, 0.9, scores=STRONG)
+    query = Query("What is known about Zorbia?", where=(14.0, 13.0))
+    found = Retrieval((), (about,), replace(HERE, method="stated"))
+    assert [e.hit.id for e in answer(query, found, profile, Settings(), catalog).evidence] == ["d"]
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "answered"),
+    [
+        (
+            "Is Lake Chad larger than Namib?",
+            "Lake Chad and the Namib are large parts of the Sahel and of the coast.",
+            False,
+        ),
+        ("Is Lake Chad larger than Namib?", "The Namib is larger than Lake Chad.", True),
+        ("Is Lake Chad in Tunisia?", "Tunisia sent an expedition that looked for the shores of Lake Chad.", False),
+        ("Is Lake Chad in Tunisia?", "Lake Chad lies not in Tunisia but in the Sahel.", True),
+    ],
+)
+def test_only_a_sentence_that_tells_a_relation_answers_for_it(
+    profile: Profile, catalog: Catalog, question: str, text: str, answered: bool
+) -> None:
+    hit = passage_hit("a", text, LAKE, 0.99, scores=STRONG)
+    given = answer(Query(question), Retrieval((), (hit, DESERT_HIT)), profile, Settings(), catalog)
+    assert given.abstained is not answered

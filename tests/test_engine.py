@@ -436,3 +436,41 @@ def test_files_may_lie_in_the_home_folder(engine: Engine, tmp_path: Path, monkey
     engine.caption(np.full((32, 32, 3), 90, np.uint8)).to_png("~/caption.png")
     engine.export("~/tiles.geojson")
     assert {p.name for p in tmp_path.iterdir()} == {"caption.png", "tiles.geojson"}
+
+
+def test_a_place_that_the_question_names_overrules_where_it_was_said(engine: Engine) -> None:
+    told = engine.ask("What is known about Green Wood?", where=(10.0, 50.0))
+    assert "310 ha" in told.text
+    assert told.location is not None and (told.location.lon, told.location.lat) == (3.25, 45.85)
+    assert any("names Green Wood" in warning for warning in told.warnings)
+
+
+def test_a_place_that_the_question_names_overrules_its_image(engine: Engine) -> None:
+    far = QueryImage(np.full((64, 64, 3), 90, np.uint8), "far.png", geo.around((10.0, 50.0), 2.0))
+    named = engine.ask("What is known about Green Wood?", image=far)
+    assert "310 ha" in named.text and "image most likely shows" not in named.text
+    assert any("names Green Wood" in warning for warning in named.warnings)
+    for question in ("What is known about this place?", "Is this picture of Green Wood?"):
+        pointing = engine.retrieve(question, image=far)
+        assert pointing.location is not None and pointing.location.method == "given"
+        assert not pointing.warnings
+
+
+def test_a_named_place_near_the_image_is_no_conflict(engine: Engine) -> None:
+    near = QueryImage(np.full((64, 64, 3), 90, np.uint8), "near.png", geo.around((3.25, 45.85), 2.0))
+    found = engine.retrieve("What is known about Green Wood?", image=near)
+    assert found.location is not None and found.location.method == "given"
+    assert not found.warnings
+
+
+def test_the_archive_is_counted(engine: Engine) -> None:
+    quarries = engine.ask("How many quarries are there in Testland?")
+    assert quarries.text == "The archive holds 1 quarry in Testland (by country): Red Quarry. [1]"
+    told = engine.ask("How many scenes are there?")
+    assert told.text.startswith("The archive holds 2 scenes: ")
+    assert {n for s in told.sentences for n in s.citations} == {e.number for e in told.evidence} == {1, 2}
+    assert told.provenance.prompt == "values/count"
+    assert engine.ask("How many images are there after 2020?").text.startswith("The archive holds 1 image with a date")
+    assert engine.ask("How many images are there before 2001?").text.startswith(
+        "The archive holds no image with a date"
+    )

@@ -174,7 +174,8 @@ class Imagery(Journal):
             )
         from rsrag.areas import Areas
 
-        found, areas = [], Areas(filters)
+        found: list[Scene] = []
+        areas = Areas(filters)
         with self._reading("read scenes") as connection:
             for row in connection.execute(_scene_statement(filters)).mappings():
                 if limit is not None and len(found) >= limit:

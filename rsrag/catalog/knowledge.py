@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, false, or_, select, true
 
 from rsrag.catalog.boxes import box_around, touches
 from rsrag.catalog.codec import (
@@ -83,11 +83,25 @@ class Knowledge(Journal):
         )
         return self._all("look up a place", statement, place_from)
 
-    def iter_places(self, batch: int = 512) -> Iterator[list[Place]]:
-        """Every place in order of ids, in lists of at most ``batch``."""
+    def place_sorts(self) -> list[tuple[str | None, str]]:
+        """The kinds of places there are, each with the sources that hold some of the kind."""
+        sorts = select(_PLACES.c.kind, _PLACES.c.source).distinct().order_by(_PLACES.c.source, _PLACES.c.kind)
+        return self._all("list kinds of places", sorts, lambda row: (row["kind"], row["source"]))
+
+    def iter_places(self, batch: int = 512, *, kinds: Collection[str | None] | None = None) -> Iterator[list[Place]]:
+        """Every place in order of ids, in lists of at most ``batch``.
+
+        Args:
+            batch: places of a list.
+            kinds: of places; None among them stands for those without one. All by default.
+        """
+        wanted: ColumnElement[bool] = true()
+        if kinds is not None:
+            without = _PLACES.c.kind.is_(None) if None in kinds else false()
+            wanted = or_(_PLACES.c.kind.in_([kind for kind in kinds if kind is not None]), without)
         last = ""
         while True:
-            statement = select(_PLACES).where(_PLACES.c.id > last).order_by(_PLACES.c.id).limit(batch)
+            statement = select(_PLACES).where(wanted, _PLACES.c.id > last).order_by(_PLACES.c.id).limit(batch)
             places = self._all("read places", statement, place_from)
             if not places:
                 return

@@ -191,3 +191,18 @@ def test_every_passage_once(filled: Catalog, make, batch: int) -> None:
         ("passage-1", "place-1", ["text"]),
         ("passage-2", None, ["text"]),
     ]
+
+
+def test_places_by_kind(catalog: Catalog, make) -> None:
+    kinds = {"a": "lake", "b": None, "c": "airport", "d": "lake"}
+    for key, kind in kinds.items():
+        catalog.save_places([make.place(key, kind=kind, source=f"{key}.csv")], f"/{key}.csv")
+    assert catalog.place_sorts() == [("lake", "a.csv"), (None, "b.csv"), ("airport", "c.csv"), ("lake", "d.csv")]
+
+    def ids(*wanted: str | None) -> list[str]:
+        return [p.id for batch in catalog.iter_places(1, kinds=wanted) for p in batch]
+
+    assert ids("lake", None) == ["a", "b", "d"]
+    assert ids("airport") == ["c"]
+    assert ids(None) == ["b"]
+    assert ids() == ids("river") == []

@@ -1,0 +1,316 @@
+"""Relations between places, decided from what is stored of them: country, position, outline and values with units.
+
+What is not stored, or too near to tell, is left open.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import shapely
+
+from rsrag import geo
+from rsrag.catalog import Catalog
+from rsrag.catalog.names import name_key
+from rsrag.facts import distance_text, label, position_text, split_name, value_text
+from rsrag.quantities import quantities
+from rsrag.stored.gazetteer import (
+    CONTINENTS,
+    Named,
+    continent,
+    countries,
+    country_keys,
+    is_country,
+    keys_of_country,
+    named,
+)
+from rsrag.stored.relations import Measure, Relation
+from rsrag.types import Fact, Footprint, Hit, Place
+from rsrag.words import terms
+
+Told = tuple[str, tuple[tuple[Place, str], ...]]
+"""A sentence, and the places it rests on, each with what is to be said of it besides its passage."""
+
+_REGIONS = frozenset(
+    (
+        "continent", "region", "subregion", "region_un", "state", "province", "county", "district", "municipality",
+        "city", "town", "island", "archipelago",
+    )
+)  # fmt: skip
+"""Values that tell where a place is."""
+_EDGE = 0.05
+"""Share of a region's size within which of its border a stored outline decides nothing: outlines are simplified."""
+_ALIKE = 0.02
+"""Values that differ by less are too near to tell which is greater; outlines by more, :data:`_OUTLINES_ALIKE`."""
+_OUTLINES_ALIKE = 0.1
+_WHOLE = 0.9
+_NAMED = 3
+
+
+def decide(relation: Relation, catalog: Catalog, found: Sequence[Hit]) -> tuple[Told, ...]:
+    """What the stored values say on a relation; nothing where they decide nothing.
+
+    Args:
+        relation: what is asked.
+        catalog: of the archive.
+        found: what retrieval found, for names that are only part of a place's.
+    """
+    first = named(catalog, relation.first, found)
+    if relation.kind == "value":
+        return _valued(relation.measure, first, catalog) if relation.measure is not None and first.exact else ()
+    if relation.kind == "within":
+        return _within(first, relation.second, catalog)
+    second = named(catalog, relation.second, found)
+    if not first.places or not second.places:
+        return ()
+    if relation.kind == "distance":
+        return _distance(first, second)
+    return _compared(relation, first, second)
+
+
+# --- in a country, region or outline ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Region:
+    name: str
+    keys: frozenset[str]
+    places: tuple[Place, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """Whether a place is in a region (None: it is said, but not to be called yes or no), in words."""
+
+    inside: bool | None
+    text: str
+    cited: tuple[tuple[Place, str], ...]
+
+
+def _within(first: Named, where: str, catalog: Catalog) -> tuple[Told, ...]:
+    places = tuple(catalog.places_by_name(where)[:_NAMED])
+    region = _Region(where, keys_of_country(where, places), places)
+    verdicts = [v for p in first.places[:_NAMED] if (v := _place_within(p, region, catalog)) is not None]
+    if not verdicts:
+        return ()
+    said = {v.inside for v in verdicts}
+    if said == {True}:
+        lead = "Yes: "
+    elif said == {False} and first.exact:
+        lead = "No: "
+    elif len(verdicts) > 1 and len(said) > 1:
+        lead = "That depends on which is meant: "
+    else:
+        lead = ""
+    return tuple((f"{lead if i == 0 else ''}{v.text}.", v.cited) for i, v in enumerate(verdicts))
+
+
+def _place_within(place: Place, region: _Region, catalog: Catalog) -> _Verdict | None:
+    others = [r for r in region.places if r.id != place.id and r.extent is not None]
+    shape = next(((r, r.extent) for r in others if r.extent is not None), None)
+    share = _share(place, shape[1]) if shape is not None else None
+    mine = country_keys(place)
+    own = ((place, ""),)
+    if (region.keys | {name_key(region.name)}) & mine:
+        return _Verdict(True, f"{place.name} is in {_and_list(place.country or '')}", own)
+    fact = next((f for f in place.facts if _is_region(f, region.name)), None)
+    if fact is not None:
+        return _Verdict(True, f"{place.name} is in {fact.value} ({label(fact.name)})", own)
+    if region.keys and mine and mine <= countries() and not is_country(place):
+        text = f"the archive gives {_and_list(place.country or '')} as the country of {place.name}, not {region.name}"
+        for country in _country_of(place, catalog):
+            if any(f.name == "sovereignt" and name_key(str(f.value)) in region.keys for f in country.facts):
+                ruled = f"{text}, and {region.name} as the sovereign of {country.name}"
+                return _Verdict(None, ruled, (*own, (country, "")))
+        if share and shape is not None:
+            return _Verdict(None, f"{text}, but {_lies(place, shape[0], share)}", (*own, (shape[0], "")))
+        return _Verdict(False, text, own)
+    if shape is not None and share is not None:
+        inside = True if share >= _WHOLE else False if share == 0 else None
+        return _Verdict(inside, _lies(place, shape[0], share), (*own, (shape[0], "")))
+    return _on_continent(place, catalog) if name_key(region.name) in CONTINENTS else None
+
+
+def _on_continent(place: Place, catalog: Catalog) -> _Verdict | None:
+    """What continent a place, or the country it is in, is stored with: never a yes or no, some countries lie on two."""
+    fact = continent(place)
+    if fact is not None:
+        return _Verdict(None, f"the archive gives {fact.value} as the continent of {place.name}", ((place, ""),))
+    for country in _country_of(place, catalog):
+        fact = continent(country)
+        if fact is not None:
+            text = f"{place.name} is in {place.country}, whose continent the archive gives as {fact.value}"
+            return _Verdict(None, text, ((place, ""), (country, "")))
+    return None
+
+
+def _country_of(place: Place, catalog: Catalog) -> list[Place]:
+    """The country that a place is in, as far as it is stored as a place."""
+    return [p for p in catalog.places_by_name(place.country or "") if is_country(p) and p.id != place.id]
+
+
+def _is_region(fact: Fact, name: str) -> bool:
+    return fact.name in _REGIONS and isinstance(fact.value, str) and name_key(fact.value) == name_key(name)
+
+
+def _share(place: Place, region: Footprint) -> float | None:
+    """How much of a place lies in an outline, 0 to 1; None for a point too near to its edge."""
+    if place.extent is not None:
+        iou = geo.iou(place.extent, region)
+        both = iou * (geo.area_km2(place.extent) + geo.area_km2(region)) / (1 + iou)
+        share = min(both / max(geo.area_km2(place.extent), 1e-9), 1.0)
+        if share > 0:
+            return share
+    inside = geo.holds(region, (place.lon, place.lat))
+    if _km_to_edge((place.lon, place.lat), region) <= _EDGE * math.sqrt(max(geo.area_km2(region), 1e-9)):
+        return None
+    return 1.0 if inside else 0.0
+
+
+def _km_to_edge(position: tuple[float, float], region: Footprint) -> float:
+    """About how far a position is from the edge of an outline, in kilometres; fit for short distances."""
+    squeeze = max(math.cos(math.radians(position[1])), 1e-6)
+    flat = shapely.transform(geo.shape(region).boundary, lambda xy: xy * [squeeze, 1.0])
+    return float(shapely.distance(flat, shapely.Point(position[0] * squeeze, position[1]))) * 111.2
+
+
+def _lies(place: Place, region: Place, share: float) -> str:
+    if share == 0:
+        return f"{place.name} lies outside the stored outline of {region.name}"
+    if share >= _WHOLE:
+        return f"{place.name} lies within the stored outline of {region.name}"
+    return f"about {100 * share:.0f} % of the stored outline of {place.name} lies within that of {region.name}"
+
+
+def _and_list(countries_of: str) -> str:
+    parts = [part.strip() for part in countries_of.split(";") if part.strip()]
+    return ", ".join(parts[:-1]) + f" and {parts[-1]}" if len(parts) > 1 else "".join(parts)
+
+
+# --- more or less ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    """A value to compare: the quantity it is of, in the base unit of a dimension, and for people."""
+
+    quantity: str
+    number: float
+    dimension: str
+    text: str
+    note: str = ""
+
+
+def _compared(relation: Relation, first: Named, second: Named) -> tuple[Told, ...]:
+    """The comparison, where every pair of places that the names may mean gives the same answer."""
+    measure = relation.measure
+    if measure is None:
+        return ()
+    results: list[tuple[int, Place, _Value, Place, _Value]] = []
+    for a, b in product(first.places, second.places):
+        for mine, others in product(_values(a, measure), _values(b, measure)):
+            if a.id != b.id and (mine.quantity, mine.dimension) == (others.quantity, others.dimension):
+                results.append((_order(mine, others, measure), a, mine, b, others))
+                break
+    if not results or len({r[0] for r in results}) > 1:
+        return ()
+    order, a, mine, b, others = results[0]
+    values = f"the {_called(mine, measure)} of {a.name} is {mine.text}, that of {b.name} {others.text}"
+    cited = ((a, mine.note), (b, others.note))
+    if order == 0:
+        return ((f"Too near to tell: {values}.", cited),)
+    holds = order == relation.sign
+    if relation.choice:
+        return ((f"{(a if holds else b).name} is {relation.word}: {values}.", cited),)
+    return ((f"{'Yes' if holds else 'No'}: {values}.", cited),)
+
+
+def _order(a: _Value, b: _Value, measure: Measure) -> int:
+    """1 where the first is greater, -1 where it is smaller, 0 where they are too near to tell."""
+    difference = a.number - b.number
+    if a.dimension == "lon" and abs(difference) > 90:
+        return 0  # round the Earth both are east of each other
+    if a.dimension in ("lat", "lon"):
+        margin = 0.01
+    elif a.dimension == "year":
+        margin = 0.0
+    else:
+        margin = (_OUTLINES_ALIKE if a.dimension == "outline" else _ALIKE) * max(abs(a.number), abs(b.number))
+    return 0 if abs(difference) <= margin else (1 if difference > 0 else -1)
+
+
+def _values(place: Place, measure: Measure) -> list[_Value]:
+    """The values of a place that a measure may be told by, the one of the first name first."""
+    if measure.axis:
+        number = place.lat if measure.axis == "lat" else place.lon
+        text = position_text(place.lon, place.lat).split(", ")[measure.axis == "lon"]
+        return [_Value(measure.label, number, measure.axis, text)]
+    found = []
+    for fact in place.facts:
+        quantity, statistic = split_name(fact.name)
+        fits = quantity in measure.names or (measure.verb and measure.verb in terms(quantity.replace("_", " ")))
+        if fits and statistic in ("", "mean") and (value := _value(fact, quantity)) is not None:
+            found.append(value)
+    if not found and measure.outline and place.extent is not None:
+        area = geo.area_km2(place.extent)
+        text = f"about {value_text(Fact('area', float(f'{area:.3g}'), 'km2'))} by its stored outline"
+        found.append(_Value(measure.label, area, "outline", text, f"Area: {text}."))
+    return found
+
+
+def _value(fact: Fact, quantity: str) -> _Value | None:
+    """A fact as a value to compare; None where it is no number, or of a unit that is not known."""
+    if isinstance(fact.value, str) or not math.isfinite(fact.value):
+        return None
+    unit = fact.unit.strip()
+    if "year" in quantity.split("_") or (unit in ("", "1") and quantity in _YEARS):
+        return _Value(label(quantity), float(fact.value), "year", f"{fact.value:.0f}")
+    if unit in ("", "1"):
+        return _Value(label(quantity), float(fact.value), "", value_text(fact))
+    known = [q for q in quantities(f"1 {unit}") if q.dimension not in ("", "year")]
+    if len(known) != 1:
+        return _Value(label(quantity), float(fact.value), unit, value_text(fact))
+    return _Value(label(quantity), float(fact.value) * known[0].value, known[0].dimension, value_text(fact))
+
+
+_YEARS = frozenset(("built", "founded", "established", "opened", "inception", "completed", "inscribed"))
+
+
+def _valued(measure: Measure, first: Named, catalog: Catalog) -> tuple[Told, ...]:
+    """The value of every place of exactly the name that has it."""
+    told: list[Told] = []
+    for place in first.places[:_NAMED]:
+        if measure.label == "country":
+            if place.country and country_keys(place) and not is_country(place):
+                told.append((f"{place.name} is in {_and_list(place.country)}.", ((place, ""),)))
+        elif measure.label == "continent":
+            verdict = _on_continent(place, catalog)
+            told += [(f"{verdict.text}.", verdict.cited)] if verdict is not None else []
+        elif values := _values(place, measure):
+            told.append(
+                (f"The {_called(values[0], measure)} of {place.name} is {values[0].text}.", ((place, values[0].note),))
+            )
+    return tuple(told)
+
+
+def _called(value: _Value, measure: Measure) -> str:
+    """The name of a value for people: "population (pop est)"."""
+    if measure.verb or value.quantity == measure.label:
+        return value.quantity
+    return f"{measure.label} ({value.quantity})"
+
+
+# --- how far ---------------------------------------------------------------------------------------------------------
+
+
+def _distance(first: Named, second: Named) -> tuple[Told, ...]:
+    """The distance between two stored positions, where each name means one place."""
+    if len(first.places) != 1 or len(second.places) != 1 or first.places[0].id == second.places[0].id:
+        return ()
+    a, b = first.places[0], second.places[0]
+    km = geo.distance_km((a.lon, a.lat), (b.lon, b.lat))
+    text = f"{a.name} and {b.name} are {distance_text(km)} apart, measured between the positions stored of them."
+    return ((text, ((a, ""), (b, ""))),)

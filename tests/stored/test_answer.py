@@ -1,0 +1,182 @@
+"""Answers from stored values: what is in what, what is more, how many there are; and where nothing is said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import atlas
+import numpy as np
+import pytest
+from evidence import passage_hit, tile_hit
+
+from rsrag.catalog import Catalog
+from rsrag.retrieve import Retrieval
+from rsrag.stored.answer import FromValues, from_values
+from rsrag.stored.relations import relation
+from rsrag.stored.tallies import asks_for
+from rsrag.stored.verdicts import decide
+from rsrag.types import BBox, Filters, Hit, Query, QueryImage
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
+    folder: Path = tmp_path_factory.mktemp("atlas")
+    with Catalog.open(folder / "catalog.sqlite") as opened:
+        atlas.fill(opened)
+        yield opened
+
+
+def hits() -> tuple[Hit, ...]:
+    return tuple(passage_hit(f"about {p.name}", p.name, p) for p in atlas.PLACES)
+
+
+def ask(catalog: Catalog, question: str, **said: Any) -> FromValues | None:
+    return from_values(Query(question, **said), Retrieval((tile_hit(),), hits()), catalog)
+
+
+def text(catalog: Catalog, question: str, **said: Any) -> str | None:
+    told = ask(catalog, question, **said)
+    return None if told is None else " ".join(s.text for s in told.sentences) or told.reason
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        ("Is Akureyri Airport in Iceland?", "Yes: Akureyri Airport is in Iceland."),
+        ("Is Akureyri Airport in Akureyri?", "Yes: Akureyri Airport is in Akureyri (city)."),
+        ("Is Machu Picchu in Iceland?", "No: the archive gives Peru as the country of Machu Picchu, not Iceland."),
+        ("Is Mývatn in Iceland?", "Yes: Mývatn lies within the stored outline of Iceland."),
+        ("Is Peru in South America?", "Yes: Peru is in South America (continent)."),
+        # what is said without yes or no: no place has just this name, two continents, a sovereign
+        ("Is Picchu in Iceland?", "The archive gives Peru as the country of Machu Picchu, not Iceland."),
+        (
+            "Is Machu Picchu in Asia?",
+            "Machu Picchu is in Peru, whose continent the archive gives as South America.",
+        ),
+        (
+            "Is Kulusuk Airport in Denmark?",
+            "The archive gives Greenland as the country of Kulusuk Airport, not Denmark, and Denmark as the sovereign "
+            "of Greenland.",
+        ),
+        ("Is Zorbania in Iceland?", None),
+        ("Is Machu Picchu in Zorbania?", None),
+    ],
+)
+def test_what_lies_in_what(catalog: Catalog, question: str, said: str | None) -> None:
+    assert text(catalog, question) == said
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        ("Is Iceland more populous than Greenland?", "Yes: the population (pop est) of Iceland is 339,747"),
+        ("Which is more populous, Greenland or Iceland?", "Iceland is more populous: "),
+        # 36 m are more than 45 ft
+        ("Is Bakki Airport higher than Kulusuk Airport?", "No: the elevation (altitude) of Bakki Airport is 45 ft"),
+        ("Was Machu Picchu inscribed before Thingvellir?", "Yes: the year inscribed of Machu Picchu is 1983"),
+        ("Is Mývatn larger than Askja Lake?", "Yes: the area of Mývatn is about"),
+        ("Is Iceland south of Peru?", "No: the latitude of Iceland is 65.0000° N, that of Peru 10.0000° S."),
+        ("How many people live in Iceland?", "The population (pop est) of Iceland is 339,747."),
+        ("Which country is Machu Picchu in?", "Machu Picchu is in Peru."),
+        ("How far is Akureyri Airport from Bakki Airport?", "Akureyri Airport and Bakki Airport are 254 km apart"),
+        ("Is Machu Picchu older than Thingvellir?", None),  # when they were inscribed is not when they were built
+        ("Is Mývatn deeper than Askja Lake?", None),
+    ],
+)
+def test_what_is_more(catalog: Catalog, question: str, said: str | None) -> None:
+    told = text(catalog, question)
+    assert told is None if said is None else str(told).startswith(said)
+
+
+def test_a_value_that_is_no_passage_stands_in_the_evidence(catalog: Catalog) -> None:
+    told = ask(catalog, "Is Mývatn larger than Askja Lake?")
+    assert told is not None
+    assert told.sentences[0].citations == (1, 2)
+    assert [e.hit.title for e in told.evidence] == ["Mývatn", "Askja Lake"]
+    assert "km² by its stored outline" in told.evidence[0].text
+
+
+def test_near_an_outline_nothing_is_decided(catalog: Catalog) -> None:
+    edge = atlas.place("Edge", -19, 66.65)
+    asked = relation("Is Edge in Iceland?")
+    assert asked is not None
+    assert decide(asked, catalog, [passage_hit("edge", "Edge", edge)]) == ()
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        (
+            "How many airports are there in Iceland?",
+            "The archive holds 2 airports in Iceland (by country): Akureyri Airport and Bakki Airport.",
+        ),
+        ("How many airports does the archive hold?", "The archive holds 3 airports: "),
+        ("How many airports are in North America?", "The archive holds 1 airport in North America (by the continent"),
+        # two kinds are lakes; neither has a country
+        ("How many lakes are there in Iceland?", "The archive holds 2 lakes in Iceland (by country, or by position"),
+        ("How many cultural sites are there?", "The archive holds 1 cultural site: Thingvellir."),
+        ("How many airports are in Greenland?", "The archive holds 1 airport in Greenland (by country): "),
+        ("How many stadiums are in Iceland?", "The archive holds 1 stadium in Iceland (by country): Ice Park."),
+        ("Are there any lakes in Iceland?", "Yes: the archive holds 2 lakes in Iceland"),
+        ("List the airports in Greenland.", "The archive holds 1 airport in Greenland (by country): Kulusuk Airport."),
+        ("Which airports are in Greenland?", "The archive holds 1 airport in Greenland (by country): Kulusuk Airport."),
+        ("How many airports are there in Peru?", "The archive holds no airport in Peru."),
+        # nothing of the kind, or no such region: for the texts to answer
+        ("How many tiles are there?", None),
+        ("Is there a lake in Peru?", None),
+        ("How many temples are there in Iceland?", None),
+        ("How many airports are there in Zorbania?", None),
+        ("How many people worked in the quarry?", None),
+    ],
+)
+def test_what_the_archive_holds_is_counted(catalog: Catalog, question: str, said: str | None) -> None:
+    told = text(catalog, question)
+    assert told is None if said is None else str(told).startswith(said)
+
+
+def test_a_count_of_none_is_a_reason_and_no_sentence(catalog: Catalog) -> None:
+    told = ask(catalog, "How many airports are there in Peru?")
+    assert told is not None
+    assert told.sentences == ()
+    assert told.reason == "The archive holds no airport in Peru."
+
+
+def test_counts_keep_to_the_filters(catalog: Catalog) -> None:
+    south = Filters(bbox=BBox(-25, 63, -13, 64))
+    assert text(catalog, "How many airports are there?", filters=south) == "The archive holds 1 airport: Bakki Airport."
+    assert text(catalog, "How many airports are there?", where="Greenland") == (
+        "The archive holds 1 airport in Greenland (by country): Kulusuk Airport."
+    )
+
+
+def test_a_question_about_an_image_is_left_to_the_image(catalog: Catalog) -> None:
+    image = QueryImage(np.zeros((8, 8, 3), np.uint8), "photo.png")
+    assert text(catalog, "How many airports are there in Iceland?", image=image) is None
+    assert text(catalog, "Is this image in Iceland?", image=image) is None
+    assert text(catalog, "Is Machu Picchu in Peru?", image=image) == "Yes: Machu Picchu is in Peru."
+
+
+@pytest.mark.parametrize(
+    ("question", "noun", "where"),
+    [
+        ("How many airports are there in Papua New Guinea?", "airports", "Papua New Guinea"),
+        ("What is the number of lakes in the Sahel?", "lakes", "the Sahel"),
+        ("How many scenes does the archive hold?", "scenes", ""),
+        ("How many images are there before 2012?", "images", "before 2012"),
+        ("How many images are stored from 2012?", "images", "2012"),
+        ("Show me all natural sites in Cuba", "natural sites", "Cuba"),
+    ],
+)
+def test_what_is_counted_and_where_is_read(question: str, noun: str, where: str) -> None:
+    asked = asks_for(question)
+    assert asked is not None
+    assert (asked.noun, asked.where) == (noun, where)
+
+
+@pytest.mark.parametrize(
+    "question", ["When was Angkor built?", "Name the old king who had the great western temple built in Angkor"]
+)
+def test_other_questions_want_no_count(question: str) -> None:
+    assert asks_for(question) is None
