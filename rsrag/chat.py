@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from rsrag.engine_tasks import named_or_at
+from rsrag import given
 from rsrag.errors import UsageError
 from rsrag.types import Answer, Filters, Position, QueryImage
 
@@ -36,7 +36,8 @@ class Chat:
         on_text: Callable[[str], None] | None = None,
     ) -> Answer:
         """Like :meth:`Engine.ask`; an image or place stays until another one is given."""
-        where, before = named_or_at(where), (self._image, self._where)
+        given.text("question", question)
+        where, before = given.where(where), (self._image, self._where)
         if image is not None:
             self._image, self._where = self._engine.picture(image), None
         if where is not None:

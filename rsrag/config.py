@@ -17,6 +17,8 @@ ENV_PREFIX = "RSRAG_"
 _PASSWORD = re.compile(r"(?<=://)([^:/@\s]*:)\S*(?=@)|(?<=[?&])(password=)[^&\s]+")
 _HOST = re.compile(r"[\w.-]+:\d+(/.*)?")
 """A host with its port, which someone forgot to write ``http://`` before."""
+_SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)([^/:?][^?]*)(.*)")
+"""The address of a SQLite file by a path that is not absolute."""
 _PREFIX = re.compile(r"[A-Za-z0-9_-]{0,64}")
 Source = Literal["argument", "environment", "file", "default"]
 RUNTIMES = ("auto", "ort", "openvino-f32", "openvino-bf16", "torch-f32", "torch-bf16", "torch-f16")
@@ -83,6 +85,24 @@ def expanded(path: str | Path) -> Path:
         return Path(path)
 
 
+def from_anywhere(name: str, value: Any, folder: Path) -> Any:
+    """A setting that means the same from every working directory: a relative path counts from ``folder``.
+
+    Only profile, catalogue and index are paths, and only where they are no name, URL or address of a server.
+    """
+    if name not in ("profile", "catalog", "index") or not isinstance(value, str):
+        return value
+    scheme, path, rest = "", value, ""
+    if "://" in value:
+        found = _SQLITE.fullmatch(value)
+        if found is None:
+            return value
+        scheme, path, rest = found.groups()
+    elif not value or (name == "profile" and not value.endswith(".toml")) or (name == "index" and ":" in value):
+        return value
+    return f"{scheme}{(folder / expanded(path)).absolute()}{rest}"
+
+
 def without_password(address: str) -> str:
     """An address that may be shown: a password within it is masked."""
     return _PASSWORD.sub(r"\1\2•••", address)
@@ -93,7 +113,7 @@ def resolve(
     arguments: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Resolved:
-    """Settings by precedence.
+    """Settings by precedence. Relative paths in the file count from its folder, others from the working directory.
 
     Args:
         workspace: directory that may hold ``rsrag.toml``.
@@ -108,7 +128,7 @@ def resolve(
     layers: list[tuple[Source, Mapping[str, Any]]] = [
         ("argument", {k: v for k, v in (arguments or {}).items() if v is not None}),
         ("environment", {k: environ[e] for k in _names() if (e := ENV_PREFIX + k.upper()) in environ}),
-        ("file", _read(path)),
+        ("file", {k: from_anywhere(k, v, path.parent) for k, v in _read(path).items()} if path else {}),
     ]
     values: dict[str, Any] = {}
     sources: dict[str, Source] = {}
@@ -134,8 +154,8 @@ def _names() -> tuple[str, ...]:
     return tuple(item.name for item in fields(Settings))
 
 
-def _read(path: Path | None) -> Mapping[str, Any]:
-    if path is None or not path.exists():
+def _read(path: Path) -> Mapping[str, Any]:
+    if not path.exists():
         return {}
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))

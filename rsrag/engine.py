@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import operator
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, SupportsIndex
+from typing import TYPE_CHECKING, Any, Literal, Self
 
+from rsrag import given
 from rsrag import workspace as workspaces
-from rsrag.config import Resolved, Settings, expanded, without_password
-from rsrag.engine_tasks import PixelTasks, check_text, named_or_at, one_of
+from rsrag.config import Resolved, Settings, without_password
+from rsrag.engine_tasks import PixelTasks
 from rsrag.errors import CatalogError, DegradedResult, UnsupportedSource, UsageError
-from rsrag.types import Answer, BBox, Filters, Hit, Position, Query, QueryImage, TimeSpan
+from rsrag.once import once
+from rsrag.types import Answer, Filters, Hit, Position, Query, QueryImage
 
 if TYPE_CHECKING:
     from rsrag.adapters.base import Context
@@ -70,19 +70,19 @@ class Engine(PixelTasks):
     def settings(self) -> Settings:
         return self.workspace.resolved.settings
 
-    @cached_property
+    @once
     def catalog(self) -> Catalog:
         from rsrag.catalog import Catalog
 
         return Catalog.open(self.workspace.catalog)
 
-    @cached_property
+    @once
     def profile(self) -> Profile:
         from rsrag.models.registry import load_profile
 
         return load_profile(self.settings)
 
-    @cached_property
+    @once
     def index(self) -> VectorIndex:
         from rsrag.collections import specs
 
@@ -117,7 +117,7 @@ class Engine(PixelTasks):
         except CatalogError:
             return None
 
-    @cached_property
+    @once
     def _retriever(self) -> Retriever:
         from rsrag.retrieve import Retriever
 
@@ -177,7 +177,8 @@ class Engine(PixelTasks):
         """
         from rsrag.ingest.verify import verify
 
-        return verify(self.catalog, self.index, deep=deep, progress=progress)
+        deep, told = given.flag("deep", deep), given.progress(progress)
+        return verify(self.catalog, self.index, deep=deep, progress=told)
 
     def reindex(self, *, progress: Progress | None = None) -> Mapping[str, int]:
         """Rebuild the vector index from the catalogue; returns points written by collection."""
@@ -222,7 +223,7 @@ class Engine(PixelTasks):
         """
         from rsrag.retrieve import merge
 
-        one_of("kind", kind, ("all", "tile", "passage"))
+        given.one_of("kind", kind, ("all", "tile", "passage"))
         query = self._query(text, image, where, filters, limit)
         found = self._retriever.run(query)
         if kind == "tile":
@@ -247,7 +248,8 @@ class Engine(PixelTasks):
         Args:
             verify: whether image hits are verified by geometry; the other arguments are those of :meth:`search`.
         """
-        return self._retriever.run(self._query(text, image, where, filters, limit), verify=verify)
+        query = self._query(text, image, where, filters, limit)
+        return self._retriever.run(query, verify=given.flag("verify", verify))
 
     def ask(
         self,
@@ -278,9 +280,11 @@ class Engine(PixelTasks):
         from rsrag.measured import measure
         from rsrag.route import chosen
 
-        check_text(question)
-        where = named_or_at(where)
-        route = chosen(task, question, image=image is not None, pair=where is not None)
+        given.text("question", question)
+        given.maybe(given.callback, "on_text", on_text)
+        where, filters = given.where(where), given.filters(filters)
+        said = given.dialogue("history", history)
+        route = chosen(given.text("task", task), question, image=image is not None, pair=where is not None)
         notes: tuple[str, ...] = ()
         if route.task != "answer":
             measured, notes = measure(self, route, question, image, where, filters)
@@ -288,7 +292,7 @@ class Engine(PixelTasks):
                 return measured
         query = self._query(question, image, where, filters, limit)
         found = self._retriever.run(query)
-        told = answer(query, found, self.profile, self.settings, self.catalog, history=history, on_text=on_text)
+        told = answer(query, found, self.profile, self.settings, self.catalog, history=said, on_text=on_text)
         return replace(told, warnings=(*notes, *told.warnings)) if notes else told
 
     def chat(self) -> Chat:
@@ -300,9 +304,8 @@ class Engine(PixelTasks):
     def _context(self, progress: Progress | None) -> Context:
         """What a task works with: this archive and its models."""
         from rsrag.adapters.base import Context
-        from rsrag.progress import Silent
 
-        return Context(self.profile, self.settings, self, progress or Silent())
+        return Context(self.profile, self.settings, self, given.progress(progress))
 
     def picture(self, image: Any) -> QueryImage:
         """The query image behind any accepted input, through the same guard as ingest."""
@@ -310,6 +313,7 @@ class Engine(PixelTasks):
 
         if not isinstance(image, QueryImage):
             return load_picture(image)
+        given.query_image(image)
         check_array(image.pixels, image.name)
         if not image.pixels.size:
             raise UnsupportedSource(f"{image.name}: no pixels")
@@ -317,7 +321,7 @@ class Engine(PixelTasks):
 
     def thumbnail(self, tile_id: str) -> bytes | None:
         """The tile's picture as JPEG."""
-        return self.catalog.thumbnail(tile_id)
+        return self.catalog.thumbnail(given.text("tile_id", tile_id))
 
     def status(self) -> Mapping[str, Any]:
         """Counts, models, places of storage (passwords masked) and the last run."""
@@ -347,8 +351,11 @@ class Engine(PixelTasks):
         """
         from rsrag.export import export
 
-        model = self.profile.image.fingerprint if vectors else None
-        return export(self.catalog, expanded(path), what=what, hits=hits, vectors=vectors, model=model)
+        model = self.profile.image.fingerprint if given.flag("vectors", vectors) else None
+        given.text("what", what)
+        if hits is not None:
+            hits = [given.instance("a hit", hit, Hit) for hit in given.several("hits", hits)]
+        return export(self.catalog, given.path("path", path), what=what, hits=hits, vectors=vectors, model=model)
 
     def _query(
         self,
@@ -358,12 +365,10 @@ class Engine(PixelTasks):
         filters: Filters | None,
         limit: int | None,
     ) -> Query:
-        if text is not None:
-            check_text(text)
+        words = (given.maybe(given.text, "text", text) or "").strip()
         picture = self.picture(image) if image is not None else None
-        text = text.strip() if text else None
-        count = self.settings.limit if limit is None else _count(limit)
-        return Query(text or None, picture, named_or_at(where), _filters(filters), count)
+        count = self.settings.limit if limit is None else given.count(limit)
+        return Query(words or None, picture, given.where(where), given.filters(filters), count)
 
 
 def _paths(given: str | Path | Iterable[str | Path]) -> list[str]:
@@ -378,41 +383,6 @@ def _paths(given: str | Path | Iterable[str | Path]) -> list[str]:
     return [str(path) for path in several]
 
 
-def _count(limit: Any) -> int:
-    """How many hits are wanted.
-
-    Raises:
-        UsageError: no whole number from 1 on.
-    """
-    whole = isinstance(limit, SupportsIndex) and not isinstance(limit, bool)
-    if not whole or operator.index(limit) < 1:
-        raise UsageError(f"a limit of {limit!r}", hint="a whole number from 1 on, or None for that of the settings")
-    return operator.index(limit)
-
-
-def _filters(given: Filters | None) -> Filters:
-    """The filters, with a box of any four numbers as a :class:`BBox`.
-
-    Raises:
-        UsageError: no filters, or one that would not limit what it is meant to.
-    """
-    filters = Filters() if given is None else given
-    if not isinstance(filters, Filters):
-        raise UsageError(f"filters are {type(given).__name__}", hint="give rsrag.Filters(bbox=..., when=..., ...)")
-    for name in ("collections", "sensors", "kinds", "scenes"):
-        if isinstance(getattr(filters, name), str):
-            raise UsageError(f"{name} of the filters is a text", hint=f"Filters({name}=({getattr(filters, name)!r},))")
-    if filters.when is not None and not isinstance(filters.when, TimeSpan):
-        raise UsageError(f"when of the filters is {filters.when!r}", hint="give rsrag.TimeSpan(start, end)")
-    box: Any = filters.bbox
-    if box is None or isinstance(box, BBox):
-        return filters
-    try:
-        return replace(filters, bbox=BBox(*(float(degrees) for degrees in box)))
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"bbox of the filters is {box!r}", hint="west, south, east, north in degrees") from error
-
-
 def open(path: str | Path, *, create: bool = False, **settings: Any) -> Engine:
     """Open a workspace.
 
@@ -425,8 +395,8 @@ def open(path: str | Path, *, create: bool = False, **settings: Any) -> Engine:
         WorkspaceNotFound: no workspace there and ``create`` is False.
         ConfigError: a setting that does not exist or has a wrong value.
     """
-    directory = expanded(path)
-    if create:
+    directory = given.path("path", path)
+    if given.flag("create", create):
         workspaces.create(directory)
     return Engine(workspaces.locate_workspace(directory, settings))
 

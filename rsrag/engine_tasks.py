@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from datetime import date
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from rsrag.config import expanded
-from rsrag.errors import UsageError
+from rsrag import given
+from rsrag.given import maybe
 from rsrag.types import Position, TimeSpan
 
 if TYPE_CHECKING:
@@ -63,11 +62,16 @@ class PixelTasks(ABC):
         from rsrag.adapters.change.detect import METHODS
         from rsrag.ingest.readers.base import ReadOptions
 
-        one_of("method", method, ("auto", *METHODS))
-        dates = tuple(_date(one) for one in several("between", between))
-        asked = several("questions", questions)
+        given.one_of("method", method, ("auto", *METHODS))
         request = ChangeRequest(
-            images, named_or_at(where), dates, asked, method, threshold, min_area_m2, options=options or ReadOptions()
+            images,
+            given.where(where),
+            given.dates("between", between),
+            given.texts("questions", questions),
+            method,
+            maybe(given.number, "threshold", threshold),
+            maybe(given.number, "min_area_m2", min_area_m2),
+            options=ReadOptions() if options is None else given.instance("options", options, ReadOptions),
         )
         return Change().run(request, self._context(progress))
 
@@ -103,9 +107,15 @@ class PixelTasks(ABC):
         """
         from rsrag.adapters.caption import CAPTION, CaptionRequest
 
-        pictures = expanded(examples) if examples is not None else None
-        told = expanded(captions) if captions is not None else None
-        request = CaptionRequest(image, style, pictures, told, split, seed, bands)
+        request = CaptionRequest(
+            image,
+            given.text("style", style),
+            maybe(given.path, "examples", examples),
+            maybe(given.path, "captions", captions),
+            maybe(given.text, "split", split),
+            given.whole("seed", seed),
+            maybe(given.text, "bands", bands),
+        )
         return CAPTION.run(request, self._context(progress))
 
     def classify(
@@ -140,9 +150,15 @@ class PixelTasks(ABC):
         """
         from rsrag.adapters.classify import CLASSIFY, ClassifyRequest
 
-        folder = expanded(examples) if examples is not None else None
         request = ClassifyRequest(
-            image, several("labels", labels), everywhere, turns, unknown, folder, knowledge, bands=bands
+            image,
+            given.texts("labels", labels),
+            given.flag("everywhere", everywhere),
+            given.whole("turns", turns),
+            given.number("unknown", unknown),
+            maybe(given.path, "examples", examples),
+            given.flag("knowledge", knowledge),
+            bands=maybe(given.text, "bands", bands),
         )
         return CLASSIFY.run(request, self._context(progress))
 
@@ -179,10 +195,15 @@ class PixelTasks(ABC):
         """
         from rsrag.adapters.ground import GROUND, GroundRequest
 
-        if text is not None:
-            check_text(text)
         request = GroundRequest(
-            image, text, box, several("labels", () if labels is None else labels), method, least, model, bands=bands
+            image,
+            maybe(given.text, "text", text),
+            maybe(given.pixel_box, "box", box),
+            given.texts("labels", () if labels is None else labels),
+            given.text("method", method),
+            maybe(given.number, "least", least),
+            maybe(given.text, "model", model),
+            bands=maybe(given.text, "bands", bands),
         )
         return GROUND.run(request, self._context(progress))
 
@@ -220,76 +241,15 @@ class PixelTasks(ABC):
         """
         from rsrag.adapters.segment import SEGMENT, SegmentRequest
 
-        check_text(text)
-        request = SegmentRequest(image, text, threshold, method, index, simplify, smallest, bands, model)
+        request = SegmentRequest(
+            image,
+            given.text("text", text),
+            given.number("threshold", threshold),
+            given.text("method", method),
+            given.flag("index", index),
+            maybe(given.number, "simplify", simplify),
+            maybe(given.number, "smallest", smallest),
+            maybe(given.text, "bands", bands),
+            maybe(given.text, "model", model),
+        )
         return SEGMENT.run(request, self._context(progress))
-
-
-def several(name: str, values: Iterable[Any]) -> tuple[Any, ...]:
-    """The values of an argument that takes several.
-
-    Raises:
-        UsageError: one text, whose letters would be taken for the values, or nothing that can be gone through.
-    """
-    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
-        raise UsageError(f"{name} is {values!r}, not a list", hint=f"{name}=[...]")
-    return tuple(values)
-
-
-def one_of(name: str, value: Any, known: Sequence[str]) -> None:
-    """Refuse a word that an argument does not know.
-
-    Raises:
-        UsageError: it is none of the known ones.
-    """
-    if value not in known:
-        raise UsageError(f"unknown {name} {value!r}", hint=f"one of {', '.join(known)}")
-
-
-def named_or_at(where: Any) -> str | Position | None:
-    """Where a question is about: a name as it is, and a pair of numbers of any make as a position.
-
-    Raises:
-        UsageError: neither a name nor two numbers.
-    """
-    if where is None or isinstance(where, str):
-        return where
-    try:
-        lon, lat = where
-        return float(lon), float(lat)
-    except (TypeError, ValueError) as error:
-        raise UsageError(
-            f"where is {where!r}", hint="give the name of a place, or (longitude, latitude) in degrees"
-        ) from error
-
-
-def check_text(text: Any) -> None:
-    """Refuse what is no text, or none that a model can read.
-
-    Raises:
-        UsageError: another type, or halves of surrogate pairs, as file names with broken letters have.
-    """
-    if not isinstance(text, str):
-        raise UsageError(f"words are given as text, not {type(text).__name__}")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise UsageError(f"the text {text!r} is not valid Unicode", hint="leave out what cannot be written") from error
-
-
-def _date(given: Any) -> TimeSpan:
-    """A date as a span: a text, a span, or a date or time of the standard library.
-
-    Raises:
-        BadTimeSpan: a text that is no date.
-        UsageError: something else.
-    """
-    from rsrag.times import parse_time
-
-    if isinstance(given, TimeSpan):
-        return given
-    if isinstance(given, date):  # which a datetime is, too
-        return parse_time(given.isoformat())
-    if isinstance(given, str):
-        return parse_time(given)
-    raise UsageError(f"{given!r} is not a date", hint='give text such as "2020-05-31"')

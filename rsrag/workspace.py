@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rsrag.config import FILE_NAME, Resolved, expanded, resolve
+from rsrag.config import FILE_NAME, Resolved, from_anywhere, resolve
 from rsrag.errors import UsageError, WorkspaceError, WorkspaceNotFound
 from rsrag.replacing import replacing
 
 CATALOG_NAME = "catalog.sqlite"
 INDEX_NAME = "index"
-_SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)([^/:?][^?]*)(.*)")
-"""The address of a SQLite file by a path that is not absolute."""
 
 _TEMPLATE = """\
 # Settings of this workspace. `rsrag config show` lists all of them with their meaning and where each value comes from.
@@ -49,7 +46,7 @@ def create(path: Path, arguments: Mapping[str, Any] | None = None) -> Workspace:
         UsageError: the path is a file, a directory that holds something else, or cannot be written.
         ConfigError: a setting with a wrong value.
     """
-    given = {k: _from_anywhere(k, v) for k, v in (arguments or {}).items() if v is not None}
+    given = {k: from_anywhere(k, v, Path.cwd()) for k, v in (arguments or {}).items() if v is not None}
     resolve(None, given)
     file = path / FILE_NAME
     lines = "\n".join(f"{name} = {_toml(value)}" for name, value in given.items()) or '# profile = "mini"'
@@ -65,21 +62,6 @@ def create(path: Path, arguments: Mapping[str, Any] | None = None) -> Workspace:
     except OSError as error:
         raise UsageError(f"cannot make a workspace at {path}: {error}") from error
     return locate_workspace(path)
-
-
-def _from_anywhere(name: str, value: Any) -> Any:
-    """A setting as it is kept: relative paths made absolute, so that they mean the same from every folder."""
-    if name not in ("profile", "catalog", "index") or not isinstance(value, str):
-        return value
-    scheme, path, rest = "", value, ""
-    if "://" in value:
-        found = _SQLITE.fullmatch(value)
-        if found is None:
-            return value
-        scheme, path, rest = found.groups()
-    elif not value or (name == "profile" and not value.endswith(".toml")) or (name == "index" and ":" in value):
-        return value
-    return f"{scheme}{expanded(path).absolute()}{rest}"
 
 
 def locate_workspace(path: Path, arguments: Mapping[str, Any] | None = None) -> Workspace:

@@ -86,6 +86,25 @@ def test_relative_paths_mean_the_same_from_every_folder(tmp_path: Path, monkeypa
     assert memory.catalog == "sqlite:///:memory:"
 
 
+def test_relative_paths_written_into_the_settings_count_from_their_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "archive").mkdir()
+    file = tmp_path / "archive" / "rsrag.toml"
+    file.write_text('profile = "mine.toml"\ncatalog = "sqlite:///../c.sqlite"\nindex = "points"\n')
+    monkeypatch.chdir(tmp_path)
+    settings = workspace.locate_workspace(Path("archive")).resolved.settings
+    assert settings.profile == str(tmp_path / "archive" / "mine.toml")
+    assert settings.catalog == f"sqlite:///{tmp_path / 'archive' / '..' / 'c.sqlite'}"
+    assert settings.index == str(tmp_path / "archive" / "points")
+    named = workspace.locate_workspace(Path("archive"), {"index": "points"}).resolved.settings
+    assert named.index == "points"  # of the working directory
+    file.write_text('profile = "base"\ncatalog = "postgresql://db/x"\nindex = "http://localhost:6333"\n')
+    settings = workspace.locate_workspace(Path("archive")).resolved.settings
+    assert (settings.profile, settings.catalog) == ("base", "postgresql://db/x")
+    assert settings.index == "http://localhost:6333"
+
+
 def test_paths_that_the_system_refuses(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot make"):
         workspace.create(tmp_path / ("a" * 300))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from rsrag.config import expanded
+from rsrag import given
 from rsrag.progress import Progress, Silent
 from rsrag.types import Evidence, Fact, Footprint, Position, Provenance, Sentence, TimeSpan
 
@@ -124,7 +124,7 @@ class TaskResult:
         """
         from rsrag.adapters.vectors import write_geojson
 
-        return write_geojson(self, expanded(path))
+        return write_geojson(self, given.path("path", path))
 
     def to_gpkg(self, path: str | Path) -> int:
         """Write the regions as GeoPackage in the image's CRS; returns how many features.
@@ -134,7 +134,7 @@ class TaskResult:
         """
         from rsrag.adapters.vectors import write_gpkg
 
-        return write_gpkg(self, expanded(path))
+        return write_gpkg(self, given.path("path", path))
 
     def to_geotiff(self, path: str | Path) -> tuple[Path, ...]:
         """Write the layers as COGs: the first to ``path``, others beside it with the layer's name added.
@@ -144,7 +144,7 @@ class TaskResult:
         """
         from rsrag.adapters.outputs import write_geotiffs
 
-        return write_geotiffs(self, expanded(path))
+        return write_geotiffs(self, given.path("path", path))
 
     def to_png(self, path: str | Path) -> None:
         """Draw the result over the image.
@@ -154,7 +154,7 @@ class TaskResult:
         """
         from rsrag.adapters.outputs import write_png
 
-        write_png(self, expanded(path))
+        write_png(self, given.path("path", path))
 
     def to_html(self, path: str | Path) -> None:
         """Write a page with picture, text, numbers and evidence that loads nothing.
@@ -164,7 +164,7 @@ class TaskResult:
         """
         from rsrag.adapters.page import write_html
 
-        write_html(self, expanded(path))
+        write_html(self, given.path("path", path))
 
     def write(self, path: str | Path) -> None:
         """Write in the form that the file's ending names: .geojson, .gpkg, .tif, .png or .html.
@@ -174,7 +174,7 @@ class TaskResult:
         """
         from rsrag.adapters.outputs import write
 
-        write(self, expanded(path))
+        write(self, given.path("path", path))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rsrag import given
 from rsrag.adapters.base import Context, Subject
 from rsrag.adapters.catalogued import open_scene
 from rsrag.errors import UnreadableSource, UnsupportedSource
@@ -110,7 +111,10 @@ def opened(image: Any, context: Context, *, options: ReadOptions | None = None) 
         UsageError: an array of another type or shape, or no image at all.
     """
     options = replace(options or ReadOptions(), allow_unlocated=True)
-    image = image if isinstance(image, QueryImage | Scene) else accepted(image)
+    if isinstance(image, QueryImage):
+        given.query_image(image)
+    elif not isinstance(image, Scene):
+        image = accepted(image)
     with tempfile.TemporaryDirectory(prefix="rsrag-") as folder:
         if isinstance(image, bytes):
             file = Path(folder) / "image"

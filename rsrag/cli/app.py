@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 from rsrag._version import __version__
 from rsrag.cli import archive, ask, caption, change, classify, ground, ingest, models, segment, show, train
-from rsrag.cli.session import Session, prepare_messages
+from rsrag.cli.session import Session, fault_table, prepare_messages
 from rsrag.config import expanded
 from rsrag.errors import ExitCode, RsragError
 
@@ -56,6 +56,13 @@ class ErrorsAsExitCodes(TyperGroup):
             resumed = ctx.invoked_subcommand in _RESUMED
             ctx.obj.note("interrupted: resume with the same command" if resumed else "interrupted")
             raise typer.Exit(ExitCode.INTERRUPTED) from None
+        except (typer.Exit, typer.Abort, _WrongUsage, BrokenPipeError):
+            raise  # typer ends a closed pipe quietly
+        except Exception as error:
+            state: Session = ctx.obj
+            if state.as_json and not state.emitted:
+                state.emit({"error": fault_table(error)})
+            raise
 
 
 app = typer.Typer(

@@ -143,9 +143,10 @@ def config_show(ctx: typer.Context, as_json: AsJson = False) -> None:
     state = session(ctx, as_json=as_json)
     from rsrag.config import resolve
     from rsrag.errors import WorkspaceNotFound
+    from rsrag.workspace import locate_workspace
 
     try:
-        resolved = resolve(state.locate())
+        resolved = locate_workspace(state.locate()).resolved
     except WorkspaceNotFound:
         if state.workspace is not None:
             raise
@@ -170,4 +171,7 @@ def config_show(ctx: typer.Context, as_json: AsJson = False) -> None:
 @config_app.command("path")
 def config_path(ctx: typer.Context) -> None:
     """Path of the settings file."""
-    typer.echo(session(ctx).locate() / "rsrag.toml")
+    from rsrag.config import FILE_NAME
+    from rsrag.workspace import locate_workspace
+
+    typer.echo(locate_workspace(session(ctx).locate()).path / FILE_NAME)

@@ -34,6 +34,8 @@ class Session:
     verbose: bool = False
     as_json: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
+    emitted: bool = False
+    """Whether the one JSON object is out."""
 
     @cached_property
     def out(self) -> Console:
@@ -94,7 +96,9 @@ class Session:
         """The one JSON object of a command with ``--json``, on one line; ASCII only, so nothing steers a terminal."""
         from rsrag.cli.jsonform import plain
 
-        sys.stdout.write(json.dumps(plain(value), allow_nan=False) + "\n")
+        text = json.dumps(plain(value), allow_nan=False)
+        self.emitted = True
+        sys.stdout.write(text + "\n")
 
     def fail(self, error: RsragError) -> None:
         """Say what went wrong and what to do about it; with ``--json`` also as the one object."""
@@ -112,6 +116,12 @@ class Session:
 def error_table(error: RsragError) -> dict[str, str | None]:
     """What the one JSON object says of an error."""
     return {"code": error.code, "message": error.message, "hint": error.hint}
+
+
+def fault_table(error: Exception) -> dict[str, str | None]:
+    """What the one JSON object says of a fault of rsrag itself."""
+    hint = "add --verbose before the command for the traceback"
+    return {"code": "UnexpectedFault", "message": f"{type(error).__name__}: {error}", "hint": hint}
 
 
 def nearest(start: Path) -> Path | None:
@@ -183,6 +193,7 @@ def crashed(error: Exception) -> int:
     """A fault of rsrag itself: one line, and the traceback with ``--verbose``. Returns the exit code."""
     if {"-v", "--verbose"} & set(sys.argv):
         traceback.print_exception(error)
-    text = ascii(f"{type(error).__name__}: {error}")[1:-1]
-    sys.stderr.write(f"error: unexpected fault: {text}\nhint: add --verbose before the command for the traceback\n")
+    told = fault_table(error)
+    text = ascii(told["message"])[1:-1]
+    sys.stderr.write(f"error: unexpected fault: {text}\nhint: {told['hint']}\n")
     return ExitCode.NOTHING

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from rsrag.models.base import Vectors
 from rsrag.models.dense import SHIPPED as DENSE
 from rsrag.models.described import read_described
 from rsrag.models.towers import ort_session
+from rsrag.once import once
 
 SHIPPED = DENSE.parent / "caption"
 START, END, UNKNOWN = 0, 1, 2
@@ -79,7 +80,7 @@ class Captioner:
             raise BadModelFile(f"no caption decoder in {directory}: {error}") from error
         self.fingerprint = f"mini-caption:{config['sha256']['step.onnx'][:16]}"
 
-    @cached_property
+    @once
     def _graphs(self) -> tuple[Any, Any]:
         return ort_session(self._directory / "start.onnx"), ort_session(self._directory / "step.onnx")
 

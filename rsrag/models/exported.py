@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from rsrag.models.mini import _checked_bytes, _read_config
 from rsrag.models.resize import resized
 from rsrag.models.runtime import Candidate
 from rsrag.models.towers import Batch, OpenVinoTower, OrtTower, compiled, ort_session
+from rsrag.once import once
 
 IMAGE, TEXT, TOKENIZER = "image", "text", "tokenizer.json"
 _TEXTS = 64
@@ -63,7 +64,7 @@ class ExportedEncoder:
             self._file(f"{half}.bin")
         return self._file(half + self._suffix)
 
-    @cached_property
+    @once
     def _feeder(self) -> Feeder:
         path = self._graph(IMAGE)
         candidates = [Candidate("ort", partial(OrtTower, path))] if path.suffix == ".onnx" else []
@@ -108,13 +109,13 @@ class ExportedEncoder:
             parts.append(runtime.unit(self._text(tokens)))
         return np.concatenate(parts)
 
-    @cached_property
+    @once
     def _tokenizer(self) -> Any:
         from tokenizers import Tokenizer
 
         return Tokenizer.from_file(str(self._file(TOKENIZER)))
 
-    @cached_property
+    @once
     def _text(self) -> Any:
         """Tokens, int64 [N, context length], to features, float32 [N, dim]."""
         path = self._graph(TEXT)

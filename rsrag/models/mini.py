@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache, cached_property, partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,9 @@ from rsrag.models.base import ModelRow, Picture, Vectors
 from rsrag.models.batching import Feeder
 from rsrag.models.described import PARTED_FROM
 from rsrag.models.runtime import Candidate
+from rsrag.models.static import TOKENIZER, WEIGHTS, StaticModel
 from rsrag.models.towers import Batch, OpenVinoTower, OrtTower, planes
+from rsrag.once import once
 
 _HERE = Path(__file__).parent
 _OUTPUTS = ("semantic", "instance")
@@ -62,14 +64,11 @@ def _unit(vectors: npt.NDArray[Any]) -> Vectors:
 
 
 @cache
-def _static_model(directory: Path) -> Any:
+def _static_model(directory: Path) -> StaticModel:
     """The text model of a directory, read once a process: the text encoder and the image tower share it."""
-    from model2vec import StaticModel
-
     digests = _read_config(directory).get("sha256", {})
-    for name in ("model.safetensors", "tokenizer.json"):
-        _checked_bytes(directory, name, digests)
-    return StaticModel.from_pretrained(directory)
+    weights, tokenizer = (_checked_bytes(directory, name, digests) for name in (WEIGHTS, TOKENIZER))
+    return StaticModel(directory, weights, tokenizer)
 
 
 class MiniTextEncoder:
@@ -83,15 +82,11 @@ class MiniTextEncoder:
         digests: Mapping[str, str] = self._config.get("sha256", {})
         self.fingerprint = f"{row.name}:{digests.get('model.safetensors', '')[:16]}"
 
-    @property
-    def _model(self) -> Any:
-        return _static_model(self._directory)
-
     def encode_passages(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors, float32 of shape [N, 256]; the zero vector for a text without a known token."""
         if not texts:
             return np.zeros((0, self.dim), dtype=np.float32)
-        return _unit(self._model.encode(list(texts), max_length=512, use_multiprocessing=False))
+        return _unit(_static_model(self._directory).encode(texts))
 
     def encode_questions(self, texts: Sequence[str]) -> Vectors:
         """The same as for passages: static vectors know no roles."""
@@ -128,7 +123,7 @@ class MiniImageEncoder:
         self._settings = settings
         self._text = MiniTextEncoder(ModelRow("mini-text", "text", "mini_text", "weights/mini/text", dim=256), settings)
 
-    @cached_property
+    @once
     def _feeder(self) -> Feeder:
         """The tower, in ONNX Runtime unless the setting ``runtime`` says otherwise.
 
@@ -153,7 +148,7 @@ class MiniImageEncoder:
         model = f"{self.fingerprint}:{digests.get(self._graph)}"
         return Feeder(runtime.choose(chosen, wanted, model, side, reference=kept), side)
 
-    @cached_property
+    @once
     def _head(self) -> Mapping[str, npt.NDArray[np.float32]]:
         from safetensors.numpy import load
 

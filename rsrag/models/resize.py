@@ -8,6 +8,8 @@ import numpy.typing as npt
 from rsrag.models.base import Picture
 
 WAYS = ("crop", "squash")
+_STRIP = 8
+"""Times that a picture is longer than wide beyond which its middle alone is resized: memory does not grow with it."""
 
 
 def resized(picture: Picture, size: int, way: str) -> npt.NDArray[np.uint8]:
@@ -29,7 +31,11 @@ def resized(picture: Picture, size: int, way: str) -> npt.NDArray[np.uint8]:
     width, height = image.size
     short = min(width, height)
     target = (size * width // short, size * height // short) if way == "crop" else (size, size)
+    left, top = round((target[0] - size) / 2), round((target[1] - size) / 2)
+    if max(target) > _STRIP * size:
+        across, down = width / target[0], height / target[1]
+        middle = left * across, top * down, (left + size) * across, (top + size) * down
+        return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=middle))
     if image.size != target:
         image = image.resize(target, Image.Resampling.BICUBIC)
-    left, top = round((target[0] - size) / 2), round((target[1] - size) / 2)
     return np.asarray(image.crop((left, top, left + size, top + size)))

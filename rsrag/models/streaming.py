@@ -55,7 +55,7 @@ def pieces(
         if text:
             box.put(text[:left])
             left -= len(text)
-            if left <= 0:
+            if left < 0:  # an answer of just this length is whole
                 raise Stopped(f"after {characters} characters")
 
     def work() -> None:

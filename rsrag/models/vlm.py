@@ -15,7 +15,7 @@ from rsrag.models import pictures, weights
 from rsrag.models.base import ModelRow, Prompt
 from rsrag.models.checkpoints import must_have_vocabulary
 from rsrag.models.devices import LOADING, choose, without_progress_bars
-from rsrag.models.streaming import Put, pieces
+from rsrag.models.streaming import Put, Stopped, pieces
 
 _CHARACTERS_PER_TOKEN = 16
 
@@ -141,11 +141,14 @@ class VlmReader:
         class Streamer(TextStreamer):  # type: ignore[misc]
             """Hands over text at word boundaries, and asks at every token whether to go on."""
 
+            came = False
+
             def put(self, value: Any) -> None:
                 put("")
                 super().put(value)
 
             def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+                self.came = self.came or bool(text)
                 put(text)
 
         def defined(_tokens: Any, scores: Any) -> Any:
@@ -155,7 +158,7 @@ class VlmReader:
 
         streamer = Streamer(processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
         with torch.inference_mode():
-            model.generate(
+            found = model.generate(
                 **inputs,
                 streamer=streamer,
                 logits_processor=[defined],
@@ -166,6 +169,17 @@ class VlmReader:
                 top_p=None,
                 top_k=None,
             )
+        said = found[0, inputs["input_ids"].shape[1] :].tolist()
+        if len(said) >= tokens and said[-1] not in _ends(model):
+            if not streamer.came:
+                raise ReaderError(f"reader {self.name} gave no answer in {tokens} tokens")
+            raise Stopped(f"after {tokens} tokens")
+
+
+def _ends(model: Any) -> list[int]:
+    """Tokens that end an answer."""
+    ends = model.generation_config.eos_token_id
+    return [] if ends is None else ends if isinstance(ends, list) else [ends]
 
 
 def _special(tokenizer: Any) -> set[str]:

@@ -25,6 +25,13 @@ def test_status_and_config(run: Run, archive: Path) -> None:
     assert run("-w", archive, "config", "path").out.strip() == str(archive / "rsrag.toml")
 
 
+def test_settings_of_a_workspace_that_is_not_there(run: Run, tmp_path: Path) -> None:
+    for command in (["show"], ["show", "--json"], ["path"]):
+        ran = run("-w", tmp_path / "nowhere", "config", *command)
+        assert ran.code == 1
+        assert "no workspace at" in ran.err
+
+
 def test_config_without_a_workspace(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RSRAG_ENDPOINT_API_KEY", "very secret")
     shown = run("config", "show")

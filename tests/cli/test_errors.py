@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -211,6 +212,13 @@ def test_unexpected_fault_is_one_line(tmp_path: Path) -> None:
     assert plain.returncode == 1
     assert plain.stderr.splitlines()[0] == "error: unexpected fault: ValueError: boom \\x1b[31m"
     assert "Traceback" not in plain.stderr
+    told = subprocess.run([sys.executable, "-c", code, "status", "--json"], capture_output=True, text=True, check=False)
+    assert told.returncode == 1
+    assert json.loads(told.stdout)["error"] == {
+        "code": "UnexpectedFault",
+        "message": "ValueError: boom \x1b[31m",
+        "hint": "add --verbose before the command for the traceback",
+    }
     loud = subprocess.run([sys.executable, "-c", code, "-v", "status"], capture_output=True, text=True, check=False)
     assert "Traceback" in loud.stderr
 

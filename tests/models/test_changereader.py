@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from dates import built, ground, relit
 
 from rsrag.adapters.base import Context
@@ -16,6 +17,7 @@ from rsrag.models.registry import load_profile
 from rsrag.models.vlm import VlmReader
 
 
+@pytest.mark.filterwarnings("ignore:the answer of reader tiny was cut")
 def test_three_pictures_reach_the_model(qwen_dir: Path) -> None:
     settings = Settings(device="cpu", endpoint_timeout=60.0)
     reader = VlmReader(ModelRow("tiny", "reader", "transformers_vlm", str(qwen_dir)), settings)

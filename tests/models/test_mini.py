@@ -6,6 +6,8 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -196,3 +198,25 @@ def test_both_encoders_read_the_static_vectors_once(texts: MiniTextEncoder, imag
     text_encoder().encode_passages(TEXTS)
     image_encoder().encode_words(TEXTS)
     assert mini._static_model.cache_info().misses == read
+
+
+def test_threads_get_the_vectors_of_one(images: MiniImageEncoder, texts: MiniTextEncoder) -> None:
+    told = [f"{text} {'really ' * number}" for number in range(30) for text in TEXTS]
+    words = [images.encode_words([text])[0] for text in told]
+    read = [texts.encode_passages([text])[0] for text in told]
+    start = threading.Barrier(8)
+
+    def work(_: int) -> None:
+        start.wait(30)
+        for number, text in enumerate(told):
+            assert np.array_equal(images.encode_words([text])[0], words[number])
+            assert np.array_equal(texts.encode_questions([text])[0], read[number])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+
+
+def test_text_vectors_are_those_of_model2vec(texts: MiniTextEncoder) -> None:
+    static = pytest.importorskip("model2vec").StaticModel.from_pretrained(SHIPPED / "text")
+    told = [*TEXTS, "", " ", "☃", "word " * 900, "[UNK] [PAD] lake", "Übersee – naïve 東京"]
+    assert np.abs(texts.encode_passages(told) - static.encode(told)).max() < 1e-6

@@ -29,6 +29,17 @@ def test_an_endless_answer_is_cut_with_a_warning() -> None:
         assert "".join(run(endless, characters=12)) == "lake lake la"
 
 
+def test_an_answer_of_just_the_limit_is_whole() -> None:
+    assert "".join(run(lambda put: [put(t) for t in ("lake", "", " of", "")] and None, characters=7)) == "lake of"
+
+    def one_more(put: Put) -> None:
+        put("lake of")
+        put("x")
+
+    with pytest.warns(DegradedResult, match="cut after 7 characters"):
+        assert "".join(run(one_more, characters=7)) == "lake of"
+
+
 def test_silence_is_an_error_and_wakes_the_producer() -> None:
     woken = threading.Event()
 

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from rsrag.config import Settings
 from rsrag.models import registry
 from rsrag.models.base import ModelRow, Prompt
 
 
+@pytest.mark.filterwarnings("ignore:the answer of reader read was cut")
 def test_models_that_load_at_the_same_time_do_not_disturb_each_other(
     tiny_clip: Path, sentence_dir: Path, cross_dir: Path, qwen_dir: Path, pictures: list[np.ndarray[Any, Any]]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ import numpy as np
 import pytest
 
 from rsrag.config import Settings
-from rsrag.errors import BadModelFile, ReaderError
+from rsrag.errors import BadModelFile, DegradedResult, ReaderError
 from rsrag.models.base import ModelRow, Prompt, Reader
 from rsrag.models.vlm import VlmReader, without_special
 
+pytestmark = pytest.mark.filterwarnings("ignore:the answer of reader tiny was cut")
+"""A random model seldom ends an answer by itself."""
 PROMPT = Prompt("You answer.", "Evidence: a lake.\nQuestion: what?", "what?", (), max_tokens=12)
 
 
@@ -54,6 +57,20 @@ def test_the_answer_is_no_longer_than_asked_for(qwen_dir: Path) -> None:
     short, long = ("".join(tiny.read(replace(PROMPT, max_tokens=n))) for n in (2, 40))
     assert len(short) <= 2  # a token of the byte-level vocabulary is at most one character
     assert len(short) < len(long) <= 40
+
+
+@pytest.mark.filterwarnings("default:the answer of reader tiny was cut")
+def test_an_answer_that_ran_out_of_tokens_is_said_to_be_cut(qwen_dir: Path) -> None:
+    tiny = reader(qwen_dir)
+    with pytest.warns(DegradedResult, match="answer of reader tiny was cut after 12 tokens"):
+        words = "".join(tiny.read(PROMPT))
+    network, processor = tiny._ready()
+    said = network.generate(**tiny._inputs(PROMPT, network, processor), max_new_tokens=12, do_sample=False)
+    network.generation_config.eos_token_id = int(said[0, -1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for limit in (12, 40):
+            assert words.startswith("".join(tiny.read(replace(PROMPT, max_tokens=limit))))
 
 
 def test_markers_of_the_chat_template_in_evidence_are_only_text(qwen_dir: Path) -> None:
