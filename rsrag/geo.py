@@ -7,16 +7,16 @@ along it. A position that cannot be trusted is an error here, never the whole wo
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import shapely
-from pyproj import CRS, Geod, Transformer
-from pyproj.exceptions import CRSError, ProjError
+from pyproj import Geod
 
+from rsrag.crs import first_longitude, full_turn, short_name, transformers
 from rsrag.errors import BadFootprint, BadGeometry
 from rsrag.types import BBox, Footprint, Polygon, Position, Window
 
@@ -32,6 +32,13 @@ _GEOD = Geod(ellps="WGS84")
 _SLACK = 1e-6
 _HAIR = 1e-9
 """Degrees to which coordinates are kept."""
+_AT_POLE = 1e-7
+"""Degrees from a pole at which a position is the pole itself."""
+_STRAIGHT = 1.0
+"""Degrees of longitude within which the edges of a raster do not bend enough to matter."""
+_BENT = 5e-6
+"""Share of a footprint's area by which an edge may be off between two of its points."""
+_MOST_SPLITS, _MOST_POINTS = 16, 1000
 
 
 # --- building -------------------------------------------------------------------------------------------------------
@@ -52,36 +59,104 @@ def footprint_from_raster(crs: str, transform: Affine, window: Window, *, densif
     a, b, _, d, e, _ = transform
     if not all(math.isfinite(v) for v in transform) or abs(a * e - b * d) < 1e-300:
         raise BadFootprint(f"degenerate geotransform {transform}")
-    steps = np.linspace(0.0, 1.0, max(2, densify), endpoint=False)
-    zero, one = np.zeros_like(steps), np.ones_like(steps)
-    u = np.concatenate([steps, one, 1 - steps, zero])
-    v = np.concatenate([zero, steps, one, 1 - steps])
-    cols = window.col + u * window.width
-    rows = window.row + v * window.height
-    lon, lat = lonlat(crs, transform, cols, rows)
-    return footprint_from_ring(np.column_stack([lon, lat]))
+
+    def along(t: Coordinates) -> Coordinates:
+        """Positions on the window's edges, which are numbered 0 to 3 from the first row on."""
+        u = np.clip(1.5 - np.abs(t - 1.5), 0.0, 1.0)
+        v = np.clip(1.5 - np.abs(t - 2.5), 0.0, 1.0)
+        lon, lat = lonlat(crs, transform, window.col + u * window.width, window.row + v * window.height)
+        return np.column_stack([lon, lat])
+
+    steps = max(2, densify)
+    corners = np.arange(4 * steps) / steps
+    if full_turn(crs):  # straight edges stay straight
+        return footprint_from_ring(along(corners))
+    return footprint_from_ring(_with_poles(_bent_ring(along, corners)))
+
+
+def _bent_ring(along: Callable[[Coordinates], Coordinates], t: Coordinates) -> Coordinates:
+    """Points of a ring, and more of them where it bends between two, as straight edges do near a pole.
+
+    Args:
+        along: longitudes and latitudes by the running number of the edge.
+        t: where the points lie that are kept in any case.
+    """
+    points = along(t)
+    if np.abs((np.diff(points[:, 0]) + 180) % 360 - 180).max() < _STRAIGHT:
+        return points
+    for _ in range(_MOST_SPLITS):
+        middles = (t + np.append(t[1:], 4.0)) / 2
+        between = along(middles)
+        bent = _bends(points, between)
+        if not bent.any() or len(points) > _MOST_POINTS:
+            break
+        after = np.flatnonzero(bent) + 1
+        t, points = np.insert(t, after, middles[bent]), np.insert(points, after, between[bent], axis=0)
+    return points
+
+
+def _bends(points: Coordinates, between: Coordinates) -> npt.NDArray[np.bool_]:
+    """Whether the ring's middles between its points lie so far off the straight line that the area suffers."""
+    following = np.roll(points, -1, axis=0)
+    first, second = ((p[:, 0] - between[:, 0] + 180) % 360 - 180 for p in (points, following))
+    # At a pole any longitude is right: that of the line towards it.
+    first, second = np.where(_at_pole(points), 0.0, first), np.where(_at_pole(following), 0.0, second)
+    height = equal_area(np.column_stack([np.zeros(len(points)), points[:, 1]]))[:, 1]
+    middle = equal_area(np.column_stack([np.zeros(len(points)), between[:, 1]]))[:, 1]
+    before, behind = height - middle, np.roll(height, -1) - middle
+    triangles = np.abs(first * behind - second * before) * math.radians(_A) / 2
+    corners = earth_centred(points) - earth_centred(points[:1])
+    area = float(np.linalg.norm(np.cross(corners, np.roll(corners, -1, axis=0)).sum(axis=0))) / 2
+    # Right round the Earth the corners enclose nothing: what rounding makes of a straight line is no bend either.
+    reach = max(float(np.abs(first).sum()) * math.radians(_A) * float(np.ptp(height)), 1e-6)
+    return np.asarray(triangles > max(_BENT * area, 1e-9 * reach)) | _at_pole(between)
+
+
+def _at_pole(points: Coordinates) -> npt.NDArray[np.bool_]:
+    return np.asarray(np.abs(points[:, 1]) >= 90 - _AT_POLE)
+
+
+def _with_poles(ring: Coordinates) -> Coordinates:
+    """A ring that passes through a pole with that point twice: on the meridian it comes by, and the one it leaves by.
+
+    Seen from a pole every direction has a longitude of its own, and map projections give back any.
+    """
+    poles = np.flatnonzero(_at_pole(ring))
+    if not len(poles) or len(poles) == len(ring):
+        return ring
+    found = np.repeat(ring, np.where(_at_pole(ring), 2, 1), axis=0)
+    for place in poles + np.arange(len(poles)):
+        pole = math.copysign(90.0, found[place, 1])
+        found[place] = found[place - 1, 0], pole
+        found[place + 1] = found[(place + 2) % len(found), 0], pole
+    return found
 
 
 def lonlat(crs: str, transform: Affine, cols: Coordinates, rows: Coordinates) -> tuple[Coordinates, Coordinates]:
     """Longitudes and latitudes in degrees of pixel positions; longitudes may lie beyond ±180.
+
+    Where x is a longitude, in degrees or in metres, it says by itself which turn round the Earth is meant.
 
     Raises:
         BadFootprint: unknown CRS, or positions that are not on Earth or outside the CRS's domain.
     """
     a, b, c, d, e, f = transform
     x, y = a * cols + b * rows + c, d * cols + e * rows + f
-    forward, backward = _transformers(crs)
+    forward, backward = transformers(crs)
     lon, lat = forward.transform(x, y)
+    turn = full_turn(crs)
+    if turn is not None:
+        lon = lon + 360 * np.round((first_longitude(crs) + x * (360 / turn) - lon) / 360)
     if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
-        raise BadFootprint(f"coordinates outside the domain of {_crs_name(crs)}")
+        raise BadFootprint(f"coordinates outside the domain of {short_name(crs)}")
     if np.abs(lat).max() > 90 + _SLACK or np.abs(lon).max() > 540 + _SLACK:
         raise BadFootprint(f"coordinates are not on Earth: latitude up to {np.abs(lat).max():g}")
     back_x, back_y = backward.transform(lon, lat)
     size = max(np.ptp(x), np.ptp(y), 1e-12)
-    error_x = np.abs((back_x - x + 180) % 360 - 180) if _geographic(crs) else np.abs(back_x - x)
+    error_x = np.abs(back_x - x) if turn is None else np.abs((back_x - x + turn / 2) % turn - turn / 2)
     # A point outside a projection's domain comes back as another one: compare, do not trust.
     if not np.isfinite(back_x).all() or max(error_x.max(), np.abs(back_y - y).max()) > 0.01 * size + 1e-6:
-        raise BadFootprint(f"coordinates do not survive a round trip through {_crs_name(crs)}")
+        raise BadFootprint(f"coordinates do not survive a round trip through {short_name(crs)}")
     return lon, lat
 
 
@@ -119,7 +194,8 @@ def footprint_from_shape(shape: Any) -> Footprint:
     Raises:
         BadFootprint: nothing left with an area.
     """
-    shape = shapely.make_valid(shape) if not shape.is_valid else shape
+    # By structure: parts that overlap are joined instead of leaving out what they share.
+    shape = shapely.make_valid(shape, method="structure", keep_collapsed=False) if not shape.is_valid else shape
     west, _, east, _ = shape.bounds if not shape.is_empty else (0.0, 0.0, 0.0, 0.0)
     pieces: list[Any] = []
     # A hair beyond the antimeridian is a rounding error, not a part on the other side.
@@ -134,6 +210,8 @@ def footprint_from_shape(shape: Any) -> Footprint:
             pieces += [p for p in collection.geoms if p.area > 0]
     if not pieces:
         raise BadFootprint("a footprint without area")
+    if len(pieces) > 1 and east - west >= 360 - _HAIR:  # right round the Earth the pieces meet again
+        pieces = shapely.get_parts(shapely.union_all(pieces, grid_size=_HAIR)).tolist()
     return Footprint(tuple(_polygon(p) for p in pieces), _bbox(pieces))
 
 
@@ -160,7 +238,7 @@ def footprint_from_geojson(geometry: dict[str, Any]) -> Footprint:
         shapes = [_shape_of_rings(rings) for rings in polygons]
     except (TypeError, ValueError, IndexError) as error:
         raise BadFootprint(f"unreadable {kind} coordinates: {error}") from error
-    return footprint_from_shape(shapely.union_all(shapes) if len(shapes) > 1 else shapes[0])
+    return footprint_from_shape(shapely.MultiPolygon(shapes) if len(shapes) > 1 else shapes[0])
 
 
 def _shape_of_rings(rings: list[Any]) -> Any:
@@ -182,17 +260,16 @@ def _bbox(pieces: Sequence[Any]) -> BBox:
     bounds = np.array([p.bounds for p in pieces])
     south, north = round(float(bounds[:, 1].min()), 9), round(float(bounds[:, 3].max()), 9)
     west, east = float(bounds[:, 0].min()), float(bounds[:, 2].max())
-    if west <= -180 + 1e-9 and east >= 180 - 1e-9:
-        # Touches both sides of the antimeridian: either right round the Earth, or across.
-        spans = sorted((float(b[0]), float(b[2])) for b in bounds)
-        gap_from, gap, reach = 0.0, 0.0, spans[0][1]
-        for start, end in spans[1:]:
-            if start - reach > gap:
-                gap, gap_from = start - reach, reach
-            reach = max(reach, end)
-        if gap > 1e-9:
-            return BBox(round(gap_from + gap, 9), south, round(gap_from, 9), north)
-    return BBox(round(west, 9), round(south, 9), round(east, 9), round(north, 9))
+    # The box leaves out the widest gap: that behind the antimeridian, or one between two pieces.
+    spans = sorted((float(b[0]), float(b[2])) for b in bounds)
+    gap_from, gap, reach = 0.0, 0.0, spans[0][1]
+    for start, end in spans[1:]:
+        if start - reach > gap:
+            gap, gap_from = start - reach, reach
+        reach = max(reach, end)
+    if gap > 360 - (east - west) + _HAIR:
+        return BBox(round(gap_from + gap, 9), south, round(gap_from, 9), north)
+    return BBox(round(west, 9), south, round(east, 9), north)
 
 
 # --- reading what users give ----------------------------------------------------------------------------------------
@@ -328,22 +405,3 @@ def gsd_m(crs: str, transform: Affine, width: int, height: int) -> float:
     across = _GEOD.inv(lon[0], lat[0], lon[1], lat[1])[2]
     down = _GEOD.inv(lon[0], lat[0], lon[2], lat[2])[2]
     return math.sqrt(across * down)
-
-
-@lru_cache(maxsize=64)
-def _transformers(crs: str) -> tuple[Transformer, Transformer]:
-    try:
-        source = CRS.from_user_input(crs)
-        forward = Transformer.from_crs(source, "EPSG:4326", always_xy=True)
-        return forward, Transformer.from_crs("EPSG:4326", source, always_xy=True)
-    except (CRSError, ProjError) as error:
-        raise BadFootprint(f"unknown coordinate reference system {_crs_name(crs)}") from error
-
-
-@lru_cache(maxsize=64)
-def _geographic(crs: str) -> bool:
-    return bool(CRS.from_user_input(crs).is_geographic)
-
-
-def _crs_name(crs: str) -> str:
-    return crs if len(crs) < 60 else crs[:57] + "..."

@@ -26,7 +26,7 @@ _STEPS = (60, 30, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002
 _BADGE = 11.0
 """Radius of a numbered mark, in pixels."""
 _EDGE = 8
-"""Points of a raster window's outline on each of its edges."""
+"""Points of a raster window's outline on each of its edges, at least."""
 _COARSE = 12.0
 """Maps narrower than this, in degrees, show no land: its outlines are too coarse for them."""
 _LEGIBLE = 14.0
@@ -291,12 +291,29 @@ def _raster_corners(outline: shapely.Geometry) -> list[list[float]] | None:
     in the south, or in the east. None for outlines of another make, whose picture is taken to have north up.
     """
     points = shapely.get_coordinates(outline)
-    if outline.geom_type != "Polygon" or len(points) != 4 * _EDGE + 1:
+    if outline.geom_type != "Polygon" or len(points) < 4 * _EDGE + 1:
         return None
-    found = points[[0, 3 * _EDGE, 2 * _EDGE, _EDGE]]
+    corners = _sharpest(points[:-1]) if len(points) > 4 * _EDGE + 1 else [0, _EDGE, 2 * _EDGE, 3 * _EDGE]
+    if corners is None:
+        return None
+    found = points[[corners[0], corners[3], corners[2], corners[1]]]
     if shapely.Polygon(found).area < 0.9 * outline.area:
         return None
     return [[float(x), float(y)] for x, y in found]
+
+
+def _sharpest(ring: np.ndarray[Any, Any]) -> list[int] | None:
+    """The four corners, the first point one of them, of a ring with more points where its edges bend; None for others.
+
+    Args:
+        ring: longitude and latitude, float64 [N, 2], not closed.
+    """
+    steps = np.diff(ring[:, 0], append=ring[0, 0]) * np.cos(np.radians(ring[:, 1]))
+    headings = np.arctan2(np.diff(ring[:, 1], append=ring[0, 1]), steps)
+    turns = np.abs((np.diff(headings, prepend=headings[-1]) + np.pi) % (2 * np.pi) - np.pi)
+    order = np.argsort(-turns, kind="stable")
+    corners = sorted(order[:4].tolist())
+    return corners if corners[0] == 0 and turns[order[4]] < 0.5 * turns[order[3]] else None
 
 
 def _corners(outline: shapely.Geometry) -> list[list[float]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import shapely
 from hypothesis import assume, given
@@ -12,7 +13,7 @@ from pyproj import Geod
 
 from rsrag import geo
 from rsrag.errors import BadFootprint, BadGeometry
-from rsrag.types import BBox, Window
+from rsrag.types import BBox, Footprint, Window
 
 EARTH_KM2 = 510_065_621.7
 """Surface of the WGS84 ellipsoid."""
@@ -47,12 +48,101 @@ def test_across_the_antimeridian() -> None:
     assert abs(geo.centre(footprint)[0]) > 178
 
 
+def test_islands_on_both_sides_of_the_antimeridian_have_a_small_box() -> None:
+    islands = [
+        [[[177, -18], [179, -18], [179, -16], [177, -18]]],
+        [[[-179.5, -19], [-178, -19], [-178, -17], [-179.5, -19]]],
+    ]
+    footprint = geo.footprint_from_geojson({"type": "MultiPolygon", "coordinates": islands})
+    assert footprint.bbox == BBox(177, -19, -178, -16)
+    assert abs(geo.centre(footprint)[0]) > 177
+    wide = [[[[w, 0], [w + 10, 0], [w + 10, 5], [w, 0]]] for w in (-60, 45)]
+    assert geo.footprint_from_geojson({"type": "MultiPolygon", "coordinates": wide}).bbox == BBox(-60, 0, 55, 5)
+
+
+def test_parts_that_overlap_are_joined() -> None:
+    def square(west: float, south: float, side: float) -> list[list[float]]:
+        corners = [(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)]
+        return [[west + side * x, south + side * y] for x, y in corners]
+
+    overlapping = {"type": "MultiPolygon", "coordinates": [[square(0, 0, 4)], [square(2, 2, 4)]]}
+    joined = geo.footprint_from_geojson(overlapping)
+    assert len(joined.polygons) == 1 and geo.holds(joined, (3, 3))
+    assert geo.iou(joined, geo.footprint_from_shape(shapely.geometry.shape(overlapping))) == pytest.approx(1)
+    bow = [[0, 10], [2, 12], [2, 10], [0, 12], [0, 10]]
+    crossed = geo.footprint_from_geojson({"type": "MultiPolygon", "coordinates": [[square(0, 0, 4)], [bow]]})
+    assert geo.holds(crossed, (0.1, 11)) and geo.holds(crossed, (2, 2)) and crossed.bbox == BBox(0, 0, 4, 12)
+
+
 def test_south_pole() -> None:
     footprint = geo.footprint_from_raster("EPSG:3031", (1e4, 0, -3e6, 0, -1e4, 3e6), Window(0, 0, 600, 600))
     assert geo.holds(footprint, (123.0, -90.0))
     assert not geo.holds(footprint, (123.0, -40.0))
     assert geo.centre(footprint) == (0.0, -90.0)
     assert geo.area_km2(footprint) == pytest.approx(3.56e7, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("crs", "west"), [("EPSG:3857", 19.9e6), ("EPSG:3857", -20.2e6), ("EPSG:3395", 19.9e6), ("EPSG:3832", 3.2e6)]
+)
+def test_mercator_across_the_antimeridian(crs: str, west: float) -> None:
+    transform = (1000.0, 0, west, 0, -1000.0, 1e6)
+    footprint = geo.footprint_from_raster(crs, transform, Window(0, 0, 300, 300))
+    assert footprint.bbox.crosses_antimeridian and len(footprint.polygons) == 2
+    inland = geo.footprint_from_raster(crs, (1000.0, 0, -1e6, 0, -1000.0, 1e6), Window(0, 0, 300, 300))
+    assert geo.area_km2(footprint) == pytest.approx(geo.area_km2(inland), rel=1e-9)
+    assert geo.gsd_m(crs, transform, 300, 300) == pytest.approx(988, rel=0.01)
+    lon, _ = geo.lonlat(crs, transform, np.arange(0.0, 301, 50), np.full(7, 10.0))
+    assert np.ptp(lon) < 3 and (np.diff(lon) > 0).all()
+
+
+def test_a_world_in_metres_reaches_once_round() -> None:
+    side = 20037508.342789244
+    pixel = 2 * side / 256
+    footprint = geo.footprint_from_raster("EPSG:3857", (pixel, 0, -side, 0, -pixel, side), Window(0, 0, 256, 256))
+    assert list(footprint.bbox) == pytest.approx([-180, -85.0511288, 180, 85.0511288])
+
+
+def square_about(crs: str, left: float, top: float, rows: int = 300) -> tuple[Footprint, float]:
+    """A footprint of 300 columns of 10 km, and its area by geodesics between very many points of its outline."""
+    transform = (1e4, 0.0, left, 0.0, -1e4, top)
+    along = np.linspace(0, 1, 2000, endpoint=False)
+    u = np.concatenate([along, np.ones(2000), 1 - along, np.zeros(2000)]) * 300
+    v = np.concatenate([np.zeros(2000), along, np.ones(2000), 1 - along]) * rows
+    lon, lat = geo.lonlat(crs, transform, u, v)
+    exact = abs(Geod(ellps="WGS84").polygon_area_perimeter(lon, lat)[0]) / 1e6
+    return geo.footprint_from_raster(crs, transform, Window(0, 0, 300, rows)), exact
+
+
+@pytest.mark.parametrize("crs", ["EPSG:3413", "EPSG:3031", "EPSG:3571"])
+@pytest.mark.parametrize(
+    ("left", "top", "rows"),
+    [
+        (-1.5e6, 1.5e6, 300),  # the pole in the middle
+        (-2.9e6, 1e5, 300),  # in a corner of it
+        (0, 3e6, 300),  # at a corner
+        (-1.5e6, 3e6, 300),  # on an edge
+        (-1.5e6, 3e6, 299),  # just outside
+        (-1.5e6, 3e6, 301),  # just inside
+        (2e5, 2e5, 300),
+    ],
+)
+def test_areas_and_outlines_over_a_pole(crs: str, left: float, top: float, rows: int) -> None:
+    footprint, exact = square_about(crs, left, top, rows)
+    assert geo.area_km2(footprint) == pytest.approx(exact, rel=1e-3)
+    assert shapely.is_valid(geo.shape(footprint))
+    whole_turn = footprint.bbox.west == -180 and footprint.bbox.east == 180
+    assert whole_turn == (left < 0 < left + 3e6 and top - rows * 1e4 < 0 < top)
+
+
+def test_outlines_without_a_bend_keep_their_few_points() -> None:
+    footprint = geo.footprint_from_raster("EPSG:32633", (30, 0, 300000, 0, -30, 7e6), Window(0, 0, 7600, 7600))
+    assert len(footprint.polygons[0][0]) == 33
+    for west in (-180.0, 0.0):  # a pole is no bend where rows are latitudes
+        world = geo.footprint_from_raster("EPSG:4326", (1.2, 0, west, 0, -0.6, 90), Window(0, 0, 300, 300))
+        assert sum(len(rings[0]) for rings in world.polygons) < 80
+    speck = geo.footprint_from_raster("EPSG:3413", (1e-4, 0, -1e-2, 0, -1e-4, 1e-2), Window(0, 0, 200, 200))
+    assert sum(len(rings[0]) for rings in speck.polygons) < 3000
 
 
 @pytest.mark.parametrize(("col", "width"), [(0, 4096), (1304, 4096), (0, 128), (5272, 128), (0, 5400)])

@@ -338,6 +338,18 @@ def test_pictures_lie_as_their_raster_does(transform: tuple[float, float, float,
         assert (a * u + c * v + e, b * u + d * v + f) == pytest.approx((frame.x(x), frame.y(y)), abs=0.01)
 
 
+@pytest.mark.parametrize("origin", [(1e5, 8e5), (-9e5, -5e5), (-3e5, 7e5)])
+def test_pictures_near_a_pole_lie_as_their_raster_does(origin: tuple[float, float]) -> None:
+    transform = (1e3, 0.0, origin[0], 0.0, -1e3, origin[1])
+    window = geo.footprint_from_raster("EPSG:3413", transform, Window(0, 0, 256, 256))
+    frame = Frame(window.bbox.west - 1, 70, window.bbox.east + 1, 90, 1000)
+    svg = Map(frame, "t", [(window, jpeg())]).svg()
+    a, b, c, d, e, f = (float(v) for v in re.findall(r"matrix\(([^)]*)\)", svg)[0].split())
+    lon, lat = geo.lonlat("EPSG:3413", transform, np.array([0.0, 256, 0]), np.array([0.0, 0, 256]))
+    for u, v, x, y in zip((0, 1, 0), (0, 0, 1), lon, lat, strict=True):
+        assert (a * u + c * v + e, b * u + d * v + f) == pytest.approx((frame.x(x), frame.y(y)), abs=0.01)
+
+
 def test_footprint_across_the_antimeridian_is_one_outline() -> None:
     frame = frame_around([FIJI.bbox], margin=0.2, least=1, width=700, ratio=2)
     assert frame is not None

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
+from rsrag.crs import full_turn, is_geographic
 from rsrag.errors import BadFootprint
 from rsrag.ingest.readers.base import Affine, Array, Mask, Pixels, RasterSource, check_inside
 from rsrag.ingest.readers.shrink import read_scaled
 from rsrag.types import Window
+
+__all__ = ["AlignedSource", "Grid", "full_turn"]
 
 _MARGIN = 4
 """Source pixels read around what a window needs: bilinear weights and the curvature of its edges."""
@@ -38,21 +40,6 @@ class Grid:
     height: int
     transform: Affine
     crs: str | None = None
-
-
-@lru_cache(maxsize=64)
-def full_turn(crs: str) -> float | None:
-    """One turn round the Earth in units of x, 360 for degrees; None unless x is a longitude."""
-    from pyproj import CRS
-    from pyproj.exceptions import CRSError
-
-    try:
-        known = CRS.from_user_input(crs)
-    except CRSError:
-        return None
-    if not known.is_geographic or not known.axis_info:
-        return None
-    return round(math.tau / known.axis_info[0].unit_conversion_factor, 9)
 
 
 class AlignedSource:
@@ -92,6 +79,7 @@ class AlignedSource:
         self._turn = full_turn(self._crs) if self._crs else None
         self._middle = self._middle_x()
         self._owns = self._on_every_turn(own)
+        self._jumps = self._turns_of_warp()
         self._offset = self._whole_offset()
         self._scale = self._source_scale()
 
@@ -178,6 +166,18 @@ class AlignedSource:
         last = math.floor((float(x.max()) - min(corners) - touch) / self._turn)
         return tuple((a, b, c + self._turn * k, d, e, f) for k in range(first, last + 1)) or (own,)
 
+    def _turns_of_warp(self) -> tuple[int, ...]:
+        """By how many turns what GDAL finds for the grid lies west of where it is kept together.
+
+        Degrees GDAL brings together itself. Metres end at the edge of the projection, and start again at the other.
+        """
+        if self._turn is None or self.grid.crs == self._crs or is_geographic(str(self._crs)):
+            return (0,)
+        x, _ = self._in_source_crs(Window(0, 0, self.grid.width, self.grid.height), _EDGE)
+        x = x[np.isfinite(x)]
+        jumps = np.unique(np.round((self._near_middle(x) - x) / self._turn).astype(int))
+        return tuple(jumps.tolist()) or (0,)
+
     def _bounds_in_source(self, window: Window, own: Affine) -> tuple[float, float, float, float]:
         """Left, top, right, bottom in pixels of the source, placed by ``own``, of a window of the grid."""
         x, y = self._in_source_crs(window, 9)
@@ -200,13 +200,13 @@ class AlignedSource:
         if self._offset is not None:
             col, row = self._offset
             return self._cut(Window(window.col + col, window.row + row, window.width, window.height))
-        found, *others = (self._placed(own, window) for own in self._owns)
+        found, *others = (part for own in self._owns for part in self._placed(own, window))
         for other in others:
             found = Pixels(np.where(found.mask, found.data, other.data), found.mask | other.mask)
         return found
 
-    def _placed(self, own: Affine, window: Window) -> Pixels:
-        """A window of the grid from the source as it lies on one turn."""
+    def _placed(self, own: Affine, window: Window) -> list[Pixels]:
+        """A window of the grid from the source as it lies on one turn, in the parts in which GDAL finds it."""
         left, top, right, bottom = self._bounds_in_source(window, own)
         step, margin = self._scale, _MARGIN * self._scale
         scene = self._source.scene
@@ -214,11 +214,12 @@ class AlignedSource:
         row0 = max(0, math.floor((top - margin) / step) * step)
         col1, row1 = min(scene.width, math.ceil(right + margin)), min(scene.height, math.ceil(bottom + margin))
         if col1 - col0 < 1 or row1 - row0 < 1:
-            return self._nothing(window)
+            return [self._nothing(window)]
         pixels = self._source.read(Window(col0, row0, col1 - col0, row1 - row0), step)
         a, b, c, d, e, f = own
-        origin = (a * step, b * step, c + a * col0 + b * row0, d * step, e * step, f + d * col0 + e * row0)
-        return self._warp(pixels, origin, window)
+        left, top = c + a * col0 + b * row0, f + d * col0 + e * row0
+        turns = [left - jump * (self._turn or 0.0) for jump in self._jumps]
+        return [self._warp(pixels, (a * step, b * step, x, d * step, e * step, top), window) for x in turns]
 
     def _cut(self, wanted: Window) -> Pixels:
         """Source pixels as they are; invalid where the window lies outside the source."""
@@ -247,12 +248,14 @@ class AlignedSource:
 
         values = np.where(pixels.mask, pixels.data.astype(np.float32), np.float32(np.nan))
         warped: Array = np.full((len(values), window.height, window.width), np.nan, dtype=np.float32)
+        # GDAL looks at some points of the edges only to see what it needs, and may miss where a turn begins.
+        extra = {"SOURCE_EXTRA": max(values.shape[1:]) // 8} if len(self._jumps) > 1 else {}
         with rasterio.Env():
             reproject(
                 values, warped, src_transform=rasterio.Affine(*origin), src_crs=self._crs or _STAND_IN,
                 dst_transform=rasterio.Affine(*self._shifted(window.col, window.row)),
                 dst_crs=self.grid.crs or _STAND_IN, src_nodata=np.nan, dst_nodata=np.nan,
-                resampling=Resampling.bilinear, num_threads=1, warp_mem_limit=64,
+                resampling=Resampling.bilinear, num_threads=1, warp_mem_limit=64, **extra,
             )  # fmt: skip
         mask: Mask = np.asarray(np.isfinite(warped).all(axis=0))
         return Pixels(np.where(mask, warped, np.float32(0)), mask)

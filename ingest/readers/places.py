@@ -18,6 +18,7 @@ from rsrag.ingest.countries import country_name
 from rsrag.ingest.digest import make_id
 from rsrag.ingest.positions import Axis, degrees
 from rsrag.ingest.readers.columns import Columns, is_noise, name_and_unit, plain_name
+from rsrag.ingest.readers.numerals import ungrouped
 from rsrag.ingest.readers.tables import Row
 from rsrag.ingest.readers.text import one_line, plain_value
 from rsrag.times import parse_span
@@ -33,7 +34,6 @@ TOLD_FACTS = 14
 
 _MISSING = frozenset(("", "null", "none", "nan", "n/a", "\\n", "-", "--", "nil", "-99", "-999", "-9999", "-99.0"))
 _NUMBER = re.compile(r"[-+]?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d{1,2})?")
-_GROUPED = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _CODE = re.compile(r".*(^|_)(id|code|zip|phone|iso\w*|[a-z]+_a[23]|n3|icao|iata|number|ref|version)")
 _ADJECTIVES = frozenset(
     ("cultural", "natural", "mixed", "historic", "historical", "protected", "urban", "rural", "industrial", "coastal",
@@ -299,8 +299,9 @@ def fact_of(name: str, unit: str, value: Any) -> Fact | None:
     text = one_line(str(value))
     if _NUMBER.fullmatch(text):
         return Fact(name, float(text), unit)
-    if _GROUPED.fullmatch(text):
-        return Fact(name, float(text.replace(",", "")), unit)
+    number = ungrouped(str(value).strip())
+    if number is not None:
+        return Fact(name, number, unit)
     return Fact(name, text) if text else None
 
 

@@ -8,8 +8,9 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,15 @@ from pyproj.exceptions import CRSError, ProjError
 
 from rsrag.errors import SourceTooLarge, UnreadableSource, UnsupportedSource
 from rsrag.ingest.guard import SourceType
+from rsrag.ingest.readers.numerals import comma_columns, with_point
 from rsrag.ingest.readers.text import MAX_VALUE, Decoded, decode, one_line, read_bytes, title_of
 
 _LOG = logging.getLogger("rsrag.ingest")
 MAX_ROWS = 2_000_000
 _BATCH = 10_000
 _SNIFFED = 25
+_LOOKED_AT = 1000
+"""Rows that tell how a table writes its numbers."""
 _DELIMITERS = ",;\t|"
 _BROKEN = (
     TypeError,
@@ -140,10 +144,18 @@ def _csv(path: Path, title: str, decoded: Decoded) -> Table:
         name = cell.strip() or f"column {n}"
         columns.append(f"{name} ({n})" if name in columns else name)
     properties = {"delimiter": delimiter} | _notes(decoded)
-    return Table("csv", title, columns, _csv_rows(reader, columns), properties)
+    commas = frozenset() if delimiter == "," else comma_columns(_sample(text, delimiter), len(columns))
+    return Table("csv", title, columns, _csv_rows(reader, columns, commas), properties)
 
 
-def _csv_rows(reader: Any, columns: Sequence[str]) -> Iterator[Row]:
+def _sample(text: str, delimiter: str) -> Iterator[list[str]]:
+    """The first rows of a table."""
+    reader = csv.reader(io.StringIO(text[:200_000], newline=""), delimiter=delimiter)
+    with suppress(csv.Error):
+        yield from islice(reader, 1, _LOOKED_AT)
+
+
+def _csv_rows(reader: Any, columns: Sequence[str], commas: frozenset[int]) -> Iterator[Row]:
     count = 0
     while True:
         number = reader.line_num + 1
@@ -162,6 +174,8 @@ def _csv_rows(reader: Any, columns: Sequence[str]) -> Iterator[Row]:
         problem = None
         if any(map(str.strip, record[len(columns) :])):
             problem = f"{len(record)} fields, but the header has {len(columns)}; is a value with a delimiter unquoted?"
+        if commas:
+            record = [with_point(cell) if n in commas else cell for n, cell in enumerate(record)]
         yield Row(number, dict(zip(columns, record, strict=False)), problem=problem)
 
 

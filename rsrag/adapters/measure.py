@@ -14,8 +14,8 @@ from shapely.affinity import translate
 
 from rsrag import geo
 from rsrag.adapters.base import Point, Region, Subject
+from rsrag.crs import full_turn
 from rsrag.errors import BadFootprint
-from rsrag.ingest.readers.aligned import full_turn
 from rsrag.types import Fact, Footprint, Window
 
 _GEOD = Geod(ellps="WGS84")
@@ -23,6 +23,10 @@ _COLUMNS, _ROWS = 9, 3
 """Points across and down a window that tell whether rows and columns follow latitudes and longitudes."""
 _STRAIGHT = 1e-4
 """Share of a window's extent by which they may not."""
+_BENT_DEGREES = 2.0
+"""Degrees of longitude between neighbours of an outline from which on it gets more points."""
+_FINER = 16
+"""How much closer they then are."""
 _NODES = 17
 """Pixels across and down a window whose areas are measured where it is turned or bent on the Earth."""
 
@@ -37,18 +41,24 @@ def outline(subject: Subject, shape: Any) -> Footprint | None:
         return None
     assert subject.crs is not None and subject.transform is not None
     crs, transform = subject.crs, subject.transform
-    dense = shapely.segmentize(shape, max(1.0, math.sqrt(max(shape.area, 1.0)) / 4))
-    turn = full_turn(crs)
+    step = max(1.0, math.sqrt(max(shape.area, 1.0)) / 4)
 
     def to_earth(points: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        lon, lat = geo.lonlat(crs, transform, points[:, 0], points[:, 1])
-        if turn is not None:  # x is the longitude: it says by itself which turn round the Earth is meant
-            x = (transform[0] * points[:, 0] + transform[1] * points[:, 1] + transform[2]) * (360 / turn)
-            lon = lon + 360 * np.round((x - lon) / 360)
-        return np.column_stack([lon, lat])
+        return np.column_stack(geo.lonlat(crs, transform, points[:, 0], points[:, 1]))
 
-    placed = shapely.transform(dense, to_earth)
-    return geo.footprint_from_shape(placed if turn is not None else unwrapped(placed))
+    placed = shapely.transform(shapely.segmentize(shape, step), to_earth)
+    if full_turn(crs):
+        return geo.footprint_from_shape(placed)
+    if _bent(placed):
+        placed = shapely.transform(shapely.segmentize(shape, max(1.0, step / _FINER)), to_earth)
+    return geo.footprint_from_shape(unwrapped(placed))
+
+
+def _bent(placed: Any) -> bool:
+    """Whether neighbours along a ring lie degrees of longitude apart, as near a pole, where straight edges bend."""
+    points, rings = shapely.get_coordinates(shapely.get_rings(placed), return_index=True)
+    steps = np.abs((np.diff(points[:, 0]) + 180) % 360 - 180)
+    return bool(np.any(steps[np.diff(rings) == 0] > _BENT_DEGREES))
 
 
 def unwrapped(shape: Any, turn: float = 360.0) -> Any:
@@ -68,10 +78,17 @@ def unwrapped(shape: Any, turn: float = 360.0) -> Any:
     for part in parts:
         outer = _unwrapped_ring(part.exterior, turn)
         holes = [_unwrapped_ring(ring, turn) for ring in part.interiors]
-        # A hole may have been unwrapped on another turn than the ring around it.
-        copies = [translate(hole, t) for hole in holes for t in (-turn, 0.0, turn)]
+        copies = [copy for hole in holes for copy in _on_turns_of(outer, hole, turn)]
         whole.append(shapely.difference(outer, shapely.union_all(copies)) if copies else outer)
     return whole[0] if len(whole) == 1 else shapely.union_all(whole)
+
+
+def _on_turns_of(outer: Any, hole: Any, turn: float) -> list[Any]:
+    """A hole, which may have been unwrapped on another turn than the ring around it, wherever it meets that ring."""
+    west, _, east, _ = outer.bounds
+    left, _, right, _ = hole.bounds
+    first, last = math.ceil((west - right) / turn), math.floor((east - left) / turn)
+    return [translate(hole, turn * k) for k in range(first, last + 1)]
 
 
 def _unwrapped_ring(ring: Any, turn: float) -> Any:

@@ -9,6 +9,7 @@ import pytest
 import shapely
 from hypothesis import given
 from hypothesis import strategies as st
+from pyproj import Geod
 from rasters import TEN_METRES, UTM31
 
 from rsrag import geo
@@ -52,6 +53,49 @@ def test_a_raster_across_the_antimeridian_keeps_its_area() -> None:
     east = Subject("inland", 40, 40, "EPSG:4326", (0.01, 0.0, 20.0, 0.0, -0.01, 10.2), gsd_m=1100)
     assert found.footprint is not None and found.footprint.bbox.crosses_antimeridian
     assert found.facts[0].value == pytest.approx(measure.area_m2(east, shapely.box(0, 0, 40, 40)), rel=1e-6)
+
+
+@pytest.mark.parametrize("west", [19.9e6, -20.175e6])
+def test_web_mercator_across_the_antimeridian_keeps_its_area(west: float) -> None:
+    subject = Subject("pacific", 300, 300, "EPSG:3857", (1e3, 0.0, west, 0.0, -1e3, 1e6), gsd_m=988)
+    found = measure.region(subject, "island", 1.0, shapely.Point(138, 100).buffer(60))
+    inland = Subject("inland", 300, 300, "EPSG:3857", (1e3, 0.0, 1e6, 0.0, -1e3, 1e6), gsd_m=988)
+    assert found.footprint is not None and found.footprint.bbox.crosses_antimeridian
+    assert found.facts[0].value == pytest.approx(measure.area_m2(inland, shapely.Point(138, 100).buffer(60)), rel=1e-6)
+    each = measure.pixel_areas_m2(subject, Window(0, 0, 300, 300))
+    assert each is not None
+    assert each.sum() == pytest.approx(measure.area_m2(inland, shapely.box(0, 0, 300, 300)), rel=1e-6)
+
+
+ANTARCTICA = Subject("antarctica", 600, 600, "EPSG:3031", (1e4, 0.0, -3e6, 0.0, -1e4, 3e6), gsd_m=1e4)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        shapely.box(0, 0, 600, 600),
+        shapely.Point(300, 300).buffer(100),
+        shapely.Point(330, 300).buffer(50),
+        shapely.box(300, 200, 400, 400),  # the pole on an edge
+        shapely.box(300, 300, 400, 400),  # at a corner
+        shapely.Point(300, 300).buffer(100) - shapely.Point(300, 300).buffer(60),
+        shapely.box(0, 0, 600, 600) - shapely.Point(250, 310).buffer(60),
+    ],
+)
+def test_areas_about_a_pole(shape: shapely.Polygon) -> None:
+    def exact(ring: shapely.LinearRing) -> float:
+        cols, rows = shapely.get_coordinates(shapely.segmentize(ring, 0.5)).T
+        assert ANTARCTICA.crs is not None and ANTARCTICA.transform is not None
+        lon, lat = geo.lonlat(ANTARCTICA.crs, ANTARCTICA.transform, cols, rows)
+        return abs(Geod(ellps="WGS84").polygon_area_perimeter(lon, lat)[0])
+
+    whole = exact(shape.exterior) - sum(map(exact, shape.interiors))
+    assert measure.area_m2(ANTARCTICA, shape) == pytest.approx(whole, rel=5e-4)
+    found = measure.outline(ANTARCTICA, shape)
+    assert found is not None
+    pole = shapely.Point(300, 300)
+    if not shape.boundary.intersects(pole):
+        assert geo.holds(found, (0.0, -90.0)) == bool(shape.contains(pole))
 
 
 EARTH_M2 = 510_065_621_724_088  # of the WGS84 ellipsoid

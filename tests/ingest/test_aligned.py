@@ -129,3 +129,24 @@ def test_a_grid_across_the_edge_of_a_map_of_the_earth_is_read_from_both_ends(tmp
 def test_a_turn_is_told_in_the_units_of_the_longitude() -> None:
     assert full_turn("EPSG:4326") == 360.0 and full_turn("EPSG:4807") == 400.0  # grads
     assert full_turn(UTM31) is None and full_turn("nonsense") is None
+    around = 2 * np.pi * 6378137
+    assert full_turn("EPSG:3857") == pytest.approx(around) and full_turn("EPSG:3832") == pytest.approx(around)
+    assert full_turn("ESRI:54009") is None  # Mollweide: x depends on the latitude
+    assert full_turn("+proj=ob_tran +o_proj=longlat +o_lon_p=0 +o_lat_p=40 +lon_0=10") is None
+
+
+@pytest.mark.parametrize("turns", [0, -1])
+def test_web_mercator_across_the_antimeridian_fills_a_grid(tmp_path: Path, turns: int) -> None:
+    around = full_turn("EPSG:3857")
+    assert around is not None
+    west = around / 2 - 1000 + turns * around
+    path = write(tmp_path / "s.tif", ground(200, 100), transform=(11.0, 0, west, 0, -11.0, 1e6), crs="EPSG:3857")
+    (middle,), (top,) = to_crs("EPSG:3857", "EPSG:32660", [around / 2], [1e6 - 50])
+    with AlignedSource(source(path), Grid(120, 60, (11.0, 0, middle - 660, 0, -11.0, top), "EPSG:32660")) as found:
+        whole = found.read(Window(0, 0, 120, 60))
+        assert whole.mask.all()
+        columns = (whole.data[0] - whole.data[0].mean()).mean(axis=0)
+        assert columns.std() > 0
+    other = Grid(180, 100, (11.0, 0, west + 110 - (2 * turns + 1) * around, 0, -11.0, 1e6), "EPSG:3857")
+    with AlignedSource(source(path), other) as moved:
+        assert moved.read(Window(0, 0, 180, 100)).mask.all()

@@ -207,7 +207,7 @@ def test_columns_are_found_by_name(tmp_path: Path) -> None:
     place = item.place
     assert place is not None
     assert (place.name, place.kind, place.lat, place.lon) == ("Hill", "Peak", 46.5, 7.9)
-    assert place.facts == (Fact("id", "7"), Fact("area", "1,5"))
+    assert place.facts == (Fact("id", "7"), Fact("area", 1.5, "km2"))
     assert [p.text for p in item.passages][1:] == ["High."]
     assert item.document.properties["delimiter"] == ";"
     assert item.document.properties["columns"]["name"] == "Site Name"
