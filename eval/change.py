@@ -17,7 +17,7 @@ from rsrag.adapters.change.compare import MIN_PIXELS, cleaned
 from rsrag.adapters.change.describe import CELL_NAMES, CELL_SHARE, caption, places
 from rsrag.adapters.change.thresholds import Histogram, otsu
 from rsrag.errors import UsageError
-from rsrag.eval.datasets.change_pairs import LabelledPair, altered, digest, read_captioned, read_captions, read_pairs
+from rsrag.eval.datasets.change_pairs import StoredPair, altered, digest, find_captioned, find_pairs, read_captions
 from rsrag.eval.reports.page import DetailedResult
 from rsrag.models.base import Picture
 from rsrag.progress import Progress, Silent
@@ -120,7 +120,7 @@ def run(
     cross_validate: bool = False,
     progress: Progress | None = None,
 ) -> DetailedResult:
-    """Measure on labelled pairs.
+    """Measure on labelled pairs. One pair is in memory at a time, but with ``cross_validate`` all are.
 
     Args:
         data: folders or zip files with ``A/``, ``B/`` and ``label/``.
@@ -138,10 +138,13 @@ def run(
     progress = progress or Silent()
     if unknown := set(methods) - set(METHODS):
         raise UsageError(f"no method {sorted(unknown)[0]!r}", hint=f"of {', '.join(METHODS)}")
-    pairs = [pair for path in data for pair in read_pairs(path)]
+    pairs = [pair for path in data for pair in find_pairs(path)]
+    captioned = [] if captions is None else _captioned(data, captions)
+    share, seen = _looked_through(pairs)
     tallies = {name: Tally() for name in (PLAIN, *methods)}
     progress.start("pairs", len(pairs) * (1 + len(methods)), unit="runs")
-    for pair in pairs:
+    for stored in pairs:
+        pair = stored.read()
         mask = plain_cva(pair.before, pair.after)
         tallies[PLAIN].add(mask, pair.changed, count=areas(mask), cells=true_cells(mask))
         progress.advance()
@@ -152,14 +155,13 @@ def run(
             progress.advance()
     progress.finish()
     rows: dict[str, Mapping[str, float]] = {name: tally.figures() for name, tally in tallies.items()}
-    details: dict[str, Any] = {"pairs": len(pairs), "changed pixels": f"{100 * _share(pairs):.1f} %"}
+    details: dict[str, Any] = {"pairs": len(pairs), "changed pixels": f"{100 * share:.1f} %"}
     if cross_validate:
         rows["combined, cross-validated"] = _cross_validated(pairs)
-    seen = _seen(pairs) if "combined" in methods else 0
-    if seen:
+    if seen and "combined" in methods:
         details["LEAKED"] = f"{seen} of {len(pairs)} pairs were in the training of the network that “combined” uses"
     if captions is not None:
-        details["sentences"] = _sentences(data, captions, methods[-1], context)
+        details["sentences"] = _sentences(captioned, methods[-1], context)
     tables = {"False changes on unchanged ground": _invariance(pairs, methods, context, progress)} if invariance else {}
     best = rows.get("combined, cross-validated") or rows[methods[-1]]
     return DetailedResult(SUITE, best, rows, details, tables, tuple(tables))
@@ -171,30 +173,40 @@ def compared(before: Picture, after: Picture, method: str, context: Context, *, 
     return Change().run(request, context)
 
 
-def _share(pairs: Sequence[LabelledPair]) -> float:
-    return float(np.mean([pair.changed.mean() for pair in pairs]))
+def _looked_through(pairs: Sequence[StoredPair]) -> tuple[float, int]:
+    """Mean share of changed pixels, and how many of the pairs the shipped network was trained on.
+
+    Every pair is read once before the work begins, so that a damaged one is told at once.
+    """
+    known = _trained_on()
+    shares, seen = [], 0
+    for stored in pairs:
+        pair = stored.read()
+        shares.append(pair.changed.mean())
+        seen += digest(pair) in known
+    return float(np.mean(shares)), seen
 
 
-def _seen(pairs: Sequence[LabelledPair]) -> int:
-    """How many of the pairs the shipped network was trained on."""
+def _trained_on() -> frozenset[str]:
+    """Digests of the pairs that the shipped network was trained on."""
     import json
 
     from rsrag.models.changehead import SHIPPED
 
     try:
-        known = set(json.loads((SHIPPED / "config.json").read_text(encoding="utf-8")).get("pair_digests", ()))
+        return frozenset(json.loads((SHIPPED / "config.json").read_text(encoding="utf-8")).get("pair_digests", ()))
     except (OSError, ValueError):
-        return 0
-    return sum(digest(pair) in known for pair in pairs)
+        return frozenset()
 
 
-def _cross_validated(pairs: Sequence[LabelledPair]) -> dict[str, float]:
+def _cross_validated(stored: Sequence[StoredPair]) -> dict[str, float]:
     try:
         from rsrag.train.change import held_out
     except ImportError as error:
         from rsrag.errors import MissingExtra
 
         raise MissingExtra("cross-validation", extra="train", package=error.name) from error
+    pairs = [pair.read() for pair in stored]
     maps = held_out(pairs)
     tally = Tally()
     for pair, probability in zip(pairs, maps, strict=True):
@@ -203,19 +215,29 @@ def _cross_validated(pairs: Sequence[LabelledPair]) -> dict[str, float]:
     return tally.figures()
 
 
-def _sentences(data: Sequence[Path], captions: Path, method: str, context: Context) -> dict[str, Any]:
+def _captioned(data: Sequence[Path], captions: Path) -> list[tuple[str, StoredPair, list[str]]]:
+    """Id, pair and sentences of what the file of captions speaks of; known before the work begins."""
+    sentences = read_captions(captions)
+    found: dict[str, StoredPair] = {}
+    for stored in (pair for path in data for pair in find_captioned(path)):
+        identity = stored.name.split("/")[-1]
+        if identity in sentences and stored.pictures() is not None:
+            found[identity] = stored
+    told = [(key, found[key], texts) for key, texts in sentences.items() if key in found]
+    if not told:
+        raise UsageError(f"{captions.name}: none of its ids is a pair in the data", hint="ids are names of files in A/")
+    return told
+
+
+def _sentences(captioned: Sequence[tuple[str, StoredPair, list[str]]], method: str, context: Context) -> dict[str, Any]:
     """Scores of the short sentences, and the sentences themselves, by id."""
     from rsrag.eval.metrics.captions import caption_figures
 
-    found = {p.name.split("/")[-1]: p for path in data for p in read_captioned(path)}
     said, references = {}, []
-    for identity, sentences in read_captions(captions).items():
-        if identity in found:
-            pair = found[identity]
-            said[identity] = caption(compared(pair.before, pair.after, method, context, kinds=True))
+    for identity, stored, sentences in captioned:
+        if (pictures := stored.pictures()) is not None:
+            said[identity] = caption(compared(*pictures, method, context, kinds=True))
             references.append(sentences)
-    if not said:
-        raise UsageError(f"{captions.name}: none of its ids is a pair in the data", hint="ids are names of files in A/")
     return {"figures": caption_figures(list(said.values()), references), "said": said}
 
 
@@ -229,11 +251,11 @@ ALTERATIONS: dict[str, tuple[str, float]] = {
 
 
 def _invariance(
-    pairs: Sequence[LabelledPair], methods: Sequence[str], context: Context, progress: Progress
+    pairs: Sequence[StoredPair], methods: Sequence[str], context: Context, progress: Progress
 ) -> list[dict[str, Any]]:
     """Share of pixels falsely called changed, by alteration and method, in percent."""
-    pictures = [pair.before if number % 2 else pair.after for number, pair in enumerate(pairs)]
-    pictures = pictures[:: max(1, len(pictures) // MOST_PICTURES)][:MOST_PICTURES]
+    chosen = range(0, len(pairs), max(1, len(pairs) // MOST_PICTURES))[:MOST_PICTURES]
+    pictures = [pair.before if number % 2 else pair.after for number in chosen for pair in [pairs[number].read()]]
     progress.start("unchanged ground", len(ALTERATIONS) * len(pictures), unit="pictures")
     table = []
     for title, (kind, amount) in ALTERATIONS.items():

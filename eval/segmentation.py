@@ -27,7 +27,7 @@ from rsrag.adapters.segment import refine
 from rsrag.adapters.segment.rivals import rivals
 from rsrag.config import resolve
 from rsrag.errors import SourceError, UsageError
-from rsrag.eval.datasets.polygons import Ring, fill, rings
+from rsrag.eval.datasets.polygons import by_picture, fill
 from rsrag.eval.metrics.masks import Mask, Tally
 from rsrag.eval.reports.result import SuiteResult
 from rsrag.ingest.enrich import pixel_digest
@@ -147,12 +147,8 @@ def coco_samples(
     """
     try:
         table = json.loads(coco.read_text(encoding="utf-8"))
-        names = {c["id"]: str(c["name"]).replace("_", " ") for c in table["categories"]}
-        rows: dict[Any, list[tuple[str, list[Ring]]]] = {}
-        for row in table["annotations"]:
-            if parts := rings(row.get("segmentation")):
-                rows.setdefault(row["image_id"], []).append((names[row["category_id"]], parts))
-        listed = [(str(i["file_name"]), i["id"]) for i in table["images"]]
+        rows = by_picture(table)
+        listed = [(str(i["file_name"]), str(i["id"])) for i in table["images"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"cannot read {coco}: {error!r}", hint="COCO annotations with polygons") from error
     if not rows:
@@ -161,8 +157,9 @@ def coco_samples(
         picture = _picture(images / name, context)
         shape = picture.shape[:2]
         truth: dict[str, npt.NDArray[np.uint8]] = {}
-        for label, parts in rows[identity]:
-            fill(truth.setdefault(label, np.zeros(shape, dtype=np.uint8)), parts)
+        for label, parts in rows[identity].items():
+            truth[label] = np.zeros(shape, dtype=np.uint8)
+            fill(truth[label], parts)
         yield Sample(name, picture, {c: m > 0 for c, m in truth.items()}, np.ones(shape, dtype=np.bool_))
 
 

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from rsrag.adapters.segment.things import AROUND, front_of
+from rsrag.eval.datasets.polygons import by_picture, fill
 from rsrag.eval.metrics.masks import Tally
 from rsrag.train.detector_cache import read, read_coco, read_picture
 
@@ -34,15 +35,15 @@ def main() -> None:
     tallies = {name: Tally() for name in ("cut", "box", "ellipse")}
     pictures, folds = 0, sorted(given.folds.glob("fold*.npz"))
     with zipfile.ZipFile(given.data) as opened:
-        polygons = truth_of(json.loads(opened.read("annotations.json")))
+        polygons = by_picture(json.loads(opened.read("annotations.json")))
         for fold in folds:
             found = read(fold)
             for key in sorted({name.split(".")[0] for name in found}, key=int)[:: given.every]:
                 pictures += 1
                 picture = read_picture(opened, f"images/{by_key[key].member}")
-                for label, rings in polygons.get(key, {}).items():
+                for label, parts in polygons.get(key, {}).items():
                     truth = np.zeros(picture.shape[:2], dtype=np.uint8)
-                    cv2.fillPoly(truth, rings, 1)
+                    fill(truth, parts)
                     own = (found[f"{key}.labels"] == names.index(label)) & (found[f"{key}.scores"] >= given.least)
                     for name, mask in masks(picture, found[f"{key}.boxes"][own]).items():
                         tallies[name].add(label, mask, truth > 0)
@@ -53,19 +54,6 @@ def main() -> None:
             {"suite": "thing-masks", "folds": len(folds), "pictures": pictures, "rows": rows_of, "cut": by_class}
         )
     )
-
-
-def truth_of(table: dict) -> dict:  # type: ignore[type-arg]
-    """Polygons by picture and class."""
-    names = {entry["id"]: entry["name"].replace("_", " ") for entry in table["categories"]}
-    found: dict = {}  # type: ignore[type-arg]
-    for row in table["annotations"]:
-        parts = row["segmentation"]
-        parts = json.loads(parts) if isinstance(parts, str) else parts
-        rings = found.setdefault(str(row["image_id"]), {}).setdefault(names[row["category_id"]], [])
-        for part in parts if isinstance(parts[0], list) else [parts]:
-            rings.append(np.round(np.array(part).reshape(-1, 2)).astype(np.int32))
-    return found
 
 
 def masks(picture: np.ndarray, boxes: np.ndarray) -> dict[str, np.ndarray]:  # type: ignore[type-arg]

@@ -7,7 +7,7 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,48 +42,84 @@ class LabelledPair:
     changed: npt.NDArray[np.bool_]
 
 
-def read_pairs(path: Path) -> list[LabelledPair]:
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredPair:
+    """Where a pair lies. Its pixels are read when they are asked for: a set may be larger than memory.
+
+    Attributes:
+        name: see :class:`LabelledPair`.
+        files: the folder or zip file.
+        before: name of the picture in ``files``; None where there is none.
+        after: the same.
+        label: the same; None of pairs without labels.
+    """
+
+    name: str
+    files: _Files
+    before: str | None
+    after: str | None
+    label: str | None = None
+
+    def read(self) -> LabelledPair:
+        """The pair, with its label.
+
+        Labels are changed where they are not 0, or above half of their range (of 8 or 16 bits) where they reach that
+        far.
+
+        Raises:
+            UsageError: an image that is missing, damaged, not of 8 bits or of another size than its label.
+        """
+        before, after = (_decoded(self.files, name) for name in (self.before, self.after))
+        label = _decoded(self.files, self.label, grey=True)
+        if before is None or after is None or label is None:
+            raise UsageError(f"{self.label}: its pair is missing or damaged", hint="A/, B/ and label/ hold equal names")
+        if not before.shape[:2] == after.shape[:2] == label.shape:
+            raise UsageError(f"{self.label}: label and images differ in size")
+        half = np.iinfo(label.dtype).max // 2 if np.issubdtype(label.dtype, np.integer) else 0
+        return LabelledPair(self.name, before, after, np.asarray(label > (half if label.max() > half else 0)))
+
+    def pictures(self) -> tuple[Picture, Picture] | None:
+        """Both dates without a label; None where one is missing or damaged, or they differ in size.
+
+        Raises:
+            UsageError: a file that cannot be read, or an image that is not of 8 bits.
+        """
+        before, after = (_decoded(self.files, name) for name in (self.before, self.after))
+        return None if before is None or after is None or before.shape != after.shape else (before, after)
+
+
+def find_pairs(path: Path) -> list[StoredPair]:
     """Pairs of a folder with ``A/``, ``B/`` and ``label/``, or of all such folders in it or in a zip file, by name.
 
-    Labels are changed where they are not 0, or above half of their range (of 8 or 16 bits) where they reach that far.
+    Raises:
+        UsageError: no such folders.
+    """
+    files = _Files(path)
+    found = []
+    for root, file, title in _images(files, "label/"):
+        before, after = (_twin(files, f"{root}{side}/{file}") for side in "AB")
+        found.append(StoredPair(title, files, before, after, f"{root}label/{file}"))
+    if not found:
+        raise UsageError(f"{path}: no labelled pairs", hint="it needs A/, B/ and label/ with files of equal names")
+    return found
+
+
+def find_captioned(path: Path) -> list[StoredPair]:
+    """Pairs of ``A/`` and ``B/``, whether labelled or not, without their labels."""
+    files = _Files(path)
+    return [
+        StoredPair(title, files, f"{root}A/{file}", _twin(files, f"{root}B/{file}"))
+        for root, file, title in _images(files, "A/")
+    ]
+
+
+def read_pairs(path: Path) -> list[LabelledPair]:
+    """All pairs of :func:`find_pairs` at once.
 
     Raises:
-        UsageError: no such folders, or an image that is missing, damaged, not of 8 bits or of another size than its
-            label.
+        UsageError: no such folders, or what :meth:`StoredPair.read` raises.
     """
-    files = _names(path)
-    pairs = []
-    for name in sorted(files):
-        root, marker, file = name.rpartition("label/")
-        if not marker or "/" in file or (root and not root.endswith("/")) or Path(file).suffix.lower() not in _ENDINGS:
-            continue
-        before, after = (_decoded(path, files, _twin(files, f"{root}{side}/{file}")) for side in "AB")
-        label = _decoded(path, files, name, grey=True)
-        if before is None or after is None or label is None:
-            raise UsageError(f"{name}: its pair is missing or damaged", hint="A/, B/ and label/ hold equal names")
-        if not before.shape[:2] == after.shape[:2] == label.shape:
-            raise UsageError(f"{name}: label and images differ in size")
-        title = f"{Path(root).name or path.stem}/{Path(file).stem}"
-        half = np.iinfo(label.dtype).max // 2 if np.issubdtype(label.dtype, np.integer) else 0
-        pairs.append(LabelledPair(title, before, after, np.asarray(label > (half if label.max() > half else 0))))
-    if not pairs:
-        raise UsageError(f"{path}: no labelled pairs", hint="it needs A/, B/ and label/ with files of equal names")
-    return pairs
-
-
-def read_captioned(path: Path) -> list[LabelledPair]:
-    """Pairs of ``A/`` and ``B/``, whether labelled or not; ``changed`` is empty."""
-    files = _names(path)
-    pairs = []
-    for name in sorted(files):
-        root, marker, file = name.rpartition("A/")
-        if not marker or "/" in file or (root and not root.endswith("/")) or Path(file).suffix.lower() not in _ENDINGS:
-            continue
-        before, after = _decoded(path, files, name), _decoded(path, files, _twin(files, f"{root}B/{file}"))
-        if before is not None and after is not None and before.shape == after.shape:
-            title = f"{Path(root).name or path.stem}/{Path(file).stem}"
-            pairs.append(LabelledPair(title, before, after, np.zeros(before.shape[:2], dtype=np.bool_)))
-    return pairs
+    return [pair.read() for pair in find_pairs(path)]
 
 
 def read_captions(path: Path) -> dict[str, list[str]]:
@@ -116,38 +152,67 @@ def digest(pair: LabelledPair) -> str:
     return found.hexdigest()
 
 
-def _names(path: Path) -> Mapping[str, Any]:
-    """Where each file is, by its name inside; hidden files do not count."""
-    if path.is_dir():
-        files = ((p.relative_to(path).as_posix(), p) for p in sorted(path.rglob("*")) if p.is_file())
-        return {name: p for name, p in files if not hidden(name)}
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            members = [i for i in archive.infolist() if not i.is_dir() and i.file_size <= _MOST_BYTES]
-        return {i.filename: i for i in members if not hidden(i.filename)}
-    raise UsageError(f"{path}: neither a folder nor a zip file")
+class _Files:
+    """The files of a folder, or of a zip file, which is opened once; hidden files do not count.
+
+    Raises:
+        UsageError: neither of the two.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._archive: zipfile.ZipFile | None = None
+        if path.is_dir():
+            names = (p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
+        elif zipfile.is_zipfile(path):
+            self._archive = _opened(path)
+            members = self._archive.infolist()
+            names = (i.filename for i in members if not i.is_dir() and i.file_size <= _MOST_BYTES)
+        else:
+            raise UsageError(f"{path}: neither a folder nor a zip file")
+        self.names = frozenset(name for name in names if not hidden(name))
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a file.
+
+        Raises:
+            UsageError: it cannot be read.
+        """
+        try:
+            return (self.path / name).read_bytes() if self._archive is None else self._archive.read(name)
+        except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+            raise UsageError(f"{self.path}: {name} cannot be read: {error}") from error
 
 
-def _twin(files: Mapping[str, Any], name: str) -> str | None:
+def _opened(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except (OSError, NotImplementedError, zipfile.BadZipFile) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from error
+
+
+def _images(files: _Files, folder: str) -> Iterator[tuple[str, str, str]]:
+    """Images in folders of a name, in order: what stands before the folder, the file's name, and a title."""
+    for name in sorted(files.names):
+        root, marker, file = name.rpartition(folder)
+        if not marker or "/" in file or (root and not root.endswith("/")) or Path(file).suffix.lower() not in _ENDINGS:
+            continue
+        yield root, file, f"{Path(root).name or files.path.stem}/{Path(file).stem}"
+
+
+def _twin(files: _Files, name: str) -> str | None:
     stem = name.rpartition(".")[0]
-    return next((n for n in (name, *(stem + ending for ending in _ENDINGS)) if n in files), None)
+    return next((n for n in (name, *(stem + ending for ending in _ENDINGS)) if n in files.names), None)
 
 
-def _decoded(path: Path, files: Mapping[str, Any], name: str | None, *, grey: bool = False) -> Any:
+def _decoded(files: _Files, name: str | None, *, grey: bool = False) -> Any:
     """A picture, uint8 RGB, or with ``grey`` one channel with all of its bits; None where it cannot be decoded.
 
     Of a file with a palette the one channel holds its numbers, not its colours.
     """
     if name is None:
         return None
-    try:
-        if path.is_dir():
-            data = files[name].read_bytes()
-        else:
-            with zipfile.ZipFile(path) as archive:
-                data = archive.read(files[name])
-    except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-        raise UsageError(f"{path}: {name} cannot be read: {error}") from error
+    data = files.read(name)
     if grey and (numbers := _numbers_of_palette(data)) is not None:
         return numbers
     how = cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR_RGB

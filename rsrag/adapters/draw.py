@@ -40,7 +40,7 @@ def draw(result: TaskResult) -> Picture:
     A map of classes has its borders and its legend already: its regions are not drawn again.
     """
     base, zoom = _canvas(result)
-    colours = _colours(result)
+    colours = colours_of(result)
     for layer in result.layers[:1]:
         base = _over(base, layer)
     image = Image.fromarray(base)
@@ -62,7 +62,7 @@ def _canvas(result: TaskResult) -> tuple[Picture, float]:
     return np.asarray(cv2.resize(result.picture, size, interpolation=how), dtype=np.uint8), zoom
 
 
-def _colours(result: TaskResult) -> Mapping[str, Colour]:
+def colours_of(result: TaskResult) -> Mapping[str, Colour]:
     """A colour a label: that of the legend of the first class layer, else from the palette."""
     found = {entry.label: entry.colour for layer in result.layers for entry in layer.legend}
     labels = list(dict.fromkeys(region.label for region in result.regions if region.label not in found))

@@ -1,9 +1,12 @@
-"""Connected areas of a layer as regions: by falling area, simplified, each with its mean score."""
+"""Connected areas of a layer as regions: by falling area, simplified, each with its mean score.
+
+Outlines of a mask are simplified each by itself, those of classes together: neighbours keep the border they share.
+"""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +17,7 @@ from rsrag.adapters import measure
 from rsrag.adapters.base import Region, Subject
 from rsrag.adapters.coarse import as_it_is as pixel_by_pixel
 from rsrag.adapters.coarse import coarse, pieces_of
+from rsrag.adapters.coverage import simplified_together
 from rsrag.adapters.generalise import as_it_is, generalised, is_small
 from rsrag.export_layers import Layer
 from rsrag.types import Fact, Window
@@ -70,16 +74,23 @@ def outlined(
     drawn = generalised(layer, pieces=MOST, holes=HOLES, smallest=smallest) if layer.kind == "mask" else as_it_is(layer)
     shapes = coarse(drawn.layer, corners=CORNERS) if layer.kind == "mask" else pixel_by_pixel(layer)
     pieces = _Counted(pair for pair in shapes.polygons(values) if pair[1].area >= smallest)
+    largest = heapq.nlargest(MOST, pieces, key=lambda pair: pair[1].area)
     found = []
-    for value, shape in heapq.nlargest(MOST, pieces, key=lambda pair: pair[1].area):
+    for (value, shape), outline in zip(largest, _simplified(subject, layer, largest, moved), strict=True):
         share = 1 - drawn.filled(shape) / shape.area
         area = measure.area_m2(subject, shape)  # of the outline as found: the sum of the parts is the whole
         facts = [Fact("area", area * share, "m2")] if area is not None else []
-        outline = measure.simplified(subject, shape, moved)
         found.append(measure.region(subject, name(value), mean_inside(score, shape), outline, facts=facts))
     every, large = (pieces.count, pieces.large) if shapes.cell == 1 else pieces_of(drawn.layer, smallest)
     count = every if drawn.small is None else drawn.small + large
     return Outlines(tuple(found), count, len(drawn.holes), shapes.cell)
+
+
+def _simplified(subject: Subject, layer: Layer, pieces: Sequence[tuple[int, Any]], metres: float) -> Iterable[Any]:
+    """The outlines of pieces with fewer corners, in their order."""
+    if layer.kind == "mask":
+        return (measure.simplified(subject, shape, metres) for _, shape in pieces)
+    return simplified_together(subject, [shape for _, shape in pieces], metres)
 
 
 class _Counted:

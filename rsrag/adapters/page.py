@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from rsrag.adapters.base import Region, TaskResult
-from rsrag.adapters.draw import draw
+from rsrag.adapters.draw import colours_of, draw, drawable
 from rsrag.facts import label, position_text, split_name, value_text
 from rsrag.htmlpage import escaped, page
 from rsrag.plain import clipped
@@ -43,13 +43,22 @@ def render(result: TaskResult) -> str:
         *(f'<p class="warning">{escaped(warning)}</p>' for warning in result.warnings),
         "</div></section>",
         f'<figure class="query"><img alt="The result over the image" src="{data_uri(buffer.getvalue())}">',
-        f"<figcaption>{escaped(' · '.join(about))}</figcaption></figure>",
+        f"<figcaption>{escaped(' · '.join(about))}{_legend(result)}</figcaption></figure>",
         _facts(result.facts),
         _regions(result.regions),
         _evidence(result),
         _provenance(result),
     ]
     return page(result.task, subject.name, f"{result.task}: {subject.name}", body)
+
+
+def _legend(result: TaskResult) -> str:
+    """What the colours of the picture mean, where its own legend lacks letters of the names."""
+    colours = colours_of(result)
+    if all(drawable(name) == name for name in colours):
+        return ""
+    entries = (f'<span style="color:rgb{colour}">&#9632;</span> {escaped(name)}' for name, colour in colours.items())
+    return f"<br>{' &#160; '.join(entries)}"
 
 
 def _facts(facts: Sequence[Fact]) -> str:

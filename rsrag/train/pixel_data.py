@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rsrag.errors import UsageError
-from rsrag.eval.datasets.polygons import Ring, fill, rings
+from rsrag.eval.datasets.polygons import by_picture, fill
 from rsrag.models.base import Picture
 from rsrag.models.dense import DenseEncoder
 from rsrag.models.groundviews import CELL, aligned
@@ -67,7 +67,7 @@ def read_things(archive: Path, classes: Sequence[str]) -> list[Outlined]:
     asked = tuple(classes.index(name) for name in names)
     try:
         with zipfile.ZipFile(archive) as opened:
-            polygons = _polygons(json.loads(opened.read("annotations.json")))
+            polygons = by_picture(json.loads(opened.read("annotations.json")))
             found = []
             for row in rows:
                 picture = maps.read_picture(opened, f"images/{row.member}")
@@ -80,16 +80,6 @@ def read_things(archive: Path, classes: Sequence[str]) -> list[Outlined]:
                 found.append(Outlined(f"things-{row.key}", "things", group, picture, bits, asked))
     except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
         raise UsageError(f"cannot read {archive}: {error!r}") from error
-    return found
-
-
-def _polygons(table: Mapping[str, Any]) -> dict[str, dict[str, list[Ring]]]:
-    """Polygons by picture and class."""
-    names = {entry["id"]: str(entry["name"]).replace("_", " ") for entry in table["categories"]}
-    found: dict[str, dict[str, list[Ring]]] = {}
-    for row in table["annotations"]:
-        own = found.setdefault(str(row["image_id"]), {}).setdefault(names[row["category_id"]], [])
-        own += rings(row["segmentation"])
     return found
 
 

@@ -101,7 +101,7 @@ def loss(out: Tensor, truth: Tensor, known: Tensor) -> Tensor:
 
     Args:
         out: logits [N, classes, H, W].
-        truth: 0 or 1, of the same shape.
+        truth: 0 to 1, of the same shape: the share of what is scored that is of the class.
         known: 0 or 1, of the same shape: where the truth of a class is known.
     """
     sure = torch.sigmoid(out) * known

@@ -117,12 +117,16 @@ def train(
 
 
 def batch_of(parts: Sequence[tuple[Shown, Outlined]], classes: int) -> tuple[torch.Tensor, ...]:
-    """Grid, picture, truth and what is known of it, of crops of one size; the latter two at every second pixel."""
+    """Grid, picture, truth and what is known of it, of crops of one size.
+
+    The latter two are of the squares of ``STEP`` pixels a side that the network scores: the share of a square that is
+    of a class, and whether all of it is known. One pixel of a square in its stead would move outlines by half a pixel.
+    """
     grid = torch.from_numpy(np.stack([shown.grid for shown, _ in parts]).astype(np.float32)).permute(0, 3, 1, 2)
     picture = torch.from_numpy(np.stack([shown.picture for shown, _ in parts])).permute(0, 3, 1, 2).float() / 255
-    bits = np.stack([shown.bits[::STEP, ::STEP] for shown, _ in parts]).astype(np.int64)
-    truth = torch.from_numpy(((bits[:, None] >> np.arange(classes)[:, None, None]) & 1).astype(np.float32))
-    seen = torch.from_numpy((bits & int(UNKNOWN)) == 0)[:, None]
+    bits = torch.from_numpy(np.stack([shown.bits for shown, _ in parts]).astype(np.int32))[:, None]
+    truth = functional.avg_pool2d((bits >> torch.arange(classes)[:, None, None] & 1).float(), STEP)
+    seen = functional.max_pool2d((bits & int(UNKNOWN) != 0).float(), STEP) == 0
     asked = torch.tensor([[number in row.asked for number in range(classes)] for _, row in parts])
     return grid, picture, truth, (seen & asked[:, :, None, None]).float()
 

@@ -6,7 +6,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from rsrag.adapters.base import Region, Subject, TaskResult
-from rsrag.adapters.draw import SIDE, draw
+from rsrag.adapters.draw import SIDE, colours_of, draw
+from rsrag.adapters.page import render
 
 LONG = "a water treatment plant with several round settling tanks"
 
@@ -28,3 +29,14 @@ def test_a_name_at_the_right_edge_stays_inside() -> None:
     ImageDraw.Draw(plate).text((x, 1), text, colour, font)
     left = int(np.ceil(x))
     assert np.array_equal(drawn[301:319, left:], np.asarray(plate)[:, left:])
+
+
+def test_a_page_names_colours_in_letters_that_the_picture_lacks() -> None:
+    regions = tuple(Region(name, 0.5, (2, 2, 9, 9)) for name in ("вода & <лёд>", "森林"))
+    result = TaskResult("ground", Subject("a.png", 16, 16), regions=regions)
+    text = render(result)
+    for name, colour in colours_of(result).items():
+        shown = name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        assert f'<span style="color:rgb{colour}">&#9632;</span> {shown}' in text
+    plain = TaskResult("ground", Subject("a.png", 16, 16), regions=(Region("forêt", 0.5, (2, 2, 9, 9)),))
+    assert "&#9632;" not in render(plain)

@@ -103,7 +103,7 @@ def chips(tmp_path: Path) -> Path:
         cv2.imwrite(str(tmp_path / "images" / f"{number}.png"), picture)
         grey = np.repeat(label[..., None], 3, axis=2) if number else label  # both ways of writing a label map
         cv2.imwrite(str(tmp_path / "labels" / f"{number}.png"), grey)
-        ring = [0, 4, 47, 4, 47, 63, 0, 63]
+        ring = [0, 4, 48, 4, 48, 64, 0, 64]
         annotations.append({"image_id": number, "category_id": 7, "segmentation": [ring] if number else str(ring)})
     table = {
         "images": [{"id": n, "file_name": f"{n}.png"} for n in range(2)],
@@ -209,14 +209,14 @@ def with_polygons(chips: Path, *polygons: Any) -> Path:
 def test_parts_of_an_annotation_that_overlap_are_one_thing(chips: Path, context: Context) -> None:
     parts = [[10, 10, 30, 10, 30, 30, 10, 30], [20, 10, 40, 10, 40, 30, 20, 30]]
     (sample,) = coco_samples(chips / "images", with_polygons(chips, parts), context)
-    assert sample.truth["water"][10:31, 10:41].all() and sample.truth["water"].sum() == 21 * 31
+    assert sample.truth["water"][10:30, 10:40].all() and sample.truth["water"].sum() == 20 * 30
 
 
 @pytest.mark.parametrize("empty", [[], [[]], [[5, 5]], [[5, 5, 9, 9]], "[]"])
 def test_annotations_without_a_polygon_are_left_out(chips: Path, context: Context, empty: Any) -> None:
     square_ = [10, 10, 20, 10, 20, 20, 10, 20]
     (sample,) = coco_samples(chips / "images", with_polygons(chips, empty, square_), context)
-    assert sample.truth["water"].sum() == 11 * 11
+    assert sample.truth["water"].sum() == 10 * 10
     with pytest.raises(UsageError, match="has a polygon"):
         list(coco_samples(chips / "images", with_polygons(chips, empty), context))
 

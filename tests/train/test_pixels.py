@@ -51,7 +51,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             picture[top : top + 40, left : left + 40] = 245
             out.writestr(f"images/{number:03}.png", png(picture))
             images.append({"id": number * 5, "file_name": f"{number:03}.png", "width": SIDE, "height": SIDE})
-            ring = [left, top, left + 39, top, left + 39, top + 39, left, top + 39]
+            ring = [left, top, left + 40, top, left + 40, top + 40, left, top + 40]
             box = [left, top, 40, 40]
             annotations.append({"image_id": number * 5, "category_id": 1, "bbox": box, "segmentation": [ring]})
         categories = [{"id": 1, "name": "storage_tank"}, {"id": 2, "name": "ship"}]
@@ -129,6 +129,16 @@ def test_a_crop_beyond_the_edge_is_unknown_there() -> None:
     )
     inner = cut(shown, 4, np.random.default_rng(0))
     assert inner.grid.shape == (4, 4, 3) and (inner.bits == 1).all()
+
+
+def test_the_truth_of_a_scored_square_is_that_of_all_its_pixels() -> None:
+    bits = np.zeros((16, 16), dtype=np.uint16)
+    bits[4:8, 5:10], bits[0, 1] = 1 << 1, UNKNOWN
+    shown = Shown(np.zeros((2, 2, CHANNELS), dtype=np.float16), np.zeros((16, 16, 3), dtype=np.uint8), bits)
+    _, _, truth, known = pixels.batch_of([(shown, Outlined("a", "things", "a", shown.picture, bits, (0, 1)))], 3)
+    assert truth.shape == known.shape == (1, 3, 8, 8)
+    assert truth[0, 1, 2].tolist() == [0, 0, 0.5, 1, 1, 0, 0, 0] and truth.sum() == 2 * 2.5
+    assert known[0, :2, 0, 0].sum() == 0 and known[0, :2].sum() == 2 * 63 and known[0, 2].sum() == 0
 
 
 def test_what_is_not_known_costs_nothing() -> None:

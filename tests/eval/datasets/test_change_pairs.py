@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from rsrag.errors import UsageError
-from rsrag.eval.datasets.change_pairs import read_captions, read_pairs
+from rsrag.eval.datasets.change_pairs import find_pairs, read_captions, read_pairs
 
 SIZE = 16
 
@@ -84,6 +84,19 @@ def test_a_damaged_zip_file_is_named(tmp_path: Path) -> None:
     packed.write_bytes(data)
     with pytest.raises(UsageError, match=r"A/1\.png cannot be read.*CRC"):
         read_pairs(packed)
+
+
+def test_a_zip_file_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_pair(tmp_path / "set", square(255))
+    packed = tmp_path / "set.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for path in sorted(folder.rglob("1.png")):
+            for number in range(3):
+                archive.write(path, f"{path.parent.name}/{number}.png")
+    (pair, *others) = find_pairs(packed)
+    monkeypatch.setattr(zipfile, "ZipFile", None)  # its directory is long where there are many pairs
+    assert pair.name == "set/0" and pair.read().changed.sum() == 16 and len(others) == 2
+    assert all(other.pictures() is not None for other in others)
 
 
 def test_one_sentence_is_one_caption(tmp_path: Path) -> None:
