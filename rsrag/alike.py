@@ -86,13 +86,14 @@ class WordSpace:
         return found
 
     def _of(self, words: Sequence[str]) -> npt.NDArray[np.float32]:
-        new = [w for w in dict.fromkeys(words) if w not in self._vectors]
+        known = self._vectors  # another thread may put a new one in its place
+        new = [w for w in dict.fromkeys(words) if w not in known]
         if new:
-            if len(self._vectors) + len(new) > _VOCABULARY:
-                self._vectors.clear()
+            if len(known) + len(new) > _VOCABULARY:
+                self._vectors = known = {}
                 new = list(dict.fromkeys(words))
-            self._vectors.update(zip(new, self._encoder.encode_questions(new), strict=True))
-        return np.stack([self._vectors[w] for w in words])
+            known.update(zip(new, self._encoder.encode_questions(new), strict=True))
+        return np.stack([known[w] for w in words])
 
 
 def content_words(text: str) -> list[str]:

@@ -73,6 +73,8 @@ def passage_point(passage: Passage, place: Place | None, vectors: Mapping[str, V
     box: BBox | None = None
     if passage.lon is not None and passage.lat is not None:
         box = BBox(passage.lon, passage.lat, passage.lon, passage.lat)
+        if place is not None and place.extent is not None and (passage.lon, passage.lat) == (place.lon, place.lat):
+            box = place.extent.bbox  # retrieval compares the exact shape
     usable = {name: vector for name, vector in vectors.items() if vector.any()}
     return Point(passage.id, usable, payload, text=passage_text(passage, place), box=box, when=passage.time)
 

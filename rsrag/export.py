@@ -148,7 +148,8 @@ def _features(catalog: Catalog, subject: str, hits: Sequence[Hit] | None, *, vec
             yield from (_tile(tile, scene, vector) for tile, scene, vector in batch)
     else:
         for scene in catalog.scenes():
-            yield from (_tile(tile, scene) for tile in catalog.tiles_of(scene.id))
+            for tiles in catalog.iter_tiles_of(scene.id, BATCH):
+                yield from (_tile(tile, scene) for tile in tiles)
 
 
 def _tile(tile: Tile, scene: Scene, vector: np.ndarray[Any, Any] | None = None) -> Feature:

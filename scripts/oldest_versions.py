@@ -1,4 +1,4 @@
-"""Constraints that hold every dependency of the base install at its lower bound: ``make test-oldest`` installs with them.
+"""Constraints that hold every dependency of the base install at its lower bound, for ``make test-oldest``.
 
 python scripts/oldest_versions.py > constraints.txt
 """

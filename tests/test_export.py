@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,8 +65,9 @@ class FakeCatalog:
     def scenes(self) -> list[Scene]:
         return [SCENE, LOST]
 
-    def tiles_of(self, scene: str) -> list[Tile]:
-        return self.tiles[scene]
+    def iter_tiles_of(self, scene: str, batch: int) -> Iterator[list[Tile]]:
+        tiles = self.tiles[scene]
+        yield from (tiles[i : i + batch] for i in range(0, len(tiles), batch))
 
     def iter_places(self, batch: int) -> Iterator[list[Place]]:
         yield from (PLACES[i : i + batch] for i in range(0, len(PLACES), batch))
@@ -265,12 +266,12 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(
     path = tmp_path / f"tiles.{ending}"
     path.write_text("before")
 
-    def broken(self: FakeCatalog, scene: str) -> Sequence[Tile]:
+    def broken(self: FakeCatalog, scene: str, batch: int) -> Iterator[list[Tile]]:
         if scene == "s2":
             raise RuntimeError("the disk is on fire")
-        return TILES[scene]
+        yield TILES[scene]
 
-    monkeypatch.setattr(FakeCatalog, "tiles_of", broken)
+    monkeypatch.setattr(FakeCatalog, "iter_tiles_of", broken)
     monkeypatch.setattr("rsrag.export.BATCH", 1)
     with pytest.raises(RuntimeError, match="on fire"):
         write(path)

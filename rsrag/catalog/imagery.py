@@ -197,8 +197,15 @@ class Imagery(Journal):
 
     def tiles_of(self, scene_id: str) -> list[Tile]:
         """The tiles of a scene, finest scale first, then by row and column."""
+        return [tile for tiles in self.iter_tiles_of(scene_id) for tile in tiles]
+
+    def iter_tiles_of(self, scene_id: str, batch: int = 512) -> Iterator[list[Tile]]:
+        """The same in lists of at most ``batch``: a scene may have more tiles than fit into memory."""
         order = (_TILES.c.scale, _TILES.c.window_row, _TILES.c.window_col, _TILES.c.id)
-        return self._all("read tiles", select(_TILES).where(_TILES.c.scene_id == scene_id).order_by(*order), tile_from)
+        statement = select(_TILES).where(_TILES.c.scene_id == scene_id).order_by(*order)
+        with self._reading("read tiles") as connection:
+            for rows in connection.execute(statement, execution_options={"yield_per": batch}).mappings().partitions():
+                yield [tile_from(row) for row in rows]
 
     def tile_ids_of(self, scene_id: str) -> set[str]:
         """The ids of the tiles of a scene."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from rsrag.catalog import schema
+from rsrag.catalog.codec import look_values, tile_from
 from rsrag.catalog.connect import connect, parse_url, translated
 from rsrag.catalog.database import chunks, delete_in, ids_where, rows_in, table_of
 from rsrag.catalog.imagery import Imagery
@@ -21,6 +23,7 @@ from rsrag.catalog.tables import (
     DocumentTable,
     EmbeddingTable,
     ErrorTable,
+    LookTable,
     OriginTable,
     PassageTable,
     PlaceTable,
@@ -30,9 +33,11 @@ from rsrag.catalog.tables import (
     TileTable,
 )
 from rsrag.errors import WorkspaceNotFound
+from rsrag.types import Tile
 
 _ORIGINS = table_of(OriginTable)
 _SOURCES = table_of(SourceTable)
+_TILES = table_of(TileTable)
 _EMBEDDINGS = table_of(EmbeddingTable)
 
 _ITEMS: dict[ItemKind, type[Base]] = {"scene": SceneTable, "place": PlaceTable, "document": DocumentTable}
@@ -153,7 +158,20 @@ def _delete_scenes(connection: Connection, ids: Sequence[str]) -> list[str]:
     tiles = ids_where(connection, table_of(TileTable).c.scene_id, ids)
     delete_in(connection, _EMBEDDINGS.c.owner_id, tiles)
     delete_in(connection, table_of(SceneTable).c.id, ids)
+    _hand_over_groups(connection, tiles)
     return tiles
+
+
+def _hand_over_groups(connection: Connection, gone: Sequence[str]) -> None:
+    """Let the first of the tiles that are left stand for a group whose own is gone, so that what comes joins it."""
+    for chunk in chunks(gone):
+        led = (_TILES.c.group_id.in_(chunk), _TILES.c.group_id != _TILES.c.id)
+        heirs: dict[str, Tile] = {}
+        for row in connection.execute(select(_TILES).where(*led).order_by(_TILES.c.id)).mappings():
+            heirs.setdefault(row["group_id"], tile_from(row))
+        for group, heir in heirs.items():
+            connection.execute(update(_TILES).where(_TILES.c.group_id == group).values(group_id=heir.id))
+            connection.execute(insert(table_of(LookTable)), list(look_values(replace(heir, group=heir.id))))
 
 
 def _only_from(connection: Connection, path: str, kind: str) -> list[str]:

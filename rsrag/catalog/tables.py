@@ -17,6 +17,7 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Text,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -115,7 +116,11 @@ class TileTable(Boxed, Base):
     """Windows of scenes. Searched by place and time in the vector index, so their boxes have no index here."""
 
     __tablename__ = "tiles"
-    __table_args__ = (Index(None, "scene_id", "id"), Index(None, "digest", "id"))
+    __table_args__ = (
+        Index(None, "scene_id", "id"),
+        Index(None, "digest", "id"),
+        Index(None, "group_id", sqlite_where=text("group_id <> id"), postgresql_where=text("group_id <> id")),
+    )
     id: Mapped[str] = mapped_column(primary_key=True)
     scene_id: Mapped[str] = mapped_column(ForeignKey("scenes.id", ondelete="CASCADE"))
     window_col: Mapped[int]

@@ -167,6 +167,14 @@ def test_more_ids_than_one_statement_takes(catalog: Catalog, make) -> None:
     assert sorted(catalog.tile_ids()) == names
 
 
+@pytest.mark.parametrize("batch", [1, 2, 3, 100])
+def test_tiles_of_a_scene_come_in_batches(filled: Catalog, batch: int) -> None:
+    tiles = filled.tiles_of("scene-1")
+    found = list(filled.iter_tiles_of("scene-1", batch))
+    assert [tile for part in found for tile in part] == tiles and max(map(len, found)) <= batch
+    assert list(filled.iter_tiles_of("unknown", batch)) == []
+
+
 def test_tiles_of_a_scene_are_ordered(catalog: Catalog, make) -> None:
     catalog.save_scene(make.scene(), "/source")
     order = [(1.0, 0, 0), (1.0, 0, 256), (1.0, 256, 0), (4.0, 0, 0)]
@@ -343,6 +351,21 @@ def test_a_tile_that_leaves_its_group(one: Catalog, make) -> None:
     assert one.find_group(7, "x") == "second"
     one.save_tiles("scene-1", [row])
     assert one.find_group(7, "x") is None
+
+
+def test_when_a_group_s_own_tile_goes_the_next_stands_for_it(one: Catalog, make) -> None:
+    look = 0xF0F0_1234_5678_9ABC
+    one.save_scene(make.scene("scene-2"), "/other")
+    near = {"m2": look ^ 0b11, "m1": look ^ 0b1, "m3": look ^ 0b111}
+    rows = [make.tile_row(key, "scene-2", phash=h, digest=key, group="first") for key, h in near.items()]
+    alone = make.tile_row("alone", "scene-2", phash=1, digest="a", group="alone")
+    one.save_tiles("scene-2", [*rows, alone])
+    one.remove_source("/source")
+    assert {tile.id: tile.group for tile in one.tiles_of("scene-2")} == {**dict.fromkeys(near, "m1"), "alone": "alone"}
+    assert one.find_group(look, "new pixels") == "m1"
+    assert one.find_group(near["m3"], "m3") == "m1"
+    one.remove_source("/other")
+    assert one.find_group(look, "new pixels") is None
 
 
 def test_a_distance_at_which_pairs_would_be_missed(one: Catalog) -> None:
