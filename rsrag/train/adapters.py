@@ -11,6 +11,7 @@ from rsrag.train import checkpoint, tables, tuning
 from rsrag.train.config import TrainConfig, TuningConfig
 from rsrag.train.restore import check_frozen
 from rsrag.train.towers import Tower
+from rsrag.train.written import write_tensors
 
 NAME = "adapter/adapter.safetensors"
 """Where it lies in a run folder."""
@@ -23,9 +24,10 @@ def save(tower: Tower, config: TrainConfig, path: Path) -> Path:
         tower: with its additions, not merged.
         config: of its run.
         path: file to write.
-    """
-    from safetensors.torch import save_file
 
+    Raises:
+        UsageError: it cannot be written; one that was there before stays.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().contiguous().clone() for name, tensor in checkpoint.moving(tower).items()}
     about = {
@@ -33,8 +35,7 @@ def save(tower: Tower, config: TrainConfig, path: Path) -> Path:
         "architecture": config.model.architecture,
         "frozen": checkpoint.frozen_digest(tower),
     }
-    save_file(tensors, path, metadata=about)
-    path.chmod(0o644)
+    write_tensors(tensors, path, about)
     return path
 
 

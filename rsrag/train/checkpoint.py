@@ -12,20 +12,29 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rsrag.errors import BadModelFile
+from rsrag.errors import BadModelFile, UsageError
 
 NAME = "checkpoint.pt"
 
 
 def save(run_dir: Path, state: dict[str, Any]) -> None:
-    """Write the state (tensors, numbers and strings only) so that a reader sees the old file or the new one."""
+    """Write the state (tensors, numbers and strings only) so that a reader sees the old file or the new one.
+
+    Raises:
+        UsageError: it cannot be written; the old file stays.
+    """
     target = run_dir / NAME
     partial = target.with_suffix(".part")
-    with partial.open("wb") as handle:
-        torch.save(state, handle)
-        handle.flush()
-        os.fsync(handle.fileno())
-    partial.replace(target)
+    try:
+        with partial.open("wb") as handle:
+            torch.save(state, handle)
+            handle.flush()
+            os.fsync(handle.fileno())
+        partial.replace(target)
+    except (OSError, RuntimeError) as error:  # torch turns some of the former into the latter
+        partial.unlink(missing_ok=True)
+        hint = "the last one written is still there: make room and start again to go on from it"
+        raise UsageError(f"cannot write the checkpoint {target}: {error}", hint=hint) from error
 
 
 def load(run_dir: Path) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from rsrag.errors import BadModelFile
+from rsrag.errors import BadModelFile, ExitCode, RsragError
 from rsrag.models.quantise import halve, weights
 
 GRAPH, CONFIG = "encoder.onnx", "config.json"
@@ -113,7 +113,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("out", type=Path, help="folder to write")
     parser.add_argument("--cells", action="store_true", help="only the text-aligned vectors")
     given = parser.parse_args(arguments)
-    print(json.dumps(make(given.encoder, given.out, cells=given.cells), indent=1))
+    try:
+        made = make(given.encoder, given.out, cells=given.cells)
+    except (RsragError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code if isinstance(error, RsragError) else ExitCode.NOTHING
+    print(json.dumps(made, indent=1))
     return 0
 
 

@@ -14,9 +14,11 @@ from typing import Any
 from rsrag._version import __version__
 from rsrag.errors import MissingExtra
 from rsrag.models import weights
+from rsrag.replacing import replacing
 from rsrag.train import adapters, restore
 from rsrag.train.config import TrainConfig
 from rsrag.train.curves import draw_curves
+from rsrag.train.written import write_tensors
 
 _log = logging.getLogger("rsrag.train")
 EXPORT, PROFILE, SUMMARY = "export", "profile.toml", "summary.json"
@@ -36,6 +38,9 @@ def finish(run_dir: Path, facts: dict[str, Any], metrics: dict[str, Any], *, exp
 
     Returns:
         The content of ``summary.json``.
+
+    Raises:
+        UsageError: a file cannot be written; checkpoint and earlier files of the run stay.
     """
     if find_spec("matplotlib") is not None:
         draw_curves(run_dir)
@@ -61,7 +66,8 @@ def finish(run_dir: Path, facts: dict[str, Any], metrics: dict[str, Any], *, exp
         "profile": PROFILE if (run_dir / PROFILE).exists() else None,
         "versions": _versions(),
     }
-    (run_dir / SUMMARY).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    with replacing(run_dir / SUMMARY) as new:
+        new.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     return summary
 
 
@@ -77,8 +83,6 @@ def _versions() -> dict[str, str]:
 
 def _export_open_clip(config: TrainConfig, run_dir: Path) -> list[str]:
     """Weights and architecture as :class:`rsrag.models.openclip.OpenClipEncoder` reads them."""
-    from safetensors.torch import save_file
-
     _, tower = restore.load_tower(run_dir)
     found: Any = tower
     tensors = {name: tensor.detach().contiguous().clone() for name, tensor in found.network.state_dict().items()}
@@ -87,10 +91,7 @@ def _export_open_clip(config: TrainConfig, run_dir: Path) -> list[str]:
     folder = run_dir / EXPORT
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / WEIGHTS
-    partial = folder / f".{WEIGHTS}"
-    save_file(tensors, partial, metadata={"architecture": found.label})
-    partial.chmod(0o644)
-    partial.replace(target)
+    write_tensors(tensors, target, {"architecture": found.label})
     about = {
         "architecture": found.label,
         "config": found.architecture,
@@ -99,7 +100,8 @@ def _export_open_clip(config: TrainConfig, run_dir: Path) -> list[str]:
         "rsrag": __version__,
         "sha256": weights.file_digest(target),
     }
-    weights.side_car(target).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    with replacing(weights.side_car(target)) as new:
+        new.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     write_profile(config, run_dir, "open_clip", target, {"resize": "crop"})
     return [str(path.relative_to(run_dir)) for path in (target, weights.side_car(target))]
 
@@ -145,5 +147,6 @@ def write_profile(config: TrainConfig, run_dir: Path, backend: str, source: Path
     if options:
         lines += ["", "[image.options]", *(f"{key} = {text(value)}" for key, value in options.items())]
     path = run_dir / PROFILE
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with replacing(path) as new:
+        new.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from rsrag.errors import BadModelFile
+from rsrag.errors import BadModelFile, ExitCode, RsragError
 from rsrag.models.described import PARTED_FROM
 from rsrag.models.quantise import halve, strip
 from rsrag.replacing import replacing
@@ -183,7 +183,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--turns", type=int, choices=(1, 2), default=1)
     given = parser.parse_args(arguments)
     sizes = {"size": given.size, "base_size": given.base_size}
-    made = join(given.base, given.words, given.out, share=given.share, turns=given.turns, **sizes)
+    try:
+        made = join(given.base, given.words, given.out, share=given.share, turns=given.turns, **sizes)
+    except (RsragError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code if isinstance(error, RsragError) else ExitCode.NOTHING
     print(json.dumps(made, indent=1))
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,14 @@ def picture(name: str, seed: int, side: int = 40) -> np.ndarray:
     grain = {"BareSoil": 3, "OpenWater": 1, "forest": 12, "city": 40}[name]
     noise = np.kron(rng.normal(0, grain, (10, 10, 1)), np.ones((side // 10, side // 10, 1)))
     return np.clip(np.array(CLASSES[name]) + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def scans_of_this_test(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scans of training sets are kept in a folder of the test, and found by no other."""
+    if find_spec("cv2") is not None:
+        home = tmp_path_factory.mktemp("scans") / "training"
+        monkeypatch.setattr("rsrag.train.sources.scans.folder", lambda: home)
 
 
 @pytest.fixture

@@ -25,12 +25,16 @@ def test_the_shipped_maps_can_be_made_again(tmp_path: Path) -> None:
         assert np.allclose(ours[name], values, atol=1e-4), name
 
 
-def test_another_graph_is_refused(tmp_path: Path) -> None:
+def test_another_graph_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     node = onnx.helper.make_node("Relu", ["x"], ["y"])
     value = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in ("x", "y")]
     onnx.save(onnx.helper.make_model(onnx.helper.make_graph([node], "g", value[:1], value[1:])), tmp_path / "g.onnx")
     with pytest.raises(BadModelFile, match="not that of a mini tower"):
         make(tmp_path / "g.onnx", tmp_path / "out")
+    for name, message in (("g.onnx", "not that of a mini tower"), ("none.onnx", "none.onnx")):
+        assert main([str(tmp_path / name), str(tmp_path / "out")]) == 1
+        said = capsys.readouterr()
+        assert said.err.startswith("error: ") and message in said.err and not said.out
     with pytest.raises(SystemExit) as ended:
         main(["one"])
     assert ended.value.code == 2

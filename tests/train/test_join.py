@@ -109,7 +109,9 @@ def test_a_joined_tower_can_be_the_base_of_another(towers: tuple[Path, Path], tm
         assert np.allclose(one, other, atol=1e-4)
 
 
-def test_other_text_heads_are_refused(towers: tuple[Path, Path], tmp_path: Path) -> None:
+def test_other_text_heads_are_refused(
+    towers: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     base, words = towers
     (tmp_path / "other").mkdir()
     for path in words.iterdir():
@@ -117,3 +119,7 @@ def test_other_text_heads_are_refused(towers: tuple[Path, Path], tmp_path: Path)
     (tmp_path / "other" / "text_head.safetensors").write_bytes(b"another")
     with pytest.raises(BadModelFile, match="other text heads"):
         join(base, tmp_path / "other", tmp_path / "out", size=32, share=0.5)
+    for name, message in (("other", "other text heads"), ("none", "No such file")):
+        assert main([str(base), str(tmp_path / name), str(tmp_path / "out"), "--size", "32"]) == 1
+        said = capsys.readouterr()
+        assert said.err.startswith("error: ") and message in said.err and not said.out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -19,7 +20,7 @@ pytest.importorskip("open_clip")
 pytest.importorskip("model2vec")
 pytest.importorskip("cv2")
 
-from rsrag.errors import BadModelFile, ConfigError  # noqa: E402
+from rsrag.errors import BadModelFile, ConfigError, UsageError  # noqa: E402
 from rsrag.progress import Silent  # noqa: E402
 from rsrag.train import checkpoint, encoder, train_encoder  # noqa: E402
 from rsrag.train.config import parse_config  # noqa: E402
@@ -145,9 +146,26 @@ def test_no_partial_checkpoint_is_ever_seen(tmp_path: Path) -> None:
         def __reduce__(self) -> Any:
             raise OSError("no space left")
 
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(UsageError, match=r"cannot write the checkpoint.*no space"):
         checkpoint.save(tmp_path, {"weights": torch.zeros(100_000), "bad": Unsaved()})
     assert (tmp_path / checkpoint.NAME).read_bytes() == first
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("failed writing")])
+def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint.save(tmp_path, {"step": 1})
+
+    def refused(state: Any, handle: Any) -> None:
+        handle.write(b"half")
+        raise error
+
+    monkeypatch.setattr(torch, "save", refused)
+    with pytest.raises(UsageError, match="cannot write the checkpoint"):
+        checkpoint.save(tmp_path, {"step": 2})
+    assert checkpoint.load(tmp_path) == {"step": 1}
+    assert [left.name for left in tmp_path.iterdir()] == [checkpoint.NAME]
 
 
 def test_measuring_the_average_leaves_the_weights_alone() -> None:

@@ -72,6 +72,21 @@ def test_size_is_judged_by_the_header() -> None:
         decode(encoded(side=7), "x")
 
 
+@pytest.mark.parametrize("ending", [".tif", ".png"])
+def test_sixteen_bits_are_stretched_as_an_ingest_does(ending: str) -> None:
+    import cv2
+
+    from rsrag.ingest import stretch
+    from rsrag.ingest.readers.base import Pixels
+
+    rgb = np.random.default_rng(0).integers(300, 2900, (40, 50, 3)).astype(np.uint16) + np.uint16([0, 50, 400])
+    done, data = cv2.imencode(ending, rgb[..., ::-1])
+    bands = Pixels(np.moveaxis(rgb, -1, 0), np.ones((40, 50), dtype=bool))
+    wanted = stretch.percentiles(range(3), ("red", "green", "blue"), [bands]).apply(bands)
+    assert done and np.array_equal(decode(data.tobytes(), "x"), wanted)
+    assert wanted.min() == 0 and wanted.max() == 255
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_decode_or_are_a_source_error(data: bytes) -> None:
     for start in (b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"II*\x00"):

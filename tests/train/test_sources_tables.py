@@ -148,7 +148,7 @@ def test_few_row_groups_are_kept_of_however_many_files(tmp_path: Path) -> None:
     records = listed(tmp_path, {"path": "t", "kind": "parquet"}).records
     assert {record.label for record in records} == {""}
     assert all(record.read() == PICTURES["000"] for record in records)
-    kept = {id(groups): groups for groups in (record.read.func.__self__._groups for record in records)}
+    kept = {id(groups): groups for groups in (record.read.holder._table._groups for record in records)}
     assert sum(len(groups._kept) for groups in kept.values()) <= 4
 
 

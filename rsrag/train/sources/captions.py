@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -88,5 +87,5 @@ def list_captions(source: SourceConfig, name: str, data_dir: Path) -> Listing:
         if key is not None:
             label = first(row, (source.label,) if source.label else _LABEL)
             texts = first(row, source.captions or _TEXT)
-            gather.add(key, partial(files.read, key), label=label, captions=texts)
+            gather.add(key, files.place(key), label=label, captions=texts)
     return gather.listing()

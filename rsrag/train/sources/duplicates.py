@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from rsrag.train.sources.record import clean
-from rsrag.train.sources.store import Item
+from rsrag.train.sources.columns import first_equal
+from rsrag.train.sources.items import Copies, Item, Items
 
 NEAR_BITS = 3
 """Difference hashes this far apart or nearer belong to near copies."""
@@ -17,30 +17,25 @@ _BUCKET = 512
 _FLAT = 8
 
 
-def unite(items: Sequence[Item]) -> tuple[list[Item], list[tuple[Item, Item]]]:
+def unite(items: Sequence[Item]) -> tuple[Items, Copies]:
     """Keep one item for every digest, with the captions and class keys of all.
 
     Args:
-        items: of all sets, in order; the first of equal ones is kept and changed.
+        items: of all sets, in order; the first of equal ones is kept.
 
     Returns:
         The items kept, and ``(copy, kept)`` for every other.
     """
-    first: dict[str, Item] = {}
-    copies: list[tuple[Item, Item]] = []
-    for item in items:
-        kept = first.setdefault(item.sha256, item)
-        if kept is item:
-            continue
-        copies.append((item, kept))
-        kept.captions = list(clean([*kept.captions, *item.captions])[0])
-        kept.label = kept.label or item.label
-        kept.labels = tuple(dict.fromkeys([*kept.labels, *item.labels]))
-        item.kept = None
-    return list(first.values()), copies
+    every = Items.of(items)
+    first = first_equal(list(every.digests().view(np.uint64).T))
+    copies = np.flatnonzero(first != np.arange(len(first)))
+    for copy in copies.tolist():
+        every.unite(int(first[copy]), copy)
+    kept = np.delete(every.rows, copies)
+    return Items(every.table, kept), Copies(every, copies, first[copies])
 
 
-def near_groups(hashes: Sequence[str]) -> npt.NDArray[np.int64]:
+def near_groups(hashes: Sequence[str] | npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
     """Number of the group of near copies of every picture.
 
     Two pictures are near when their hashes differ in at most three bits; groups are closed under that. Hashes with
@@ -48,14 +43,14 @@ def near_groups(hashes: Sequence[str]) -> npt.NDArray[np.int64]:
     such pictures are in no group. Of more than 512 hashes that share 16 bits only equal ones are compared.
 
     Args:
-        hashes: 16 hexadecimal digits each.
+        hashes: 16 hexadecimal digits each, or uint64 [N].
 
     Returns:
         int64 [N], -1 for a picture without near copies, else the position of the first of its group.
     """
-    if not hashes:
+    if not len(hashes):
         return np.empty(0, dtype=np.int64)
-    values = np.array([int(h, 16) for h in hashes], dtype=np.uint64)
+    values = hashes if isinstance(hashes, np.ndarray) else np.array([int(h, 16) for h in hashes], dtype=np.uint64)
     unique, inverse = np.unique(values, return_inverse=True)
     parent = np.arange(len(unique))
 
@@ -77,7 +72,9 @@ def near_groups(hashes: Sequence[str]) -> npt.NDArray[np.int64]:
             apart = np.bitwise_count(unique[bucket][:, None] ^ unique[bucket][None, :])
             for a, b in zip(*np.nonzero(np.triu(apart <= NEAR_BITS, 1)), strict=True):
                 parent[root(int(bucket[b]))] = root(int(bucket[a]))
-    roots = np.array([root(node) for node in range(len(unique))])[inverse]
+    while (parent[parent] != parent).any():
+        parent = parent[parent]
+    roots = parent[inverse]
     smooth = np.ones(len(unique), dtype=bool)
     smooth[textured] = False
     _, place, counts = np.unique(roots, return_inverse=True, return_counts=True)

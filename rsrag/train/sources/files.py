@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from rsrag.errors import RefusedSource, SourceError, SourceTooLarge, UnreadableSource
+from rsrag.train.sources.places import Place
 
 MEMBER_BYTES = 256 * 2**20
 """Largest member that is read."""
@@ -40,6 +41,9 @@ class Files(Protocol):
         Raises:
             SourceError: no such member, damaged, or larger than ``limit`` bytes.
         """
+
+    def place(self, name: str) -> Place:
+        """Where a member lies that is among ``names``."""
 
 
 def safe_name(name: str) -> str:
@@ -81,11 +85,80 @@ def _printable(name: str) -> str:
     return name[:200].encode("utf-8", "replace").decode()
 
 
+class FolderPictures:
+    """Files of a folder, by name.
+
+    Args:
+        root: the folder, without links in its path.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        return "folder", str(self._root)
+
+    def picture(self, name: str, first: int = 0, second: int = 0) -> bytes:
+        return self.read(name, MEMBER_BYTES)
+
+    def read(self, name: str, limit: int) -> bytes:
+        """Bytes of a file.
+
+        Raises:
+            SourceError: none of that name, a link out of the folder, or larger than ``limit`` bytes.
+        """
+        path = (self._root / safe_name(name)).resolve()
+        if not path.is_relative_to(self._root):
+            raise RefusedSource(f"{name} is a link out of its folder")
+        if not path.is_file():
+            raise UnreadableSource(f"no such file: {name}")
+        try:
+            if path.stat().st_size > limit:
+                raise SourceTooLarge(f"{name}: more than {limit} bytes")
+            return path.read_bytes()
+        except OSError as exc:
+            raise UnreadableSource(f"cannot read {name}: {exc.strerror}") from exc
+
+
+class TarPictures:
+    """Members of a tar file, by offset and size; their names are used in errors alone."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        return "tar", str(self._path)
+
+    def picture(self, name: str, first: int, second: int) -> bytes:
+        return self.read(name, first, second, MEMBER_BYTES)
+
+    def read(self, name: str, offset: int, size: int, limit: int) -> bytes:
+        """Bytes of a member.
+
+        Raises:
+            SourceError: the file is gone or cut off, or the member larger than ``limit`` bytes.
+        """
+        if size > limit:
+            raise SourceTooLarge(f"{name}: more than {limit} bytes")
+        try:
+            with self._path.open("rb") as handle:
+                handle.seek(offset)
+                data = handle.read(size)
+        except OSError as exc:
+            raise UnreadableSource(f"cannot read {self._path}: {exc.strerror}") from exc
+        if len(data) != size:
+            raise UnreadableSource(f"{self._path.name}: {name} is cut off")
+        return data
+
+
 class Folder:
     """A folder; links that lead out of it, and links to folders, are refused."""
 
     def __init__(self, path: Path) -> None:
         self._root = path.resolve()
+        self._pictures = FolderPictures(self._root)
         self.refused: list[tuple[str, str]] = []
         self.names: list[str] = []
         for where, folders, files in os.walk(self._root, onerror=self._refuse):
@@ -103,17 +176,10 @@ class Folder:
         self.refused.append((_printable(where), f"cannot be read: {error.strerror}"))
 
     def read(self, name: str, limit: int = MEMBER_BYTES) -> bytes:
-        path = (self._root / safe_name(name)).resolve()
-        if not path.is_relative_to(self._root):
-            raise RefusedSource(f"{name} is a link out of its folder")
-        if not path.is_file():
-            raise UnreadableSource(f"no such file: {name}")
-        try:
-            if path.stat().st_size > limit:
-                raise SourceTooLarge(f"{name}: more than {limit} bytes")
-            return path.read_bytes()
-        except OSError as exc:
-            raise UnreadableSource(f"cannot read {name}: {exc.strerror}") from exc
+        return self._pictures.read(name, limit)
+
+    def place(self, name: str) -> Place:
+        return Place(self._pictures, name)
 
 
 class Zip:
@@ -143,6 +209,18 @@ class Zip:
         except (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, lzma.LZMAError) as exc:
             raise UnreadableSource(f"{self._path.name}: {name} is damaged or encrypted: {exc}") from exc
 
+    def place(self, name: str) -> Place:
+        return Place(self, name)
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        """How its pictures are found again, see :class:`rsrag.train.sources.places.Holder`."""
+        return "zip", str(self._path)
+
+    def picture(self, name: str, first: int = 0, second: int = 0) -> bytes:
+        """Bytes of a member, see :class:`rsrag.train.sources.places.Holder`."""
+        return self.read(name)
+
 
 class Tar:
     """An uncompressed tar file. Its headers are read once; members are then read anywhere in it, by offset.
@@ -153,6 +231,7 @@ class Tar:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._pictures = TarPictures(path)
         self.refused: list[tuple[str, str]] = []
         self._at: dict[str, tuple[int, int]] = {}
         seen: dict[str, str] = {}
@@ -186,18 +265,10 @@ class Tar:
     def read(self, name: str, limit: int = MEMBER_BYTES) -> bytes:
         if name not in self._at:
             raise UnreadableSource(f"no member {name} in {self._path.name}")
-        offset, size = self._at[name]
-        if size > limit:
-            raise SourceTooLarge(f"{name}: more than {limit} bytes")
-        try:
-            with self._path.open("rb") as handle:
-                handle.seek(offset)
-                data = handle.read(size)
-        except OSError as exc:
-            raise UnreadableSource(f"cannot read {self._path}: {exc.strerror}") from exc
-        if len(data) != size:
-            raise UnreadableSource(f"{self._path.name}: {name} is cut off")
-        return data
+        return self._pictures.read(name, *self._at[name], limit)
+
+    def place(self, name: str) -> Place:
+        return Place(self._pictures, name, *self._at[name])
 
 
 def open_files(path: Path) -> Files:

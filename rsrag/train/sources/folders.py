@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path, PurePosixPath
 
 from rsrag.train.sources.config import SourceConfig
 from rsrag.train.sources.files import hidden, open_files
-from rsrag.train.sources.record import PICTURES, Listing, Problem, Record
+from rsrag.train.sources.record import PICTURES, Listing, Problem
+from rsrag.train.sources.records import RecordsBuilder
 
 
 def list_folders(source: SourceConfig, name: str, data_dir: Path) -> Listing:
@@ -25,5 +25,7 @@ def list_folders(source: SourceConfig, name: str, data_dir: Path) -> Listing:
         chosen = [(n, parts[1]) for n, parts in pictures if len(parts) == 3 and parts[0] == source.split]
     else:
         chosen = [(n, parts[0]) for n, parts in pictures if len(parts) == 2]
-    records = [Record(name, file, partial(files.read, file), label) for file, label in chosen]
-    return Listing(records, [Problem(name, file, "picture", reason) for file, reason in files.refused])
+    records = RecordsBuilder(name)
+    for file, label in chosen:
+        records.add(file, files.place(file), label, (), {})
+    return Listing(records.records(), [Problem(name, file, "picture", reason) for file, reason in files.refused])

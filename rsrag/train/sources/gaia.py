@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +59,7 @@ def _add(
         texts = [first(row, ("caption", "image_alt"))]
     gather.add(
         key,
-        partial(files.read, picture),
+        files.place(picture),
         label=row.get(source.label) if source.label else None,
         captions=texts,
         meta=meta,

@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from rsrag.errors import SourceError
 from rsrag.train.sources.captions import list_captions
 from rsrag.train.sources.config import SourceConfig
@@ -14,6 +16,7 @@ from rsrag.train.sources.folders import list_folders
 from rsrag.train.sources.gaia import list_gaia
 from rsrag.train.sources.parquet import list_parquet
 from rsrag.train.sources.record import Listing
+from rsrag.train.sources.records import in_columns
 from rsrag.train.sources.skyscript import list_skyscript
 from rsrag.train.sources.webdataset import list_webdataset
 
@@ -38,9 +41,10 @@ def _draw(listing: Listing, limit: int) -> Listing:
     """At most ``limit`` records, those whose names have the smallest hash, in their order."""
     if not limit or len(listing.records) <= limit:
         return listing
-    digests = [hashlib.blake2b(r.key.encode("utf-8"), digest_size=8).digest() for r in listing.records]
-    chosen = sorted(range(len(digests)), key=lambda row: (digests[row], row))[:limit]
-    return Listing([listing.records[row] for row in sorted(chosen)], listing.problems)
+    keys = listing.records.keys
+    digests = b"".join(hashlib.blake2b(key.encode("utf-8"), digest_size=8).digest() for key in keys)
+    chosen = np.sort(np.argsort(np.frombuffer(digests, ">u8"), kind="stable")[:limit])
+    return Listing(in_columns(listing.records[row] for row in chosen), listing.problems)
 
 
 def list_source(source: SourceConfig, data_dir: Path) -> Listing:

@@ -5,9 +5,16 @@ from __future__ import annotations
 import gzip
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rsrag.train.sources.columns import Lazy
+from rsrag.train.sources.items import Item, Items
+from rsrag.train.sources.record import Problem
 
 COLUMNS = ("source", "file", "sha256", "dhash", "use", "note")
 """Columns of a row of ``manifest.jsonl``, the same for every layout.
@@ -20,6 +27,62 @@ COLUMNS = ("source", "file", "sha256", "dhash", "use", "note")
 def row(source: str, file: str, sha256: str, dhash: str, use: str, note: str = "") -> dict[str, str]:
     """One row of the manifest."""
     return dict(zip(COLUMNS, (source, file, sha256, dhash, use, note), strict=True))
+
+
+class Manifest(Lazy[dict[str, str]]):
+    """All rows of a collection: pictures, copies, files of a mosaic, and what was left out.
+
+    Args:
+        train: pictures to learn from.
+        held: pictures held out.
+        near: int64 [train + held], group of near copies, -1 for none; or empty.
+        copies: files equal to one that was kept, and that one.
+        mosaic: name and sha256 of every file.
+        problems: what was left out.
+    """
+
+    def __init__(
+        self,
+        train: Items,
+        held: Items,
+        near: npt.NDArray[np.int64],
+        copies: Sequence[tuple[Item, Item]],
+        mosaic: Sequence[tuple[str, str]],
+        problems: Sequence[Problem],
+    ) -> None:
+        self._train, self._held, self._near = train, held, near
+        self._copies, self._mosaic, self._problems = copies, mosaic, problems
+
+    def __len__(self) -> int:
+        return sum(map(len, (self._train, self._held, self._copies, self._mosaic, self._problems)))
+
+    def _item(self, number: int) -> Item:
+        train = self._train
+        return train[number] if number < len(train) else self._held[number - len(train)]
+
+    def _picture(self, number: int) -> dict[str, str]:
+        item = self._item(number)
+        use = "train" if number < len(self._train) else "held-out"
+        group = int(self._near[number]) if len(self._near) else -1
+        note = ""
+        if group not in (-1, number):
+            other = self._item(group)
+            note = f"near {other.source}/{other.file}"
+        return row(item.source, item.file, item.sha256, item.dhash, use, note)
+
+    def at(self, number: int) -> dict[str, str]:
+        if number < (count := len(self._train) + len(self._held)):
+            return self._picture(number)
+        number -= count
+        if number < len(self._copies):
+            item, kept = self._copies[number]
+            return row(item.source, item.file, item.sha256, item.dhash, "copy", f"{kept.source}/{kept.file}")
+        number -= len(self._copies)
+        if number < len(self._mosaic):
+            name, digest = self._mosaic[number]
+            return row("mosaic", name, digest, "", "train")
+        problem = self._problems[number - len(self._mosaic)]
+        return row(problem.source, problem.key, "", "", f"skipped {problem.what}", problem.reason)
 
 
 def summary(rows: Iterable[Mapping[str, str]]) -> dict[str, dict[str, int]]:

@@ -6,7 +6,6 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from rsrag.errors import MissingExtra, SourceError, UnreadableSource
 from rsrag.train.sources.captions import known
 from rsrag.train.sources.config import SourceConfig
 from rsrag.train.sources.files import find, open_files
+from rsrag.train.sources.places import Place
 from rsrag.train.sources.record import Gather, Listing
 
 _PICTURE = ("image", "img", "picture", "jpg", "png", "img_content", "bytes", "content")
@@ -143,6 +143,22 @@ class Table:
         return value
 
 
+class Cells:
+    """Pictures of one column of a file, by row group and row."""
+
+    def __init__(self, table: Table, column: str) -> None:
+        self._table, self._column = table, column
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        """How they are found again, see :class:`rsrag.train.sources.places.Holder`."""
+        return "parquet", str(self._table.path), self._column
+
+    def picture(self, name: str, first: int, second: int) -> bytes:
+        """Bytes of a cell, see :class:`rsrag.train.sources.places.Holder`."""
+        return self._table.picture(first, second, self._column)
+
+
 def _text(value: Any) -> str:
     """A cell as text."""
     if isinstance(value, bytes):
@@ -178,17 +194,17 @@ def _add_table(source: SourceConfig, table: Table, shown: str, data_dir: Path, g
     present = set(files.names) if files else set()
     wanted = [*texts, label, "split", None if inside else picture]
     columns = [column for column in dict.fromkeys(wanted) if column in table.columns]
+    cells = Cells(table, picture)
     for group, number, row in _rows(table, columns, source.split, gather):
         value = row.get(label) if label else None
         if isinstance(value, int) and 0 <= value < len(names):
             value = names[value]
         key: str | None = f"{shown}/{group}-{number}"
-        read = partial(table.picture, group, number, picture)
         if files is not None:
             key = known(_text(row.get(picture)), present, gather)
-            read = partial(files.read, key or "")
         if key is not None:
-            gather.add(key, read, label=value, captions=[row.get(column) for column in texts if column])
+            place = Place(cells, "", group, number) if files is None else files.place(key)
+            gather.add(key, place, label=value, captions=[row.get(column) for column in texts if column])
 
 
 def list_parquet(source: SourceConfig, name: str, data_dir: Path) -> Listing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from typing import Any
 
 import cv2
 import numpy as np
@@ -66,8 +67,18 @@ def _check_end(data: bytes, where: str) -> None:
         raise UnreadableSource(f"cannot decode {where}: {exc}") from exc
 
 
+def _eight_bits(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """16-bit values as an ingest shows them: every band from its 2nd to its 98th percentile."""
+    from rsrag.ingest import stretch
+    from rsrag.ingest.readers.base import Pixels as Bands
+
+    bands = Bands(np.moveaxis(pixels, -1, 0), np.ones(pixels.shape[:2], dtype=bool))
+    positions, roles = range(pixels.shape[-1]), ("blue", "green", "red")
+    return stretch.percentiles(positions, roles, [bands]).apply(bands)
+
+
 def decode(data: bytes, where: str, max_pixels: int = MAX_PIXELS) -> Pixels:
-    """Bytes of a picture file to uint8 [H, W, 3] RGB.
+    """Bytes of a picture file to uint8 [H, W, 3] RGB; 16-bit values are stretched as an ingest does.
 
     Args:
         data: JPEG, PNG, TIFF, WebP or BMP.
@@ -84,7 +95,11 @@ def decode(data: bytes, where: str, max_pixels: int = MAX_PIXELS) -> Pixels:
         raise SourceError(f"{where} has {width} x {height} px, fewer than {MIN_SIDE} a side")
     _check_end(data, where)
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        values = np.frombuffer(data, np.uint8)
+        pixels: npt.NDArray[Any] | None = cv2.imdecode(values, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+        if pixels is not None and pixels.dtype != np.uint8:
+            wide = pixels.dtype == np.uint16
+            pixels = _eight_bits(pixels) if wide else cv2.imdecode(values, cv2.IMREAD_COLOR)
     except cv2.error as exc:
         raise UnreadableSource(f"cannot decode {where}: {exc}") from exc
     if pixels is None:

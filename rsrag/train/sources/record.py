@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import math
 import re
+from array import array
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from rsrag.train.prompts import normal
+from rsrag.train.sources.columns import first_equal, numbers
+from rsrag.train.sources.records import Record, Records, RecordsBuilder
+
+__all__ = ["PICTURES", "Gather", "Listing", "Problem", "Record", "clean", "of_split", "plain_word"]
 
 PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp")
 """Endings of picture files, lower case."""
@@ -16,27 +23,6 @@ PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp")
 _LONGEST = 2000
 _BAD = re.compile("[\ud800-\udfff\ufffd]")
 _BLANK = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One picture of a set, not yet read.
-
-    Attributes:
-        source: name of the set.
-        key: name of the picture in its set; no two records of a listing share it.
-        read: gives the bytes of the picture file; raises :class:`rsrag.errors.SourceError` when it cannot.
-        label: class as the set writes it, or an empty string.
-        captions: sentences, cleaned, equal ones once.
-        meta: further facts of the layout: tags, time, place, licence.
-    """
-
-    source: str
-    key: str
-    read: Callable[[], bytes]
-    label: str = ""
-    captions: tuple[str, ...] = ()
-    meta: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +51,7 @@ class Listing:
         problems: what was left out.
     """
 
-    records: list[Record] = field(default_factory=list)
+    records: Records
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -111,7 +97,8 @@ class Gather:
 
     def __init__(self, source: str) -> None:
         self._source = source
-        self._rows: dict[str, Record] = {}
+        self._rows = RecordsBuilder(source)
+        self._hashes = array("q")
         self.problems: list[Problem] = []
 
     def problem(self, key: str, what: str, reason: str) -> None:
@@ -128,21 +115,49 @@ class Gather:
         captions: Any = None,
         meta: Mapping[str, Any] | None = None,
     ) -> None:
-        """Add a row about the picture ``key``; its texts are cleaned, what cannot be decoded is noted."""
+        """Add a row about the picture ``key``; its texts are cleaned, what cannot be decoded is noted.
+
+        Args:
+            key: name of the picture in its set.
+            read: gives its bytes; a :class:`rsrag.train.sources.places.Place` takes no object a picture.
+            label: its class.
+            captions: anything that :func:`clean` takes.
+            meta: further facts, as JSON can hold them.
+        """
         texts, bad = clean(captions)
         self.problems += [Problem(self._source, key, "caption", "cannot be decoded")] * bad
-        old = self._rows.get(key)
-        if old is None:
-            self._rows[key] = Record(self._source, key, read, plain_word(label), texts, dict(meta or {}))
-        else:
-            united = clean([*old.captions, *texts])[0]
-            self._rows[key] = Record(
-                self._source, key, old.read, old.label or plain_word(label), united, {**(meta or {}), **old.meta}
-            )
+        self._rows.add(key, read, plain_word(label), texts, dict(meta or {}))
+        self._hashes.append(hash(key))
 
     def listing(self) -> Listing:
         """Everything added, in the order of first mention."""
-        return Listing(list(self._rows.values()), self.problems)
+        rows = self._rows.records()
+        later = self._later(rows)
+        if not later:
+            return Listing(rows, self.problems)
+        again = {row for numbers in later.values() for row in numbers}
+        united = RecordsBuilder(self._source)
+        for row, first in enumerate(rows):
+            if row in again:
+                continue
+            captions, label, meta = first.captions, first.label, first.meta
+            for other in (rows[number] for number in later.get(row, ())):
+                captions = clean([*captions, *other.captions])[0]
+                label, meta = label or other.label, {**other.meta, **meta}
+            united.add(first.key, first.read, label, captions, meta)
+        return Listing(united.records(), self.problems)
+
+    def _later(self, rows: Records) -> dict[int, list[int]]:
+        """For the first row of every picture that has several, the others in their order."""
+        first = first_equal([numbers(self._hashes)])
+        counts = np.bincount(first, minlength=len(first))
+        found: dict[int, list[int]] = {}
+        seen: dict[str, int] = {}
+        for row in np.flatnonzero(counts[first] > 1).tolist():  # equal hashes, hardly ever of unequal names
+            earliest = seen.setdefault(rows.keys[row], row)
+            if earliest != row:
+                found.setdefault(earliest, []).append(row)
+        return found
 
 
 def of_split(row: Mapping[str, Any], split: str) -> bool:

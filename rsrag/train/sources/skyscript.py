@@ -7,7 +7,6 @@ import io
 import json
 import re
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -159,7 +158,7 @@ def list_skyscript(source: SourceConfig, name: str, data_dir: Path) -> Listing:
         meta = {**_origin(key), **_tags(dict(row)), **tags.get(PurePosixPath(key).stem, {})}
         label = row.get(source.label) or meta.get("center_tags", {}).get(source.label) if source.label else None
         texts = [row.get(column) for column in source.captions or _TEXT]
-        gather.add(key, partial(files.read, key), label=label, captions=texts, meta=meta)
+        gather.add(key, files.place(key), label=label, captions=texts, meta=meta)
     if not present:
         raise SourceError(f"{source.images or path.parent} has no files")
     return gather.listing()

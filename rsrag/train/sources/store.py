@@ -3,77 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import numpy as np
 
 from rsrag.errors import SourceError
-from rsrag.train.sources.pictures import MAX_PIXELS, Pixels, decode, dhash
-from rsrag.train.sources.record import Problem, Record
+from rsrag.train.sources.columns import narrow, numbers
+from rsrag.train.sources.items import Item, Items, Part, Table
+from rsrag.train.sources.pictures import Pixels, decode, dhash
+from rsrag.train.sources.record import Problem
+from rsrag.train.sources.records import Record, in_columns
+
+__all__ = ["Item", "Items", "Store", "Tier", "in_order"]
 
 Tier = Literal["decoded", "encoded", "on demand"]
 _AHEAD = 16
 _T = TypeVar("_T")
 _R = TypeVar("_R")
-
-
-@dataclass(eq=False)
-class Item:
-    """One picture that was read and found good.
-
-    Attributes:
-        record: where it came from, with its texts.
-        sha256: hexadecimal digest of the file's bytes.
-        dhash: 64-bit difference hash of the picture, hexadecimal.
-        label: class key ``source/class`` in its own set, else that of the first equal file with one, or empty.
-        captions: sentences, equal ones once.
-        labels: all its class keys: more than one when equal files lie in several sets.
-        max_pixels: limit when it is decoded again.
-        kept: its pixels or encoded bytes, or None: read when needed.
-    """
-
-    record: Record
-    sha256: str
-    dhash: str
-    label: str
-    captions: list[str]
-    labels: tuple[str, ...] = ()
-    max_pixels: int = MAX_PIXELS
-    kept: Pixels | bytes | None = None
-
-    @property
-    def source(self) -> str:
-        """Name of its set."""
-        return self.record.source
-
-    @property
-    def file(self) -> str:
-        """Its name inside the set."""
-        return self.record.key
-
-    @property
-    def pixels(self) -> Pixels:
-        """uint8 [H, W, 3] RGB, decoded when it is not kept that way.
-
-        Raises:
-            SourceError: the file is gone, or is not the one that was read before.
-        """
-        if isinstance(self.kept, np.ndarray):
-            return self.kept
-        data = self.kept
-        if data is None:
-            data = self.record.read()
-            if hashlib.sha256(data).hexdigest() != self.sha256:
-                raise SourceError(f"{self.source}/{self.file} has changed since the run began")
-        return decode(data, f"{self.source}/{self.file}", self.max_pixels)
-
-    def held_out(self, share: float) -> bool:
-        """Whether the hash puts this picture aside."""
-        return int(self.sha256[:8], 16) / 2**32 < share
 
 
 def in_order(work: Callable[[_T], _R], values: Iterable[_T], workers: int) -> Iterator[_R]:
@@ -95,18 +45,23 @@ class Store:
     are dropped; when the bytes alone no longer fit, they are dropped too, and pictures are read again when they are
     needed. So the memory taken never exceeds the budget, however large the set, and one rule holds for all pictures.
 
+    Args:
+        budget: bytes that pictures may take.
+        known: encoded bytes of pictures that need not be read, because they are known already.
+
     Attributes:
         tier: how pictures are kept.
+        encoded: encoded bytes of all pictures so far.
     """
 
-    def __init__(self, budget: int) -> None:
+    def __init__(self, budget: int, known: int = 0) -> None:
         self._budget = budget
-        self._items: list[Item] = []
+        self._kept: list[list[Pixels | bytes | None]] = []
         self._bytes: list[bytes] = []
-        self._decoded = self._encoded = 0
-        self.tier: Tier = "decoded"
+        self._decoded, self.encoded = 0, known
+        self.tier: Tier = "decoded" if known <= budget else "on demand"
 
-    def read(self, records: list[Record], max_pixels: int, workers: int) -> tuple[list[Item], list[Problem]]:
+    def read(self, records: Sequence[Record], max_pixels: int, workers: int) -> tuple[Items, list[Problem]]:
         """Read, hash and decode every record once.
 
         Args:
@@ -117,50 +72,54 @@ class Store:
         Returns:
             Items in the order of the records, and what was left out.
         """
+        records = in_columns(records)
 
-        def one(record: Record) -> tuple[Item, Pixels, bytes] | Problem:
+        def one(record: Record) -> tuple[Pixels, bytes, bytes, str] | Problem:
             try:
                 data = record.read()
                 pixels = decode(data, f"{record.source}/{record.key}", max_pixels)
             except SourceError as exc:
                 return Problem(record.source, record.key, "picture", exc.message)
-            label = f"{record.source}/{record.label}" if record.label else ""
-            labels = (label,) if label else ()
-            digest = hashlib.sha256(data).hexdigest()
-            item = Item(record, digest, dhash(pixels), label, list(record.captions), labels, max_pixels)
-            return item, pixels, data
+            return pixels, data, hashlib.sha256(data).digest(), dhash(pixels)
 
-        items: list[Item] = []
+        rows, digests, dhashes = array("q"), bytearray(), array("Q")
+        kept: list[Pixels | bytes | None] = []
+        self._kept.append(kept)
         problems: list[Problem] = []
-        for found in in_order(one, records, workers):
+        for row, found in enumerate(in_order(one, records, workers)):
             if isinstance(found, Problem):
                 problems.append(found)
-            else:
-                items.append(found[0])
-                self._keep(*found)
-        return items, problems
+                continue
+            pixels, data, digest, likeness = found
+            rows.append(row)
+            digests += digest
+            dhashes.append(int(likeness, 16))
+            self._keep(kept, pixels, data)
+        hashes = np.frombuffer(digests, np.uint8).reshape(-1, 32)
+        part = Part(records, narrow(numbers(rows)), hashes, numbers(dhashes), max_pixels, kept)
+        return Items(Table([part])), problems
 
-    def _keep(self, item: Item, pixels: Pixels, data: bytes) -> None:
+    def _keep(self, kept: list[Pixels | bytes | None], pixels: Pixels, data: bytes) -> None:
         """Keep a picture in the present tier, falling to the next one when the budget is spent."""
-        self._items.append(item)
-        self._encoded += len(data)
+        self.encoded += len(data)
         self._decoded += pixels.nbytes
-        if self.tier == "decoded" and self._decoded + self._encoded > self._budget:
+        if self.tier == "decoded" and self._decoded + self.encoded > self._budget:
             self.tier = "encoded"
-            for old, encoded in zip(self._items, self._bytes, strict=False):
-                old.kept = encoded
+            waiting = iter(self._bytes)
+            for old in self._kept:
+                old[:] = [next(waiting) for _ in old]
             self._bytes.clear()
-        if self.tier == "encoded" and self._encoded > self._budget:
+        if self.tier == "encoded" and self.encoded > self._budget:
             self.tier = "on demand"
-            for old in self._items:
-                old.kept = None
+            for old in self._kept:
+                old.clear()
         if self.tier == "decoded":
-            item.kept = pixels
+            kept.append(pixels)
             self._bytes.append(data)
         elif self.tier == "encoded":
-            item.kept = data
+            kept.append(data)
 
     def finish(self) -> None:
         """Let go of what was only needed to change the tier."""
-        self._items.clear()
+        self._kept.clear()
         self._bytes.clear()

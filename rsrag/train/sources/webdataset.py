@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,7 @@ def add_sample(source: SourceConfig, files: Files, sample: Sample, key: str, gat
     if label is None:
         label = side_text(files, sample, "cls", gather)
     plain = [side_text(files, sample, part, gather) for part in _PARTS]
-    gather.add(key, partial(files.read, picture), label=label, captions=texts(source, table, plain))
+    gather.add(key, files.place(picture), label=label, captions=texts(source, table, plain))
 
 
 def list_webdataset(source: SourceConfig, name: str, data_dir: Path) -> Listing:
