@@ -19,6 +19,7 @@ TWO_MODELS = """
 import signal, sys
 from pathlib import Path
 from rsrag.models.towers import OpenVinoTower
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has it ignored
 graph = Path(sys.argv[1])
 first = OpenVinoTower(graph, "f32", of_planes=True)
 second = OpenVinoTower(graph, "f32", of_planes=True)
