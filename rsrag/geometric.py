@@ -95,6 +95,7 @@ class Match:
         deviation_px: standard deviation of where the query's centre falls, in tile pixels: from the residuals of the
             inliers, their number, and how far from the centre they lie.
         scale: tile pixels per query pixel.
+        tile_size: width and height of the tile's picture in pixels.
     """
 
     inliers: int
@@ -102,6 +103,7 @@ class Match:
     matrix: npt.NDArray[np.float64]
     deviation_px: float
     scale: float
+    tile_size: tuple[int, int]
 
     @property
     def evidence(self) -> float:
@@ -155,7 +157,7 @@ def match(query: Features, tile: Features) -> Match | None:
     projected = source[inside] @ matrix[:, :2].T + matrix[:, 2]
     deviation = _deviation(source[inside], projected - target[inside], (query.width / 2, query.height / 2))
     agreement = edges.agreement(query.grey, tile.grey, _between_greys(query, tile, matrix))
-    return Match(inliers, agreement, np.asarray(matrix, dtype=np.float64), deviation, scale)
+    return Match(inliers, agreement, np.asarray(matrix, dtype=np.float64), deviation, scale, (tile.width, tile.height))
 
 
 def _pairs(
@@ -282,9 +284,7 @@ class Verifier:
         return match(query, features)
 
 
-def outline(
-    found: Match, query_size: tuple[int, int], tile: Tile, scene: Scene, tile_size: tuple[int, int]
-) -> Footprint | None:
+def outline(found: Match, query_size: tuple[int, int], tile: Tile, scene: Scene) -> Footprint | None:
     """Where a matched query lies on Earth.
 
     Args:
@@ -292,14 +292,13 @@ def outline(
         query_size: width and height of the query in pixels.
         tile: the matched tile.
         scene: its scene, which must have a CRS and a transform.
-        tile_size: width and height of the tile's picture in pixels.
 
     Returns:
         The footprint, or None for an un-located scene or an impossible outline.
     """
     if scene.crs is None or scene.transform is None:
         return None
-    col_scale, row_scale = tile.window.width / tile_size[0], tile.window.height / tile_size[1]
+    col_scale, row_scale = tile.window.width / found.tile_size[0], tile.window.height / found.tile_size[1]
     to_scene = np.diag([col_scale, row_scale, 1.0])
     to_scene[:2, 2] = tile.window.col, tile.window.row
     a, b, c, d, e, f = scene.transform
@@ -310,12 +309,6 @@ def outline(
         return geo.footprint_from_raster(scene.crs, transform, Window(0, 0, *query_size))  # type: ignore[arg-type]
     except BadFootprint:
         return None
-
-
-def picture_size(encoded: bytes) -> tuple[int, int]:
-    """Width and height of an encoded picture."""
-    image: Any = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_GRAYSCALE)
-    return (0, 0) if image is None else (int(image.shape[1]), int(image.shape[0]))
 
 
 def consensus(outlines: Sequence[Footprint], evidence: Sequence[float], scenes: Sequence[str]) -> list[float]:

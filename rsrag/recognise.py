@@ -69,9 +69,7 @@ class Recogniser:
                 yield identity
 
 
-def ranked(
-    tiles: Sequence[Hit], matches: Mapping[str, geometric.Match], picture: Picture, catalog: Catalog
-) -> list[Hit]:
+def ranked(tiles: Sequence[Hit], matches: Mapping[str, geometric.Match], picture: Picture) -> list[Hit]:
     """Tiles re-ranked by geometry: verified ones first, by how alike tile and query outline are.
 
     A tile is verified when the evidence of all tiles that put the picture in the same spot rule out chance. Its
@@ -81,16 +79,13 @@ def ranked(
         tiles: with their scenes, scored by the embedding.
         matches: of :meth:`Recogniser.matches`.
         picture: uint8 [H, W, 3], RGB, that was looked for.
-        catalog: with the thumbnails.
     """
     size = (picture.shape[1], picture.shape[0])
-    shown: dict[str, tuple[int, int]] = {}
     outlines: dict[str, Footprint] = {}
     for hit in tiles:
         found = matches.get(hit.id)
         if found and hit.tile and hit.scene:
-            shown[hit.id] = geometric.picture_size(catalog.thumbnail(hit.id) or b"")
-            outline = geometric.outline(found, size, hit.tile, hit.scene, shown[hit.id])
+            outline = geometric.outline(found, size, hit.tile, hit.scene)
             if outline is not None:
                 outlines[hit.id] = outline
     scenes = {h.id: h.tile.scene_id for h in tiles if h.tile is not None}
@@ -98,20 +93,11 @@ def ranked(
         list(outlines.values()), [matches[i].evidence for i in outlines], [scenes[i] for i in outlines]
     )
     support = dict(zip(outlines, totals, strict=True))
-    scored = [
-        _scored(hit, matches.get(hit.id), outlines.get(hit.id), support.get(hit.id, 0.0), shown.get(hit.id))
-        for hit in tiles
-    ]
+    scored = [_scored(h, matches.get(h.id), outlines.get(h.id), support.get(h.id, 0.0)) for h in tiles]
     return sorted(scored, key=lambda h: (-h.score, h.id))
 
 
-def _scored(
-    hit: Hit,
-    found: geometric.Match | None,
-    outline: Footprint | None,
-    support: float,
-    shown: tuple[int, int] | None,
-) -> Hit:
+def _scored(hit: Hit, found: geometric.Match | None, outline: Footprint | None, support: float) -> Hit:
     """A tile with its score.
 
     Args:
@@ -119,7 +105,6 @@ def _scored(
         found: its match.
         outline: where the match puts the picture.
         support: evidence for that spot, of all tiles.
-        shown: width and height of the tile's thumbnail, in pixels.
     """
     score, scores = 0.25 * max(hit.score, 0.0), dict(hit.scores)
     if found is None:
@@ -127,8 +112,8 @@ def _scored(
     sure = geometric.confidence(max(support, found.evidence))
     scores |= {"inliers": float(found.inliers), "support": support}
     scores |= {"agreement": found.agreement} if found.agreement is not None else {}
-    if not (outline and shown and hit.footprint and geometric.is_verified(found.evidence, support)):
+    if not (outline and hit.footprint and geometric.is_verified(found.evidence, support)):
         return replace(hit, score=score + 0.25 * sure, scores=scores, match=None)
-    pixel_km = locate.size_km(hit.footprint) / math.sqrt(math.prod(shown))
+    pixel_km = locate.size_km(hit.footprint) / math.sqrt(math.prod(found.tile_size))
     scores |= {"geometry": sure, "error_km": geometric.ERROR_DEVIATIONS * found.deviation_px * pixel_km}
     return replace(hit, score=0.5 + 0.5 * sure * geo.iou(outline, hit.footprint), scores=scores, match=outline)

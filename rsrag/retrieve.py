@@ -24,6 +24,7 @@ from rsrag.collections import IMAGE, PASSAGES, TEXT, TILES
 from rsrag.config import Settings
 from rsrag.errors import IndexFailure, UsageError
 from rsrag.fuse import Fused, Ranking, alpha_fusion, rrf
+from rsrag.geometric import Match
 from rsrag.indexes.base import IndexFilter, Scored, Vector, VectorIndex
 from rsrag.models.base import Picture, Profile
 from rsrag.models.turns import vectors_of
@@ -81,20 +82,16 @@ class Retriever:
             image_vector = self._encode_image(query.image.pixels) if query.image else None
             words, question = self._encode_text(query.text) if query.text else (None, None)
         location = self._places.known(query, warnings)
-        most = self._settings.verify_candidates if verify and location is None else 0
+        lost = query.image is not None and location is None
+        seeking = lost and verify and self._settings.verify_candidates > 0
         with clock("search"):
-            found = self._search_channels(query, image_vector, words, question, among=DEPTH if most else 0)
-        if query.image is not None and location is None:
+            found = self._search_channels(query, image_vector, words, question, among=DEPTH if seeking else 0)
+        if query.image is not None and seeking and "image" in found:
             with clock("verify"):
-                near = found.get("image", ())
-                matches = self._recogniser.matches(query.image.pixels, [s.id for s in near], most) if most else {}
-                found["image"] = [s for i, s in enumerate(near) if i < max(_DEPTH, 3 * query.limit) or s.id in matches]
-                tiles = self._tile_hits(found, query.filters)
-                if most:
-                    tiles = ranked(tiles, matches, query.image.pixels, self._catalog)
-                location = _best_location(tiles)
+                tiles = self._sought(query.image.pixels, found, query)
         else:
             tiles = self._tile_hits(found, query.filters)
+        location = _best_location(tiles) if lost else location
         with clock("fuse"):
             closeness = self._places.near(location, query.filters)
             passages = self._passage_hits(query, found, tiles, location, closeness)
@@ -225,10 +222,19 @@ class Retriever:
                     break
                 depth *= 4
 
+    def _sought(self, picture: Picture, found: dict[str, list[Scored]], query: Query) -> list[Hit]:
+        """Tiles as a search by the picture brings them, and those that match it from further down, by geometry."""
+        matches = self._matches(picture, [s.id for s in found["image"]])
+        deep = max(_DEPTH, 3 * query.limit)
+        near = [s for i, s in enumerate(found["image"]) if i < deep or s.id in matches]
+        return ranked(self._tile_hits({**found, "image": near}, query.filters), matches, picture)
+
+    def _matches(self, picture: Picture, ids: Sequence[str]) -> dict[str, Match]:
+        return self._recogniser.matches(picture, ids, self._settings.verify_candidates)
+
     def _recognised(self, picture: Picture, tiles: Sequence[Hit]) -> list[Hit]:
         """Tiles that are known to lie where the picture does, re-ranked by geometry."""
-        most = self._settings.verify_candidates
-        return ranked(tiles, self._recogniser.matches(picture, [h.id for h in tiles], most), picture, self._catalog)
+        return ranked(tiles, self._matches(picture, [h.id for h in tiles]), picture)
 
     def _tiles_there(
         self, location: Location, tiles: Sequence[Hit], query: Query, channel: str, vector: Vector | None

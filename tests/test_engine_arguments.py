@@ -20,10 +20,7 @@ from rsrag.types import Filters, QueryImage
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("archive")
-    with archives.open_archive(folder / "archive") as engine:
-        assert archives.ingest(engine, archives.sources(folder / "sources")).exit_code == 0
-    return folder
+    return archives.filled(tmp_path_factory.mktemp("archive"))
 
 
 @pytest.fixture

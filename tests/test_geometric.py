@@ -72,7 +72,7 @@ def test_outline_puts_the_query_on_the_map() -> None:
     query = view(whole, (200.0, 200.0), 160, 45, 1.0)
     match = geometric.match(geometric.extract(query), geometric.extract(whole[72:328, 72:328].copy()))
     assert match is not None
-    footprint = geometric.outline(match, (160, 160), tile, scene, (256, 256))
+    footprint = geometric.outline(match, (160, 160), tile, scene)
     assert footprint is not None
     half = 160 * 0.001 / 2 * 2**0.5
     square = [(10.2, 49.8 + half), (10.2 + half, 49.8), (10.2, 49.8 - half), (10.2 - half, 49.8)]
@@ -80,9 +80,9 @@ def test_outline_puts_the_query_on_the_map() -> None:
 
 
 def test_unlocated_scene_gives_no_outline() -> None:
-    match = geometric.Match(20, 9.0, np.eye(2, 3), 1.0, 1.0)
+    match = geometric.Match(20, 9.0, np.eye(2, 3), 1.0, 1.0, (10, 10))
     tile = Tile("t", "s", Window(0, 0, 10, 10), 1.0, "d", 0)
-    assert geometric.outline(match, (10, 10), tile, Scene("s", "s", "d", "c", 10, 10, ()), (10, 10)) is None
+    assert geometric.outline(match, (10, 10), tile, Scene("s", "s", "d", "c", 10, 10, ())) is None
 
 
 def test_consensus_counts_scenes_that_agree_once_each() -> None:
@@ -125,5 +125,7 @@ def test_a_centre_far_from_few_features_is_less_certain() -> None:
 
 
 def test_pictures_too_small_for_edges_need_their_inliers() -> None:
-    few, enough = (geometric.Match(n, None, np.eye(2, 3), 1.0, 1.0).evidence for n in (7, geometric.ENOUGH_INLIERS))
+    few, enough = (
+        geometric.Match(n, None, np.eye(2, 3), 1.0, 1.0, (10, 10)).evidence for n in (7, geometric.ENOUGH_INLIERS)
+    )
     assert few < geometric.MIN_EVIDENCE <= enough

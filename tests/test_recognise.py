@@ -106,7 +106,7 @@ def test_the_order_of_hits_after_geometry(catalog: Catalog) -> None:
     matches = Recogniser(catalog).matches(query(), ids, 6)
     records = catalog.resolve_tiles(ids)
     hits = [Hit("tile", i, 0.9 - n / 100, {}, tile=records[i][0], scene=records[i][1]) for n, i in enumerate(ids)]
-    found = ranked(hits, matches, query(), catalog)
+    found = ranked(hits, matches, query())
     assert {h.id for h in found} == set(ids)
     assert [h.score for h in found] == sorted((h.score for h in found), reverse=True)
     first = found[0]

@@ -15,8 +15,6 @@ from rsrag.ingest.readers.base import Affine, Array, Mask, Pixels, RasterSource,
 from rsrag.ingest.readers.shrink import read_scaled
 from rsrag.types import Window
 
-__all__ = ["AlignedSource", "Grid", "full_turn"]
-
 _MARGIN = 4
 """Source pixels read around what a window needs: bilinear weights and the curvature of its edges."""
 _EDGE = 65

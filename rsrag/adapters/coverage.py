@@ -27,24 +27,13 @@ def simplified_together(subject: Subject, shapes: Sequence[Any], metres: float) 
     """
     if not shapes:
         return []
-    sides = _sides(subject)
+    # Of one pixel for all outlines: a border must lie at one place for both of its neighbours.
+    sides = measure.pixel_sides(subject, subject.width / 2, subject.height / 2)
     on_ground = shapely.transform(noded(shapes), lambda points: points * sides)
     simple = shapely.coverage_simplify(on_ground, metres)
     back = shapely.transform(simple, lambda points: np.round(points / sides, 6))
     usable = shapely.is_valid(back) & ~shapely.is_empty(back)
     return [new if good else old for new, old, good in zip(back, shapes, usable, strict=True)]
-
-
-def _sides(subject: Subject) -> npt.NDArray[np.float64]:
-    """Width and height of a pixel in metres in the middle of the image; 1 where the scale is unknown.
-
-    The same for all outlines: a border must lie at one place for both of its neighbours.
-    """
-    x, y = subject.width / 2, subject.height / 2
-    lines = ([(x - 0.5, y), (x + 0.5, y)], [(x, y - 0.5), (x, y + 0.5)])
-    sides = np.array([measure.length_m(subject, line) or 0.0 for line in lines])
-    usable = bool(np.isfinite(sides).all() and (sides > 0).all())
-    return sides if usable else np.full(2, measure.metres_per_pixel(subject) or 1.0)
 
 
 def noded(shapes: Sequence[Any]) -> npt.NDArray[Any]:

@@ -211,16 +211,15 @@ def simplified(subject: Subject, shape: Any, metres: float) -> Any:
 
     Pixels may be wider than high, as they are in degrees: the outline is simplified as it lies on the ground.
     """
-    sides = _sides(subject, shape)
+    sides = pixel_sides(subject, *shapely.centroid(shape).coords[0])
     on_ground = shapely.transform(shape, lambda points: points * sides)
     simple = shapely.simplify(on_ground, metres, preserve_topology=True)
     back = shapely.transform(simple, lambda points: np.round(points / sides, 6))
     return back if back.is_valid and not back.is_empty else shape
 
 
-def _sides(subject: Subject, shape: Any) -> npt.NDArray[np.float64]:
-    """Width and height of a pixel in metres, at the middle of a pixel polygon; 1 where the scale is unknown."""
-    x, y = shapely.centroid(shape).coords[0]
+def pixel_sides(subject: Subject, x: float, y: float) -> npt.NDArray[np.float64]:
+    """Width and height of a pixel in metres, at a column and row; 1 where the scale is unknown."""
     across = length_m(subject, [(x - 0.5, y), (x + 0.5, y)])
     down = length_m(subject, [(x, y - 0.5), (x, y + 0.5)])
     sides = np.array([across or 0.0, down or 0.0])

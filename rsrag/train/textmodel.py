@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from rsrag.errors import MissingExtra
+
 SHIPPED = Path(__file__).resolve().parents[1] / "models" / "weights" / "mini" / "text"
 
 
@@ -19,8 +21,14 @@ def load_text(path: str) -> Callable[[list[str]], npt.NDArray[np.float32]]:
 
     Returns:
         A function from sentences to float32 [N, D], unit length.
+
+    Raises:
+        MissingExtra: model2vec is not installed.
     """
-    from model2vec import StaticModel
+    try:
+        from model2vec import StaticModel
+    except ImportError as error:
+        raise MissingExtra("a text model for training", extra="train", package="model2vec") from error
 
     model = StaticModel.from_pretrained(path or str(SHIPPED))
 

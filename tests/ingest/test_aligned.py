@@ -10,9 +10,10 @@ from dates import ground, write
 from rasterio.warp import transform as to_crs
 from rasters import TEN_METRES, UTM31
 
+from rsrag.crs import full_turn
 from rsrag.errors import BadFootprint
 from rsrag.ingest import guard
-from rsrag.ingest.readers.aligned import AlignedSource, Grid, full_turn
+from rsrag.ingest.readers.aligned import AlignedSource, Grid
 from rsrag.ingest.readers.base import RasterSource, ReadOptions
 from rsrag.ingest.readers.images import open_image
 from rsrag.types import Window

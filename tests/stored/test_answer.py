@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import atlas
@@ -18,14 +16,6 @@ from rsrag.stored.relations import relation
 from rsrag.stored.tallies import asks_for
 from rsrag.stored.verdicts import decide
 from rsrag.types import BBox, Filters, Hit, Query, QueryImage
-
-
-@pytest.fixture(scope="module")
-def catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
-    folder: Path = tmp_path_factory.mktemp("atlas")
-    with Catalog.open(folder / "catalog.sqlite") as opened:
-        atlas.fill(opened)
-        yield opened
 
 
 def hits() -> tuple[Hit, ...]:

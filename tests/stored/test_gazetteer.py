@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import atlas
-import pytest
 from evidence import passage_hit
 
 from rsrag.catalog import Catalog
 from rsrag.stored.gazetteer import countries, country_keys, is_country, keys_of_country, named, place_hit
 from rsrag.types import Fact
-
-
-@pytest.fixture(scope="module")
-def catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
-    folder: Path = tmp_path_factory.mktemp("atlas")
-    with Catalog.open(folder / "catalog.sqlite") as opened:
-        atlas.fill(opened)
-        yield opened
 
 
 def test_a_name_is_exact_or_part_of_what_was_found(catalog: Catalog) -> None:

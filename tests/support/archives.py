@@ -64,6 +64,13 @@ def ingest(engine: Engine, folder: Path, **options: Any) -> IngestSummary:
     return engine.ingest([folder], options=IngestOptions(**options))
 
 
+def filled(folder: Path) -> Path:
+    """The folder, with all of :func:`sources` in ``archive``."""
+    with open_archive(folder / "archive") as engine:
+        assert ingest(engine, sources(folder / "sources")).exit_code == 0
+    return folder
+
+
 def contents(engine: Engine) -> dict[str, Any]:
     """Everything an archive holds, comparable: catalogue rows, and ids, payloads and vectors of the index."""
     tiles = {t.id: t for s in engine.catalog.scenes() for t in engine.catalog.tiles_of(s.id)}

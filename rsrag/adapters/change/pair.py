@@ -17,8 +17,9 @@ from rsrag import geo
 from rsrag.adapters import measure
 from rsrag.adapters.base import Context, Subject
 from rsrag.adapters.look import View, opened
+from rsrag.crs import full_turn
 from rsrag.errors import BadFootprint, UsageError
-from rsrag.ingest.readers.aligned import AlignedSource, Grid, full_turn
+from rsrag.ingest.readers.aligned import AlignedSource, Grid
 from rsrag.ingest.readers.base import Pixels, ReadOptions
 from rsrag.ingest.readers.photo import MIN_SIDE
 from rsrag.times import format_span
