@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rsrag.errors import MissingExtra
+from rsrag.models.static import TOKENIZER, WEIGHTS, StaticModel
 
 SHIPPED = Path(__file__).resolve().parents[1] / "models" / "weights" / "mini" / "text"
 
@@ -23,19 +24,21 @@ def load_text(path: str) -> Callable[[list[str]], npt.NDArray[np.float32]]:
         A function from sentences to float32 [N, D], unit length.
 
     Raises:
-        MissingExtra: model2vec is not installed.
+        MissingExtra: model2vec, which reads other models than the shipped one, is not installed.
     """
-    try:
-        from model2vec import StaticModel
-    except ImportError as error:
-        raise MissingExtra("a text model for training", extra="train", package="model2vec") from error
+    means: Callable[[list[str]], npt.NDArray[np.float32]]
+    if path:
+        try:
+            from model2vec import StaticModel as AnyStaticModel
+        except ImportError as error:
+            raise MissingExtra("a text model for training", extra="train", package="model2vec") from error
 
-    model = StaticModel.from_pretrained(path or str(SHIPPED))
+        means = AnyStaticModel.from_pretrained(path).encode
+    else:
+        means = StaticModel(SHIPPED, (SHIPPED / WEIGHTS).read_bytes(), (SHIPPED / TOKENIZER).read_bytes()).encode
 
     def encode(texts: list[str]) -> npt.NDArray[np.float32]:
-        if not texts:
-            return np.zeros((0, model.dim), dtype=np.float32)
-        vectors = np.asarray(model.encode(texts), dtype=np.float32)
+        vectors = np.asarray(means(texts or [""]), dtype=np.float32)[: len(texts)]
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
 
