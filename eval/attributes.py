@@ -25,12 +25,12 @@ from rsrag.eval.datasets import leakage
 from rsrag.eval.datasets.images import ImageSet, read_captions
 from rsrag.eval.datasets.tags import TagFile, default_template, read_tags, tags_of_captions, write_tags
 from rsrag.eval.encoders import choose_row, embed, embed_words, encoder_settings, start_encoder
-from rsrag.eval.image_retrieval import unit
 from rsrag.eval.reports.intervals import mean_interval
 from rsrag.eval.reports.page import DetailedResult, write_report
 from rsrag.eval.reports.published import dataset_of, datasets, published
 from rsrag.eval.reports.result import mean
 from rsrag.models.base import ImageEncoder, Vectors
+from rsrag.models.vectors import unit
 from rsrag.progress import Progress, Silent
 
 BY_KEY = "By attribute"

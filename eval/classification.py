@@ -25,6 +25,7 @@ from rsrag.eval.reports.page import DetailedResult, write_report
 from rsrag.eval.reports.published import published
 from rsrag.models.base import ImageEncoder, ModelRow, Vectors
 from rsrag.models.calibration import calibration
+from rsrag.models.vectors import unit
 from rsrag.progress import Progress
 from rsrag.train.prompts import TEMPLATES
 
@@ -74,8 +75,7 @@ def class_vectors(encoder: ImageEncoder, names: Sequence[str], templates: Sequen
     """One vector a class: the mean over the templates, of unit length, float32 of shape [C, dim]."""
     texts = [template.replace("{}", name) for name in names for template in templates]
     banks = embed_words(encoder, texts).reshape(len(names), len(templates), -1).mean(axis=1)
-    lengths = np.linalg.norm(banks, axis=1, keepdims=True)
-    return np.asarray(banks / np.maximum(lengths, 1e-12), dtype=np.float32)
+    return unit(banks)
 
 
 def run(

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from rsrag import geo
 from rsrag.errors import UnreadableSource, UsageError
 from rsrag.eval.encoders import choose_row, encoder_settings, start_encoder
-from rsrag.eval.image_retrieval import halves, unit
+from rsrag.eval.image_retrieval import halves
 from rsrag.eval.place_recognition import OVERLAP_IOU, PlaceQuery, histogram, make_queries
 from rsrag.eval.reports.intervals import mean_interval
 from rsrag.eval.reports.page import DetailedResult, write_report
@@ -30,6 +30,7 @@ from rsrag.ingest.guard import harden_gdal
 from rsrag.ingest.readers.base import ReadOptions
 from rsrag.layout import LENGTH, Layout, layout, likeness, poses
 from rsrag.models.base import ImageEncoder, Picture, Vectors
+from rsrag.models.vectors import unit
 from rsrag.progress import Progress, Silent
 from rsrag.types import Footprint, ItemError
 

@@ -27,6 +27,7 @@ from rsrag.eval.place_recognition import histogram
 from rsrag.eval.reports.intervals import mean_interval
 from rsrag.eval.reports.page import DetailedResult, write_report
 from rsrag.models.base import ImageEncoder, Picture, Vectors
+from rsrag.models.vectors import unit
 from rsrag.progress import Progress, Silent
 from rsrag.train.augment import Strength, recolour, warp
 
@@ -208,12 +209,6 @@ def run(
     if report is not None:
         write_report(result, report)
     return result
-
-
-def unit(vectors: npt.NDArray[Any]) -> Vectors:
-    """Rows scaled to length one, float32; rows of zeros stay."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
 
 
 def histograms(images: ImageSet) -> Vectors:

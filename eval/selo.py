@@ -8,7 +8,6 @@ everything (every crop scored by the share of it that is target: what the crops 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,6 +43,7 @@ from rsrag.ingest.discover import Discovered, discover, open_scenes
 from rsrag.ingest.guard import harden_gdal
 from rsrag.ingest.readers.base import RasterSource, ReadOptions
 from rsrag.models.base import ImageEncoder, Picture
+from rsrag.models.weights import file_digest
 from rsrag.progress import Progress, Silent
 from rsrag.types import ItemError, Scene
 
@@ -243,9 +243,7 @@ def _open(path: Path) -> RasterSource:
 def _as_set(path: Path, scored: ScoredScene) -> ImageSet:
     """The scene as a set of one picture, to be held against the training data."""
     turned = turned_hashes(scored.picture)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    item = ImageItem(path.name, "", (), digest, f"{turned[0]:016x}", turned)
+    item = ImageItem(path.name, "", (), file_digest(path), f"{turned[0]:016x}", turned)
     return ImageSet(path.name, path, (item,))
 
 

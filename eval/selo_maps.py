@@ -27,6 +27,7 @@ from rsrag.eval.metrics.selo import Map
 from rsrag.ingest.readers.base import RasterSource
 from rsrag.ingest.windows import TileFailure, TilePlan, plan_tiles, read_tiles
 from rsrag.models.base import ImageEncoder, Picture, Vectors
+from rsrag.models.vectors import unit
 from rsrag.progress import Progress, Silent
 from rsrag.types import Window
 
@@ -211,8 +212,7 @@ def text_vectors(encoder: ImageEncoder, phrases: Sequence[Sequence[str]]) -> Vec
     """One unit vector a query, float32 [T, dim]: the mean over the sentences that say it."""
     vectors = embed_words(encoder, [sentence for said in phrases for sentence in said])
     ends = np.cumsum([len(said) for said in phrases])[:-1]
-    means = np.stack([part.mean(axis=0) for part in np.split(vectors, ends)])
-    return np.asarray(means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12), dtype=np.float32)
+    return unit(np.stack([part.mean(axis=0) for part in np.split(vectors, ends)]))
 
 
 def _cells(window: Window, cell: int, shape: tuple[int, ...]) -> tuple[int, int, int, int]:

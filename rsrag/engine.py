@@ -221,17 +221,11 @@ class Engine(PixelTasks):
             UsageError: nothing to search for, or an argument of another type.
             SourceError: the image cannot be used.
         """
-        from rsrag.retrieve import merge
+        from rsrag.retrieve import selected
 
         given.one_of("kind", kind, ("all", "tile", "passage"))
         query = self._query(text, image, where, filters, limit)
-        found = self._retriever.run(query)
-        if kind == "tile":
-            return list(found.tiles[: query.limit])
-        if kind == "passage":
-            return list(found.passages[: query.limit])
-        half = max(query.limit // 2, query.limit - len(found.passages))
-        return merge(found, query.limit, tiles_first=half)
+        return selected(self._retriever.run(query), kind, query.limit)
 
     def retrieve(
         self,
@@ -293,6 +287,8 @@ class Engine(PixelTasks):
         query = self._query(question, image, where, filters, limit)
         found = self._retriever.run(query)
         told = answer(query, found, self.profile, self.settings, self.catalog, history=said, on_text=on_text)
+        if told.abstained and route.missing:
+            notes = (*notes, route.missing)
         return replace(told, warnings=(*notes, *told.warnings)) if notes else told
 
     def chat(self) -> Chat:

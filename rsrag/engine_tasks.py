@@ -38,6 +38,9 @@ class PixelTasks(ABC):
         method: Literal["auto", "combined", "cva", "irmad", "index", "features"] = "auto",
         threshold: float | None = None,
         min_area_m2: float | None = None,
+        register: bool = True,
+        mask_clouds: bool | None = None,
+        in_order: bool = False,
         options: ReadOptions | None = None,
         progress: Progress | None = None,
     ) -> ChangeResult:
@@ -51,6 +54,9 @@ class PixelTasks(ABC):
             method: detector; see ``docs/change.md``.
             threshold: line between changed and unchanged in the detector's unit; None for the automatic one.
             min_area_m2: smaller changes are left out; None for 16 pixels.
+            register: whether a small shift between the dates is corrected.
+            mask_clouds: whether clouds are left out; None: in pictures of natural colour with pixels of 8 m or more.
+            in_order: compare in the order given, whatever the dates say.
             options: band mapping and the like.
             progress: told of stages and windows.
 
@@ -71,6 +77,9 @@ class PixelTasks(ABC):
             method,
             maybe(given.number, "threshold", threshold),
             maybe(given.number, "min_area_m2", min_area_m2),
+            given.flag("register", register),
+            maybe(given.flag, "mask_clouds", mask_clouds),
+            in_order=given.flag("in_order", in_order),
             options=ReadOptions() if options is None else given.instance("options", options, ReadOptions),
         )
         return Change().run(request, self._context(progress))
@@ -172,6 +181,7 @@ class PixelTasks(ABC):
         method: Literal["auto", "detector", "heat"] = "auto",
         least: float | None = None,
         model: str | None = None,
+        boxes: str | None = None,
         bands: str | None = None,
         progress: Progress | None = None,
     ) -> Grounding:
@@ -185,6 +195,7 @@ class PixelTasks(ABC):
             method: "auto" (the detector for what it knows, else the heat map), "detector" or "heat".
             least: lowest score of what is given; chosen by the method when None.
             model: a large model instead: a detector or reader by name, "reader" for the profile's, or a directory.
+            boxes: how a reader writes boxes, such as "0-1000"; None as the registry says.
             bands: which band is what, where the file does not say.
             progress: told of stages and windows.
 
@@ -203,7 +214,8 @@ class PixelTasks(ABC):
             given.text("method", method),
             maybe(given.number, "least", least),
             maybe(given.text, "model", model),
-            bands=maybe(given.text, "bands", bands),
+            maybe(given.text, "boxes", boxes),
+            maybe(given.text, "bands", bands),
         )
         return GROUND.run(request, self._context(progress))
 

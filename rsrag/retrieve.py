@@ -383,6 +383,19 @@ def _best_location(tiles: Sequence[Hit]) -> Location | None:
     return Location(lon, lat, "geometry", best.scores["geometry"], best.scores["error_km"], footprint)
 
 
+def selected(retrieval: Retrieval, kind: str, limit: int) -> list[Hit]:
+    """What a search shows: hits of one kind, or of both, half of them tiles of different scenes.
+
+    Args:
+        retrieval: what was found.
+        kind: "all", "tile" or "passage".
+        limit: most hits.
+    """
+    if kind != "all":
+        return list((retrieval.tiles if kind == "tile" else retrieval.passages)[:limit])
+    return merge(retrieval, limit, tiles_first=max(limit // 2, limit - len(retrieval.passages)))
+
+
 def merge(retrieval: Retrieval, limit: int, *, tiles_first: int = 2) -> list[Hit]:
     """Evidence of both kinds in one list: up to ``tiles_first`` distinct tiles, then passages, then further tiles."""
     tiles = diversify(retrieval.tiles, per_scene=1)

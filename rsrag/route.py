@@ -37,12 +37,14 @@ class Route:
         why: the rule and the words of the question that triggered it, for people.
         target: what is counted, located or outlined, in the question's words; empty for others.
         years: years that the question names, in order.
+        missing: what a task that the question is about would need; empty where nothing is missing.
     """
 
     task: Task
     why: str
     target: str = ""
     years: tuple[int, ...] = ()
+    missing: str = ""
 
 
 _WORDED: tuple[tuple[Task, str, bool], ...] = (
@@ -81,17 +83,20 @@ def route(question: str, *, image: bool, pair: bool = False) -> Route:
         image: whether an image came with it: only then are its pixels counted, searched or outlined.
         pair: whether the question came with two images, or the archive can be asked for two dates of a place.
     """
-    folded = " ".join(fold(question).split())
+    folded, missing = " ".join(fold(question).split()), ""
     years = tuple(dict.fromkeys(int(y) for y in re.findall(r"\b(1[89]\d\d|20\d\d)\b", folded)))
     for task, pattern, pixels in _RULES:
         match = pattern.search(folded)
-        if match is None or (pixels and not image) or (task == "change" and not (image or pair)):
+        if match is None or (pixels and not image):
+            continue
+        if task == "change" and not (image or pair):
+            missing = "to compare two dates of a place, name it with --where, or give an image of it"
             continue
         target = (match.groupdict().get("target") or "").strip(" ,")
         if pixels and (not target or _ABSTRACT.search(target)):
             continue
         return Route(task, f"{task}: {match[0].strip()!r}", target, years)
-    return Route("answer", "answer: no rule for pixels fits", "", years)
+    return Route("answer", "answer: no rule for pixels fits", "", years, missing)
 
 
 def chosen(task: str, question: str, *, image: bool, pair: bool = False) -> Route:

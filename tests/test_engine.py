@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import archives
+import cv2
 import numpy as np
 import pytest
 
@@ -418,8 +419,20 @@ def test_dates_of_the_standard_library_are_dates(tmp_path: Path) -> None:
         days: Any = (datetime.date(2019, 5, 31), datetime.datetime(2020, 5, 31, 12, tzinfo=datetime.UTC))
         told = engine.change(where=[3.1, 45.9], between=days).text  # type: ignore[arg-type]
         assert told == engine.change(where=(3.1, 45.9), between=("2019-05-31", "2020-05-31")).text
+        files = [tmp_path / "survey_20200531.tif", tmp_path / "survey_20190531.tif"]
+        assert "between 2019-05-31 and 2020-05-31" in engine.change(*files).text
+        assert "between 2020-05-31 and 2019-05-31" in engine.change(*files, in_order=True).text
         with pytest.raises(UsageError, match="2019 is not a date"):
             engine.change(where=(3.1, 45.9), between=(2019, 2020))  # type: ignore[arg-type]
+
+
+def test_a_shift_between_dates_is_kept_where_that_is_asked_for(engine: Engine) -> None:
+    ground = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 255, (200, 200, 3)).astype(np.uint8), (0, 0), 2)
+    before, after = np.ascontiguousarray(ground[10:-10, 10:-10]), np.ascontiguousarray(ground[10:-10, 13:-7])
+    assert abs(engine.change(before, after).shift_px[0]) == pytest.approx(3, abs=0.3)
+    assert engine.change(before, after, register=False, mask_clouds=False).shift_px == (0, 0)
+    with pytest.raises(UsageError, match="register"):
+        engine.change(before, after, register="no")  # type: ignore[arg-type]
 
 
 def test_a_detector_that_does_not_exist_is_refused(engine: Engine) -> None:
@@ -471,3 +484,9 @@ def test_the_archive_is_counted(engine: Engine) -> None:
     assert engine.ask("How many images are there before 2001?").text.startswith(
         "The archive holds no image with a date"
     )
+
+
+def test_a_change_without_a_place_says_what_is_missing(engine: Engine) -> None:
+    told = engine.ask("What has changed here between 2019 and 2020?", filters=Filters(bbox=BBox(3, 45, 4, 46)))
+    assert told.abstained
+    assert any("--where" in warning for warning in told.warnings)

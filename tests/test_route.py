@@ -54,6 +54,8 @@ def test_questions_of_knowledge_stay(question: str) -> None:
 def test_pixels_need_an_image_and_change_needs_dates() -> None:
     assert route("How many ships are there?", image=False).task == "answer"
     assert route("What changed here since 2009?", image=False).task == "answer"
+    assert "--where" in route("What changed here since 2009?", image=False).missing
+    assert not route("Which lake is this?", image=False).missing
     found = route("What changed here since 2009?", image=False, pair=True)
     assert (found.task, found.years) == ("change", (2009,))
 

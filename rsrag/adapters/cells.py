@@ -10,6 +10,7 @@ from rsrag.adapters.base import Context
 from rsrag.models.base import Picture
 from rsrag.models.dense import DenseEncoder, shipped_cells
 from rsrag.models.mini import MiniImageEncoder
+from rsrag.models.vectors import unit
 
 Grid = npt.NDArray[np.float32]
 _LEAD_PX = 9
@@ -52,7 +53,7 @@ class CellEncoder:
         if self._dense is not None:
             return dense_grid(self._dense, picture, kernel, border)
         cells, side = self._tiles(picture)
-        return _unit(cells), side
+        return unit(cells, axis=0), side
 
     def _tiles(self, picture: Picture) -> tuple[Grid, int]:
         """Vectors of tiles that overlap by half."""
@@ -77,12 +78,7 @@ def dense_grid(dense: DenseEncoder, picture: Picture, kernel: Grid, border: int)
     if min(picture.shape[:2]) > _LEAD_PX:  # else there is one cell to a side, and nothing to move
         picture = np.pad(picture[_LEAD_PX:, _LEAD_PX:], ((0, _LEAD_PX), (0, _LEAD_PX), (0, 0)), mode="symmetric")
     cells = dense.maps(picture, ["semantic"])["semantic"]
-    return _unit(np.stack([cv2.filter2D(plane, -1, kernel, borderType=border) for plane in cells])), side
-
-
-def _unit(cells: Grid) -> Grid:
-    lengths = np.linalg.norm(cells, axis=0, keepdims=True)
-    return np.asarray(cells / np.maximum(lengths, np.float32(1e-9)), dtype=np.float32)
+    return unit(np.stack([cv2.filter2D(plane, -1, kernel, borderType=border) for plane in cells]), axis=0), side
 
 
 def spread(values: Grid, side: float, height: int, width: int) -> Grid:

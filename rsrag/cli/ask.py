@@ -29,10 +29,10 @@ from rsrag.cli.session import Session, error_table, session
 from rsrag.errors import ExitCode, RsragError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from rsrag.chat import Chat
-    from rsrag.types import Hit, Position
+    from rsrag.types import Position
 
 _KINDS = ("all", "tile", "passage")
 
@@ -67,6 +67,7 @@ def search(
     if kind not in _KINDS:
         raise UsageError(f"no kind {kind!r}", hint=f"one of {', '.join(_KINDS)}")
     from rsrag.cli.render import show_hits
+    from rsrag.retrieve import selected
 
     place = _where(where)
     filters = build_filters(
@@ -75,7 +76,7 @@ def search(
     with state.open() as engine:
         count = limit or engine.settings.limit
         found = engine.retrieve(text, image=image, where=place, filters=filters, limit=count)
-        hits = _selected(found.tiles, found.passages, kind, count)
+        hits = selected(found, kind, count)
         if save is not None:
             engine.export(save, hits=hits)
     for warning in found.warnings:
@@ -162,17 +163,6 @@ def _task(name: str) -> Any:
     if name not in ("auto", *TASKS):
         raise UsageError(f"unknown task {name!r}", hint=f"one of auto, {', '.join(TASKS)}")
     return name
-
-
-def _selected(tiles: Sequence[Hit], passages: Sequence[Hit], kind: str, count: int) -> list[Hit]:
-    """Half tiles of different scenes, half passages about different places; or one kind alone."""
-    from rsrag.rerank import diversify
-
-    if kind != "all":
-        return list((tiles if kind == "tile" else passages)[:count])
-    first, about = diversify(tiles, per_scene=1), diversify(passages, per_place=3)
-    half = max(count // 2, count - len(about))
-    return [*first[:half], *about, *first[half:]][:count]
 
 
 @contextmanager

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rsrag.models.vectors import unit
+
 SHIPPED = Path(__file__).parent / "weights" / "mini" / "classify.json"
 UNFITTED = 0.01
 """CLIP's temperature, for encoders that none was fitted for."""
@@ -46,12 +48,6 @@ def softmax(scores: npt.NDArray[Any], temperature: float, axis: int = -1) -> Arr
     logits = np.asarray(scores, dtype=np.float64) / temperature
     odds = np.exp(logits - logits.max(axis=axis, keepdims=True))
     return np.asarray(odds / odds.sum(axis=axis, keepdims=True))
-
-
-def unit(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Rows of unit length, float32; a zero row stays zero."""
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.asarray(vectors / np.where(lengths > 0, lengths, 1.0), dtype=np.float32)
 
 
 def bank_vectors(

@@ -1,17 +1,64 @@
-"""Files of a trained part beside a ``config.json`` that holds their digests and the encoder they were trained on."""
+"""Files of a model beside a ``config.json`` that holds their digests and, for a part, the encoder it was trained on."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rsrag.errors import BadModelFile
+from rsrag.models.base import ModelRow
 from rsrag.models.weights import file_digest
 
 PARTED_FROM = "parted_from"
 """Key of the digest of the graph that :mod:`rsrag.train.halves` rewrote: the vectors, the same, go by its name."""
+_HERE = Path(__file__).parent
+
+
+def directory_of(row: ModelRow) -> Path:
+    """Where a model lies: an absolute path, or a folder that ships with the package.
+
+    Raises:
+        BadModelFile: there is no ``config.json``.
+    """
+    path = _HERE / row.source  # an absolute path stays what it is
+    if not (path / "config.json").is_file():
+        raise BadModelFile(f"model {row.name}: no config.json in {path}")
+    return path
+
+
+def read_config(directory: Path) -> Mapping[str, Any]:
+    """The ``config.json`` of a model.
+
+    Raises:
+        BadModelFile: it is unreadable, or no object with an object of digests.
+    """
+    try:
+        config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadModelFile(f"cannot read {directory / 'config.json'}: {error}") from error
+    if not isinstance(config, dict):
+        raise BadModelFile(f"{directory / 'config.json'} is not an object")
+    if not isinstance(config.get("sha256", {}), dict):
+        raise BadModelFile(f"{directory / 'config.json'}: sha256 is not an object")
+    return config
+
+
+def checked_bytes(directory: Path, name: str, digests: Mapping[str, str]) -> bytes:
+    """A file of a model, whose sha256 is the one that its config states.
+
+    Raises:
+        BadModelFile: it cannot be read, or is another file.
+    """
+    try:
+        data = (directory / name).read_bytes()
+    except OSError as error:
+        raise BadModelFile(f"cannot read {directory / name}: {error}") from error
+    if digests.get(name, "") != hashlib.sha256(data).hexdigest():
+        raise BadModelFile(f"{directory / name} is not the file its config describes", hint="install rsrag again")
+    return data
 
 
 def read_described(directory: Path, files: Sequence[str], what: str) -> Mapping[str, Any]:

@@ -24,6 +24,7 @@ from rsrag.models.described import PARTED_FROM
 from rsrag.models.mini import MiniImageEncoder
 from rsrag.models.openclip import MEAN, STD, OpenClipEncoder
 from rsrag.models.towers import OpenVinoTower, OrtTower, from_torch, image_half, import_openvino, planes, run
+from rsrag.models.vectors import unit
 from rsrag.models.weights import file_digest
 
 FORMATS = ("onnx", "onnx-int8", "openvino")
@@ -283,7 +284,7 @@ def write_onnx(module: Any, example: Any, path: Path) -> None:
 
 def _finish(work: Path, config: dict[str, Any], tower: Any, side: int) -> None:
     """Note what the other machine must give, then what the files are."""
-    reference.write(work / reference.NAME, runtime.unit(run(tower, runtime.drawn(side))))
+    reference.write(work / reference.NAME, unit(run(tower, runtime.drawn(side))))
     config["sha256"] = {path.name: file_digest(path) for path in sorted(work.iterdir())}
     (work / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
 

@@ -15,10 +15,11 @@ from rsrag.errors import BadModelFile, MissingExtra
 from rsrag.models import cliptokens, reference, runtime
 from rsrag.models.base import ModelRow, Picture, Vectors
 from rsrag.models.batching import Feeder
-from rsrag.models.mini import _checked_bytes, _read_config
+from rsrag.models.described import checked_bytes, read_config
 from rsrag.models.resize import resized
 from rsrag.models.runtime import Candidate
 from rsrag.models.towers import Batch, OpenVinoTower, OrtTower, compiled, ort_session
+from rsrag.models.vectors import unit
 from rsrag.once import once
 
 IMAGE, TEXT, TOKENIZER = "image", "text", "tokenizer.json"
@@ -43,7 +44,7 @@ class ExportedEncoder:
         self.name = row.name
         self.batch_size = 0
         self._directory = Path(row.source).expanduser()
-        config = _read_config(self._directory)
+        config = read_config(self._directory)
         missing = [key for key in _NEEDED if key not in config]
         if missing:
             raise BadModelFile(f"{self._directory / 'config.json'} lacks {', '.join(missing)}", hint="export it again")
@@ -56,7 +57,7 @@ class ExportedEncoder:
 
     def _file(self, name: str) -> Path:
         """A file of the export, after its digest was compared."""
-        _checked_bytes(self._directory, name, self._config["sha256"])
+        checked_bytes(self._directory, name, self._config["sha256"])
         return self._directory / name
 
     def _graph(self, half: str) -> Path:
@@ -73,7 +74,7 @@ class ExportedEncoder:
             candidates += [Candidate(f"openvino-{n}", partial(OpenVinoTower, path, n)) for n in numbers]
         if not candidates:
             raise MissingExtra(f"OpenVINO, for model {self.name},", extra="openvino", package="openvino")
-        kept = reference.read(_checked_bytes(self._directory, reference.NAME, self._config["sha256"]))
+        kept = reference.read(checked_bytes(self._directory, reference.NAME, self._config["sha256"]))
         side = self.input_size
         tower = runtime.choose(candidates, self._settings.runtime, self._digest, side, reference=kept)
         return Feeder(tower, side)
@@ -96,7 +97,7 @@ class ExportedEncoder:
         return self._encoded(batch, len(batch))
 
     def _encoded(self, prepared: Iterable[npt.NDArray[np.uint8]], count: int) -> Vectors:
-        parts = [runtime.unit(features) for features in self._feeder.features(prepared, count)]
+        parts = [unit(features) for features in self._feeder.features(prepared, count)]
         return np.concatenate([np.zeros((0, self.dim), dtype=np.float32), *parts])
 
     def encode_words(self, texts: Sequence[str]) -> Vectors:
@@ -106,7 +107,7 @@ class ExportedEncoder:
             tokens = cliptokens.encode(
                 self._tokenizer, texts[start : start + _TEXTS], int(self._config["context_length"])
             )
-            parts.append(runtime.unit(self._text(tokens)))
+            parts.append(unit(self._text(tokens)))
         return np.concatenate(parts)
 
     @once

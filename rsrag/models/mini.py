@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +14,11 @@ from rsrag.errors import BadModelFile, MissingExtra
 from rsrag.models import reference, runtime
 from rsrag.models.base import ModelRow, Picture, Vectors
 from rsrag.models.batching import Feeder
-from rsrag.models.described import PARTED_FROM
+from rsrag.models.described import PARTED_FROM, checked_bytes, directory_of, read_config
 from rsrag.models.runtime import Candidate
 from rsrag.models.static import TOKENIZER, WEIGHTS, StaticModel
 from rsrag.models.towers import Batch, OpenVinoTower, OrtTower, planes
+from rsrag.models.vectors import unit
 from rsrag.once import once
 
 _HERE = Path(__file__).parent
@@ -28,46 +26,11 @@ _OUTPUTS = ("semantic", "instance")
 _TEXT_FILES = {"text_head.safetensors"}
 
 
-def _directory(row: ModelRow) -> Path:
-    path = Path(row.source) if Path(row.source).is_absolute() else _HERE / row.source
-    if not (path / "config.json").is_file():
-        raise BadModelFile(f"model {row.name}: no config.json in {path}")
-    return path
-
-
-def _read_config(directory: Path) -> Mapping[str, Any]:
-    try:
-        config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadModelFile(f"cannot read {directory / 'config.json'}: {error}") from error
-    if not isinstance(config, dict):
-        raise BadModelFile(f"{directory / 'config.json'} is not an object")
-    if not isinstance(config.get("sha256", {}), dict):
-        raise BadModelFile(f"{directory / 'config.json'}: sha256 is not an object")
-    return config
-
-
-def _checked_bytes(directory: Path, name: str, digests: Mapping[str, str]) -> bytes:
-    """A weights file whose sha256 is the one its config states."""
-    try:
-        data = (directory / name).read_bytes()
-    except OSError as error:
-        raise BadModelFile(f"cannot read {directory / name}: {error}") from error
-    if digests.get(name, "") != hashlib.sha256(data).hexdigest():
-        raise BadModelFile(f"{directory / name} is not the file its config describes", hint="install rsrag again")
-    return data
-
-
-def _unit(vectors: npt.NDArray[Any]) -> Vectors:
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.where(norms > 0, norms, 1.0), dtype=np.float32)
-
-
 @cache
 def _static_model(directory: Path) -> StaticModel:
     """The text model of a directory, read once a process: the text encoder and the image tower share it."""
-    digests = _read_config(directory).get("sha256", {})
-    weights, tokenizer = (_checked_bytes(directory, name, digests) for name in (WEIGHTS, TOKENIZER))
+    digests = read_config(directory).get("sha256", {})
+    weights, tokenizer = (checked_bytes(directory, name, digests) for name in (WEIGHTS, TOKENIZER))
     return StaticModel(directory, weights, tokenizer)
 
 
@@ -75,8 +38,8 @@ class MiniTextEncoder:
     """Mean of static token vectors distilled from a sentence transformer (model2vec), 256-d, unit norm."""
 
     def __init__(self, row: ModelRow, settings: Settings) -> None:
-        self._directory = _directory(row)
-        self._config = _read_config(self._directory)
+        self._directory = directory_of(row)
+        self._config = read_config(self._directory)
         self.name = row.name
         self.dim = row.dim
         digests: Mapping[str, str] = self._config.get("sha256", {})
@@ -86,7 +49,7 @@ class MiniTextEncoder:
         """Unit vectors, float32 of shape [N, 256]; the zero vector for a text without a known token."""
         if not texts:
             return np.zeros((0, self.dim), dtype=np.float32)
-        return _unit(_static_model(self._directory).encode(texts))
+        return unit(_static_model(self._directory).encode(texts))
 
     def encode_questions(self, texts: Sequence[str]) -> Vectors:
         """The same as for passages: static vectors know no roles."""
@@ -101,8 +64,8 @@ class MiniImageEncoder:
     """
 
     def __init__(self, row: ModelRow, settings: Settings) -> None:
-        self.directory = _directory(row)
-        self.config = _read_config(self.directory)
+        self.directory = directory_of(row)
+        self.config = read_config(self.directory)
         self.name = row.name
         self.licence = row.licence
         self.batch_size = 0
@@ -132,7 +95,7 @@ class MiniImageEncoder:
         """
         digests: Mapping[str, str] = self.config.get("sha256", {})
         names = {self._graph, *digests} - _TEXT_FILES
-        files = {name: _checked_bytes(self.directory, name, digests) for name in names}
+        files = {name: checked_bytes(self.directory, name, digests) for name in names}
         path = self.directory / self._graph
         candidates = [
             Candidate(f"openvino-{n}", partial(OpenVinoTower, path, n, _OUTPUTS, of_planes=True))
@@ -152,7 +115,7 @@ class MiniImageEncoder:
     def _head(self) -> Mapping[str, npt.NDArray[np.float32]]:
         from safetensors.numpy import load
 
-        data = _checked_bytes(self.directory, "text_head.safetensors", self.config.get("sha256", {}))
+        data = checked_bytes(self.directory, "text_head.safetensors", self.config.get("sha256", {}))
         head: Mapping[str, npt.NDArray[np.float32]] = load(data)
         return head
 
@@ -177,7 +140,7 @@ class MiniImageEncoder:
 
     def _encoded(self, prepared: Iterable[npt.NDArray[np.uint8]], count: int) -> Vectors:
         weights = np.sqrt(np.repeat([self._alpha, 1 - self._alpha], [self._semantic, self.dim - self._semantic]))
-        parts = [_unit(weights * features) for features in self._feeder.features(prepared, count)]
+        parts = [unit(weights * features) for features in self._feeder.features(prepared, count)]
         return np.concatenate([np.zeros((0, self.dim), dtype=np.float32), *parts])
 
     def encode_words(self, texts: Sequence[str]) -> Vectors:
@@ -190,4 +153,4 @@ class MiniImageEncoder:
         x = self._text.encode_questions(texts)
         head = self._head
         hidden = np.maximum(x @ head["first.weight"].T + head["first.bias"], 0)
-        return _unit(x + hidden @ head["second.weight"].T + head["second.bias"])
+        return unit(x + hidden @ head["second.weight"].T + head["second.bias"])

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from rsrag.config import Settings
 from rsrag.errors import BadModelFile
 from rsrag.models.base import ModelRow, Vectors
-from rsrag.models.mini import _checked_bytes, _directory, _read_config, _unit
+from rsrag.models.described import checked_bytes, directory_of, read_config
+from rsrag.models.vectors import unit
 
 MAX_TOKENS = 256
 WORDS = "words.safetensors"
@@ -105,7 +106,7 @@ class WordTable(NamedTuple):
             return np.zeros(dim, dtype=np.float32)
         signs = signs_of([key for key, _ in units], dim)
         summed = np.array([weight for _, weight in units]) @ signs
-        return np.asarray(_unit(summed[None])[0], dtype=np.float32)
+        return np.asarray(unit(summed[None])[0], dtype=np.float32)
 
 
 def words_of(encoded: Any) -> list[list[int]]:
@@ -127,12 +128,12 @@ def _runtime(directory: Path) -> tuple[Any, Any]:
     """Tokenizer and ONNX session of a directory, read once a process."""
     import onnxruntime
 
-    digests = _read_config(directory).get("sha256", {})
+    digests = read_config(directory).get("sha256", {})
     tokenizer = _tokenizer(directory)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    data = _checked_bytes(directory, "encoder.onnx", digests)
+    data = checked_bytes(directory, "encoder.onnx", digests)
     try:
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime has no base class of its own
@@ -144,7 +145,7 @@ def _runtime(directory: Path) -> tuple[Any, Any]:
 def _tokenizer(directory: Path) -> Any:
     from tokenizers import Tokenizer
 
-    data = _checked_bytes(directory, "tokenizer.json", _read_config(directory).get("sha256", {}))
+    data = checked_bytes(directory, "tokenizer.json", read_config(directory).get("sha256", {}))
     tokenizer = Tokenizer.from_str(data.decode("utf-8"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(MAX_TOKENS)
@@ -158,7 +159,7 @@ def _words(directory: Path) -> WordTable:
     from safetensors.numpy import load
 
     try:
-        tensors = load(_checked_bytes(directory, WORDS, _read_config(directory).get("sha256", {})))
+        tensors = load(checked_bytes(directory, WORDS, read_config(directory).get("sha256", {})))
         weights, stems, endings = tensors["weights"], tensors["stems"], tensors["endings"]
     except (SafetensorError, KeyError) as error:
         raise BadModelFile(f"{directory / WORDS} is no word table: {error}") from error
@@ -181,8 +182,8 @@ class MiniSentenceEncoder:
     """
 
     def __init__(self, row: ModelRow, settings: Settings) -> None:
-        self._directory = _directory(row)
-        config = _read_config(self._directory)
+        self._directory = directory_of(row)
+        config = read_config(self._directory)
         self.name = row.name
         self.dim = int(config.get("dim", row.dim))
         words: Mapping[str, Any] = config.get("words", {})
@@ -212,11 +213,11 @@ class MiniSentenceEncoder:
         for number, encoded in enumerate(tokenizer.encode_batch(list(texts))):
             if len(encoded.ids) > 2:  # more than [CLS] and [SEP]
                 (found,) = session.run(["vectors"], {"ids": np.array([encoded.ids], dtype=np.int64)})
-                vectors[number, :cut] = np.sqrt(self._share) * _unit(found)[0]
+                vectors[number, :cut] = np.sqrt(self._share) * unit(found)[0]
                 if self._words:
                     words = _words(self._directory).vector(words_of(encoded), self._words)
                     vectors[number, cut:] = np.sqrt(1 - self._share) * words
-        return _unit(vectors)
+        return unit(vectors)
 
     def encode_questions(self, texts: Sequence[str]) -> Vectors:
         """The same as for passages: the model knows no roles."""

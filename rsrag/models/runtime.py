@@ -29,6 +29,7 @@ from rsrag.config import RUNTIMES
 from rsrag.errors import ConfigError, ModelError, RsragError
 from rsrag.models.devices import cpu_has_bfloat16
 from rsrag.models.towers import Batch, Features, Tower, run, usable_cores
+from rsrag.models.vectors import unit
 
 _log = logging.getLogger("rsrag.models")
 
@@ -165,12 +166,6 @@ def _timed(tower: Tower, pictures: Batch) -> float:
     start = time.perf_counter()
     run(tower, pictures)
     return time.perf_counter() - start
-
-
-def unit(features: Features) -> Features:
-    """Rows of unit length; zero rows stay zero."""
-    norms = np.linalg.norm(features, axis=1, keepdims=True)
-    return np.asarray(features / np.where(norms > 0, norms, 1.0), dtype=np.float32)
 
 
 def drawn(side: int, count: int = PICTURES) -> Batch:

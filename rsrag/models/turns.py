@@ -8,7 +8,7 @@ import numpy as np
 
 from rsrag.errors import UsageError
 from rsrag.models.base import ImageEncoder, Picture, Vectors
-from rsrag.models.calibration import unit
+from rsrag.models.vectors import unit
 
 
 def turned(picture: Picture, turns: int) -> list[Picture]:

@@ -28,6 +28,7 @@ from rsrag.config import Settings
 from rsrag.ingest.readers.photo import load_picture
 from rsrag.models.captioner import END, LONGEST, SHIPPED, SPECIAL, START, UNKNOWN, words_of
 from rsrag.models.registry import load_profile
+from rsrag.models.vectors import unit
 from rsrag.models.weights import file_digest
 from rsrag.train.sources.captions import parse_json
 from rsrag.train.sources.files import ANNOTATION_BYTES, open_files
@@ -148,8 +149,7 @@ def gather(data: Path, cache: Path, *, sets: Sequence[str] = SETS, views: int = 
         vectors.append(np.stack(found))
         captions += [[w for w in map(words_of, row["captions"]) if w] for row in rows]
         held.append(np.arange(len(rows)) // _BLOCK % 10 == 9)
-    pictures = np.concatenate(vectors, axis=1)
-    pictures /= np.linalg.norm(pictures, axis=2, keepdims=True)
+    pictures = unit(np.concatenate(vectors, axis=1))
     own = np.stack([profile.text.encode_passages([" ".join(w) for w in c]).mean(axis=0) for c in captions])
     told, step = np.zeros_like(own), 512
     for start in range(0, len(own), step):

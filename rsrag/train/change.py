@@ -10,7 +10,6 @@ is judged by networks that never saw it. The network that is written has seen th
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ from rsrag.eval.datasets.change_pairs import LabelledPair, digest, read_pairs
 from rsrag.models.base import Picture
 from rsrag.models.changehead import CELL, CHANNELS, LOOK, colours_of, describe
 from rsrag.models.dense import DenseEncoder
+from rsrag.models.weights import file_digest
 
 COMPONENTS = 24
 HIDDEN = 48
@@ -320,7 +320,7 @@ def train(
     export(nets, out / "head.onnx")
     config = {
         "name": "mini-change", "written_by": f"rsrag {__version__}", "encoder": encoder.fingerprint,
-        "threshold": threshold, "sha256": {"head.onnx": hashlib.sha256((out / "head.onnx").read_bytes()).hexdigest()},
+        "threshold": threshold, "sha256": {"head.onnx": file_digest(out / "head.onnx")},
         "trained_on": sorted({pair.name.split("/")[0] for pair in pairs}), "pairs": len(pairs),
         "pair_digests": [digest(pair) for pair in pairs],
         "settings": {"steps": steps, "networks": networks, "symmetric": symmetric, "reversed_too": reverse},

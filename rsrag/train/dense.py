@@ -8,7 +8,6 @@ stages, and applies the semantic head at every cell instead of to their mean (as
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 import tempfile
@@ -19,6 +18,7 @@ import numpy as np
 
 from rsrag.errors import BadModelFile, ExitCode, RsragError
 from rsrag.models.quantise import halve, weights
+from rsrag.models.weights import file_digest
 
 GRAPH, CONFIG = "encoder.onnx", "config.json"
 STRIDES = {"fine": 8, "middle": 16, "coarse": 32, "semantic": 32}
@@ -99,8 +99,8 @@ def make(encoder: Path, out_dir: Path, *, cells: bool = False) -> dict[str, Any]
     table = {
         "name": "mini-cells" if cells else "mini-dense",
         "strides": strides,
-        "from_sha256": hashlib.sha256(encoder.read_bytes()).hexdigest(),
-        "sha256": {GRAPH: hashlib.sha256((out_dir / GRAPH).read_bytes()).hexdigest()},
+        "from_sha256": file_digest(encoder),
+        "sha256": {GRAPH: file_digest(out_dir / GRAPH)},
     }
     (out_dir / CONFIG).write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
     return table

@@ -11,7 +11,6 @@ all pictures, and its card says so.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 import time
@@ -31,6 +30,7 @@ from rsrag.models.dense import DenseEncoder
 from rsrag.models.groundhead import CONFIG, GRAPH, Detections, decode
 from rsrag.models.groundviews import ALIGN, CELL, LEVELS
 from rsrag.models.quantise import halve
+from rsrag.models.weights import file_digest
 from rsrag.train import detector_cache as caching
 from rsrag.train.detector_cache import Labelled
 from rsrag.train.detector_cells import Cells
@@ -192,7 +192,7 @@ def export(head: Head, projection: dict[str, Any], folder: Path) -> None:
 
 def write_card(folder: Path, names: Sequence[str], thresholds: dict[str, float], about: dict[str, Any]) -> None:
     """``config.json``: classes, thresholds, digest, encoder and figures."""
-    digest = hashlib.sha256((folder / GRAPH).read_bytes()).hexdigest()
+    digest = file_digest(folder / GRAPH)
     card = {
         "name": "mini-ground", "classes": list(names), "thresholds": thresholds,
         "encoder": DenseEncoder().fingerprint, "sha256": {GRAPH: digest}, **about,

@@ -23,10 +23,11 @@ import numpy.typing as npt
 from rsrag.errors import SourceError
 from rsrag.ingest.discover import Discovered, discover, open_scenes
 from rsrag.layout import layout, likeness, poses
+from rsrag.models.vectors import unit
 from rsrag.train.augment import QUERY, damage, plain, recolour
 from rsrag.train.config import SourceConfig, load_config
 from rsrag.train.data import class_names, read_source
-from rsrag.train.probe import Pixels, Vectors, caption_recall, same_class_map, unit, zero_shot
+from rsrag.train.probe import Pixels, Vectors, caption_recall, same_class_map, zero_shot
 from rsrag.train.textmodel import load_text
 from rsrag.types import ItemError, Window
 

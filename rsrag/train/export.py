@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from torch import nn
 
 from rsrag.errors import BadModelFile
 from rsrag.models.quantise import strip
+from rsrag.models.weights import file_digest
 from rsrag.train.choose import choose
 from rsrag.train.config import TrainConfig
 from rsrag.train.restore import load_tower
@@ -59,12 +59,6 @@ def write_onnx(image: nn.Module, path: Path, size: int) -> None:
     )
     program.save(str(path), external_data=False)
     strip(path)
-
-
-def digest(path: Path) -> str:
-    """sha256 of a file, hexadecimal."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def export_encoder(
@@ -113,7 +107,7 @@ def export_encoder(
             "semantic_dim": config.model.semantic_dim,
             "instance_dim": config.model.instance_dim,
             "alpha": alpha,
-            "sha256": {name: digest(work / name) for name in (ONNX_NAME, HEAD_NAME)},
+            "sha256": {name: file_digest(work / name) for name in (ONNX_NAME, HEAD_NAME)},
         }
         (work / CONFIG_NAME).write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
         for name in (ONNX_NAME, HEAD_NAME, CONFIG_NAME):

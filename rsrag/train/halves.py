@@ -17,8 +17,9 @@ from typing import Any
 from rsrag.errors import BadModelFile, ExitCode, RsragError
 from rsrag.models.described import PARTED_FROM
 from rsrag.models.quantise import PART, halve, is_halved, strip, weights
+from rsrag.models.weights import file_digest
 from rsrag.replacing import replacing
-from rsrag.train.export import CONFIG_NAME, ONNX_NAME, digest
+from rsrag.train.export import CONFIG_NAME, ONNX_NAME
 
 
 def part(graph: Any) -> int:
@@ -165,7 +166,7 @@ def rewrite(folder: Path) -> int:
     with replacing(path) as new:
         onnx.save(model, str(new))
         strip(new)
-    table["sha256"][ONNX_NAME] = digest(path)
+    table["sha256"][ONNX_NAME] = file_digest(path)
     table.setdefault(PARTED_FROM, before)
     with replacing(config) as new:
         new.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")

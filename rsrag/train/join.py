@@ -18,8 +18,9 @@ from typing import Any
 from rsrag.errors import BadModelFile, ExitCode, RsragError
 from rsrag.models.described import PARTED_FROM
 from rsrag.models.quantise import halve, strip
+from rsrag.models.weights import file_digest
 from rsrag.replacing import replacing
-from rsrag.train.export import CONFIG_NAME, HEAD_NAME, ONNX_NAME, digest
+from rsrag.train.export import CONFIG_NAME, HEAD_NAME, ONNX_NAME
 
 PREFIX = "words."
 SEMANTIC, INSTANCE, PIXELS = "semantic", "instance", "pixels"
@@ -58,7 +59,7 @@ def join(
             f"{base} and {words} have other text heads", hint='train the second with tuning.lock = "text"'
         )
     table.pop(PARTED_FROM, None)  # the name of other vectors
-    origin = table.get("joined", {}).get("base") or digest(base / ONNX_NAME)
+    origin = table.get("joined", {}).get("base") or file_digest(base / ONNX_NAME)
     first, second = _alone(base), _alone(words)
     graph, ends = first.graph, []
     _rename(graph, SEMANTIC, BASE)
@@ -98,12 +99,12 @@ def join(
         "input_size": size,
         "joined": {
             "base": origin,
-            "words": digest(words / ONNX_NAME),
+            "words": file_digest(words / ONNX_NAME),
             "share": share,
             "turns": turns,
             "base_size": base_size or size,
         },
-        "sha256": {name: digest(out_dir / name) for name in (ONNX_NAME, HEAD_NAME)},
+        "sha256": {name: file_digest(out_dir / name) for name in (ONNX_NAME, HEAD_NAME)},
     }
     with replacing(out_dir / CONFIG_NAME) as path:
         path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")

@@ -31,6 +31,7 @@ from rsrag.models.dense import DenseEncoder
 from rsrag.models.groundviews import ALIGN, LEVELS
 from rsrag.models.pixelhead import CONFIG, DIGITS, GRAPH
 from rsrag.models.quantise import halve
+from rsrag.models.weights import file_digest
 from rsrag.train import detector_cache as maps
 from rsrag.train.pixel_data import COVERS, UNKNOWN, Outlined, Shown, Views, cut, read_covers, read_things
 from rsrag.train.pixel_head import STEP, PixelHead, Whole, loss
@@ -205,7 +206,6 @@ def export(
     head: PixelHead, projection: dict[str, Any], classes: Sequence[str], folder: Path, about: dict[str, Any]
 ) -> None:
     """Write the network with its projection as ONNX, weights stored in float16, and ``config.json``."""
-    import hashlib
 
     import onnx
 
@@ -224,7 +224,7 @@ def export(
     halve(model.graph)
     onnx.checker.check_model(model)
     onnx.save(model, str(folder / GRAPH))
-    digest = hashlib.sha256((folder / GRAPH).read_bytes()).hexdigest()
+    digest = file_digest(folder / GRAPH)
     card = {
         "name": "mini-pixels", "classes": list(classes), "encoder": DenseEncoder().fingerprint,
         "sha256": {GRAPH: digest}, **about,

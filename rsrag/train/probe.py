@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from rsrag.models.vectors import unit
 from rsrag.train.augment import QUERY, plain, view
 from rsrag.train.data import Item
 from rsrag.train.landscape import Landscapes
@@ -22,12 +23,6 @@ if TYPE_CHECKING:
 
 Vectors = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
-
-
-def unit(vectors: npt.NDArray[Any]) -> Vectors:
-    """Rows scaled to length one, float32."""
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
 
 
 def to_tensor(pixels: Pixels, device: str = "cpu") -> torch.Tensor:

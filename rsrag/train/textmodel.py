@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from rsrag.errors import MissingExtra
 from rsrag.models.static import TOKENIZER, WEIGHTS, StaticModel
+from rsrag.models.vectors import unit
 
 SHIPPED = Path(__file__).resolve().parents[1] / "models" / "weights" / "mini" / "text"
 
@@ -39,7 +40,6 @@ def load_text(path: str) -> Callable[[list[str]], npt.NDArray[np.float32]]:
 
     def encode(texts: list[str]) -> npt.NDArray[np.float32]:
         vectors = np.asarray(means(texts or [""]), dtype=np.float32)[: len(texts)]
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
+        return unit(vectors)
 
     return encode

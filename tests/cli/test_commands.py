@@ -10,6 +10,8 @@ import pyogrio
 import pytest
 from commands import Run
 
+import rsrag
+
 
 def test_status_and_config(run: Run, archive: Path) -> None:
     shown = run("-w", archive, "status")
@@ -45,6 +47,9 @@ def test_search(run: Run, archive: Path) -> None:
     assert found["hits"][0]["title"] == "Red Quarry"
     assert found["count"] == len(found["hits"])
     shown = run("-w", archive, "search", "sandstone quarry")
+    both = run("-w", archive, "search", "sandstone quarry", "--limit", "5", "--json").json["hits"]
+    with rsrag.open(archive) as engine:
+        assert [h["id"] for h in both] == [h.id for h in engine.search("sandstone quarry", limit=5)]
     assert shown.code == 0
     assert "Red Quarry" in shown.out
     assert "45.9000° N, 3.1500° E" in shown.out

@@ -14,6 +14,7 @@ from rsrag.errors import BadModelFile, ConfigError, ModelError
 from rsrag.models import runtime
 from rsrag.models.runtime import Candidate, Measured
 from rsrag.models.towers import Batch, Features
+from rsrag.models.vectors import unit
 
 SIDE = 24
 
@@ -107,7 +108,7 @@ def test_a_pinned_runtime_is_taken_however_slow_but_not_with_other_vectors(clock
 def test_vectors_made_elsewhere_are_compared_with(clock: dict[str, float]) -> None:
     given, _ = candidates(clock, ("ort", 0.5, 0))
     tower = given[0].make()
-    right = runtime.unit(tower.collect(runtime.drawn(SIDE)))
+    right = unit(tower.collect(runtime.drawn(SIDE)))
     assert runtime.choose(given, "auto", "m", SIDE, reference=right).runtime == "ort"
     with pytest.raises(ModelError, match="export it again"):
         runtime.choose(given, "auto", "other", SIDE, reference=np.roll(right, 3, axis=1))

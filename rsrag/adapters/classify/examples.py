@@ -13,8 +13,8 @@ from rsrag.adapters.look import opened
 from rsrag.errors import SourceError, UsageError
 from rsrag.ingest.readers.base import ReadOptions
 from rsrag.models.base import Picture, Vectors
-from rsrag.models.calibration import unit
 from rsrag.models.turns import vectors_of
+from rsrag.models.vectors import unit
 from rsrag.words import fold
 
 PRIOR = 4.0

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from rsrag.models.vectors import unit
+
 CEILING = 0.97
 """Texts with a higher cosine say the same in other words: no negatives."""
 _BLOCK = 1024
@@ -110,8 +112,7 @@ def _nearest(
     near = np.full((count, neighbours), -1, dtype=np.int64)
     if not count:
         return near
-    means = np.stack([vectors[list(own)].mean(axis=0) for own in texts])
-    means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+    means = unit(np.stack([vectors[list(own)].mean(axis=0) for own in texts]))
     shuffled = np.random.default_rng(0).permutation(count) if count > _SHARD else np.arange(count)
     every = [own | classes for own, classes in profiles]
     numbers: dict[frozenset[int], int] = {}
