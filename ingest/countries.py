@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 _TABLE = """
 AF AFG Afghanistan|AX ALA Åland Islands|AL ALB Albania|DZ DZA Algeria|AS ASM American Samoa|AD AND Andorra|AO AGO Angola
 AI AIA Anguilla|AQ ATA Antarctica|AG ATG Antigua and Barbuda|AR ARG Argentina|AM ARM Armenia|AW ABW Aruba
@@ -44,6 +46,7 @@ VN VNM Vietnam|VG VGB British Virgin Islands|VI VIR United States Virgin Islands
 EH ESH Western Sahara|YE YEM Yemen|ZM ZMB Zambia|ZW ZWE Zimbabwe
 """
 
+_NO_NAME = re.compile(r"admin[ _-]?\d|[\W\d_]*", re.IGNORECASE)
 _NAMES: dict[str, str] = {}
 for _entry in _TABLE.replace("\n", "|").strip("|").split("|"):
     _two, _three, _name = _entry.split(" ", 2)
@@ -51,5 +54,10 @@ for _entry in _TABLE.replace("\n", "|").strip("|").split("|"):
 
 
 def country_name(text: str) -> str:
-    """The name for a two- or three-letter country code in capitals; any other text as it is."""
-    return _NAMES.get(text.strip(), text.strip())
+    """The name for a two- or three-letter country code in capitals; any other text as it is.
+
+    Empty for what names no country: text without a letter ("-99"), and a level such as "admin-0", which Natural Earth's
+    lakes have in place of one.
+    """
+    bare = text.strip()
+    return _NAMES.get(bare, "" if _NO_NAME.fullmatch(bare) else bare)

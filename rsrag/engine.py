@@ -221,11 +221,9 @@ class Engine(PixelTasks):
             UsageError: nothing to search for, or an argument of another type.
             SourceError: the image cannot be used.
         """
-        from rsrag.retrieve import selected
-
         given.one_of("kind", kind, ("all", "tile", "passage"))
         query = self._query(text, image, where, filters, limit)
-        return selected(self._retriever.run(query), kind, query.limit)
+        return self._retriever.run(query).shown(kind, query.limit)
 
     def retrieve(
         self,

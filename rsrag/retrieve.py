@@ -52,6 +52,13 @@ class Retrieval:
     warnings: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
 
+    def shown(self, kind: str, limit: int) -> list[Hit]:
+        """What a search shows: hits of one kind ("tile" or "passage"), or of both ("all"), half of them tiles of
+        different scenes; at most ``limit``."""
+        if kind != "all":
+            return list((self.tiles if kind == "tile" else self.passages)[:limit])
+        return merge(self, limit, tiles_first=max(limit // 2, limit - len(self.passages)))
+
 
 class Retriever:
     """Finds and ranks evidence. One per engine; holds no state but caches."""
@@ -381,19 +388,6 @@ def _best_location(tiles: Sequence[Hit]) -> Location | None:
     footprint = cast(Footprint, best.match)
     lon, lat = geo.centre(footprint)
     return Location(lon, lat, "geometry", best.scores["geometry"], best.scores["error_km"], footprint)
-
-
-def selected(retrieval: Retrieval, kind: str, limit: int) -> list[Hit]:
-    """What a search shows: hits of one kind, or of both, half of them tiles of different scenes.
-
-    Args:
-        retrieval: what was found.
-        kind: "all", "tile" or "passage".
-        limit: most hits.
-    """
-    if kind != "all":
-        return list((retrieval.tiles if kind == "tile" else retrieval.passages)[:limit])
-    return merge(retrieval, limit, tiles_first=max(limit // 2, limit - len(retrieval.passages)))
 
 
 def merge(retrieval: Retrieval, limit: int, *, tiles_first: int = 2) -> list[Hit]:

@@ -74,8 +74,8 @@ def test_merging_keeps_room_for_both_kinds() -> None:
     assert [h.id for h in retrieve.merge(found, 3, tiles_first=0)] == ["p0", "p1", "p2"]
     only_tiles = retrieve.Retrieval(tiles=found.tiles)
     assert len(retrieve.merge(only_tiles, 4, tiles_first=2)) == 4
-    assert [h.id for h in retrieve.selected(found, "all", 4)] == ["t0", "t1", "p0", "p1"]
-    assert [h.id for h in retrieve.selected(found, "passage", 2)] == ["p0", "p1"]
+    assert [h.id for h in found.shown("all", 4)] == ["t0", "t1", "p0", "p1"]
+    assert [h.id for h in found.shown("passage", 2)] == ["p0", "p1"]
 
 
 # --- what is found in an archive ---

@@ -67,7 +67,6 @@ def search(
     if kind not in _KINDS:
         raise UsageError(f"no kind {kind!r}", hint=f"one of {', '.join(_KINDS)}")
     from rsrag.cli.render import show_hits
-    from rsrag.retrieve import selected
 
     place = _where(where)
     filters = build_filters(
@@ -76,7 +75,7 @@ def search(
     with state.open() as engine:
         count = limit or engine.settings.limit
         found = engine.retrieve(text, image=image, where=place, filters=filters, limit=count)
-        hits = selected(found, kind, count)
+        hits = found.shown(kind, count)
         if save is not None:
             engine.export(save, hits=hits)
     for warning in found.warnings:

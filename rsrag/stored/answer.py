@@ -1,4 +1,4 @@
-"""Answers from what the catalogue stores of places and scenes: relations, counts and lists, each sentence cited.
+"""Answers from what the catalogue stores of places and scenes: relations, extremes, counts and lists, each cited.
 
 They come before the reader, because a sentence that shares words with "Is A larger than B?" or "How many airports are
 there?" is not an answer to it.
@@ -13,6 +13,7 @@ from rsrag.catalog import Catalog
 from rsrag.compose import evidence_text
 from rsrag.questions import understand
 from rsrag.retrieve import Retrieval
+from rsrag.stored.extremes import extreme
 from rsrag.stored.gazetteer import place_hit
 from rsrag.stored.relations import relation
 from rsrag.stored.tallies import tally
@@ -47,7 +48,12 @@ def from_values(query: Query, found: Retrieval, catalog: Catalog) -> FromValues 
         told = decide(asked, catalog, found.passages)
         sentences = [Sentence(_capital(text), evidence.of_places(places)) for text, places in told]
         return FromValues(tuple(sentences), evidence.all(), f"values/{asked.kind}") if sentences else None
-    counted = tally(query, found, catalog) if query.image is None else None
+    if query.image is not None:
+        return None
+    most = extreme(query, found, catalog)
+    if most is not None:
+        return FromValues((Sentence(most.text, evidence.of_places(most.places)),), evidence.all(), "values/extreme")
+    counted = tally(query, found, catalog)
     if counted is None:
         return None
     if not counted.places and not counted.hits:

@@ -54,16 +54,16 @@ class Relation:
     choice: bool = False
 
 
-_AREA = Measure("area", ("area", "total_area", "land_area", "surface_area", "surface"), outline=True)
-_ALTITUDE = Measure("elevation", ("elevation", "altitude", "elev", "summit_elevation", "height"))
-_HEIGHT = Measure("height", ("height", "total_height"))
-_DEPTH = Measure("depth", ("depth", "max_depth", "maximum_depth", "mean_depth"))
-_LENGTH = Measure("length", ("length", "total_length"))
-_WIDTH = Measure("width", ("width", "max_width"))
-_PEOPLE = Measure("population", ("population", "pop", "pop_est", "population_estimate", "inhabitants", "residents"))
+AREA = Measure("area", ("area", "total_area", "land_area", "surface_area", "surface"), outline=True)
+HIGH = Measure("elevation", ("elevation", "altitude", "elev", "summit_elevation", "height"))
+HEIGHT = Measure("height", ("height", "total_height"))
+DEPTH = Measure("depth", ("depth", "max_depth", "maximum_depth", "mean_depth"))
+LENGTH = Measure("length", ("length", "total_length"))
+WIDTH = Measure("width", ("width", "max_width"))
+PEOPLE = Measure("population", ("population", "pop", "pop_est", "population_estimate", "inhabitants", "residents"))
 _WARMTH = Measure("temperature", ("temperature", "air_temperature"))
-_CAPACITY = Measure("capacity", ("capacity", "seats"))
-_BEGINNING = Measure(
+CAPACITY = Measure("capacity", ("capacity", "seats"))
+BEGINNING = Measure(
     "beginning",
     (
         "built", "year_built", "built_year", "construction_year", "year_of_construction", "founded", "year_founded",
@@ -71,20 +71,20 @@ _BEGINNING = Measure(
         "year_completed",
     ),
 )  # fmt: skip
-_NORTH, _EAST = Measure("latitude", axis="lat"), Measure("longitude", axis="lon")
+NORTH, EAST = Measure("latitude", axis="lat"), Measure("longitude", axis="lon")
 
 _WORDED: tuple[tuple[Measure, str, str], ...] = (
-    (_AREA, "larger|bigger|more extensive", "smaller"),
-    (_ALTITUDE, "higher", "lower"),
-    (_HEIGHT, "taller", ""),
-    (_DEPTH, "deeper", "shallower"),
-    (_LENGTH, "longer", "shorter"),
-    (_WIDTH, "wider|broader", "narrower"),
-    (_BEGINNING, "younger|newer", "older"),
-    (_PEOPLE, "more populous|more populated", "less populous|less populated"),
+    (AREA, "larger|bigger|more extensive", "smaller"),
+    (HIGH, "higher", "lower"),
+    (HEIGHT, "taller", ""),
+    (DEPTH, "deeper", "shallower"),
+    (LENGTH, "longer", "shorter"),
+    (WIDTH, "wider|broader", "narrower"),
+    (BEGINNING, "younger|newer", "older"),
+    (PEOPLE, "more populous|more populated", "less populous|less populated"),
     (_WARMTH, "warmer|hotter", "colder|cooler"),
-    (_NORTH, "(?:further|farther) north|more northern", "(?:further|farther) south|more southern"),
-    (_EAST, "(?:further|farther) east|more eastern", "(?:further|farther) west|more western"),
+    (NORTH, "(?:further|farther) north|more northern", "(?:further|farther) south|more southern"),
+    (EAST, "(?:further|farther) east|more eastern", "(?:further|farther) west|more western"),
 )
 """Measure, words for the greater value, words for the smaller one."""
 _COMPARISONS = tuple(
@@ -94,14 +94,14 @@ _COMPARISONS = tuple(
     if words
 )
 _WORD = "|".join(f"(?:{words})" for _, more, less in _WORDED for words in (more, less) if words)
-_COMPASS = {"north": (_NORTH, 1), "south": (_NORTH, -1), "east": (_EAST, 1), "west": (_EAST, -1)}
+_COMPASS = {"north": (NORTH, 1), "south": (NORTH, -1), "east": (EAST, 1), "west": (EAST, -1)}
 _QUANTITIES = {
-    "area": _AREA, "size": _AREA, "elevation": _ALTITUDE, "altitude": _ALTITUDE, "height": _HEIGHT, "depth": _DEPTH,
-    "length": _LENGTH, "width": _WIDTH, "population": _PEOPLE, "temperature": _WARMTH, "capacity": _CAPACITY,
+    "area": AREA, "size": AREA, "elevation": HIGH, "altitude": HIGH, "height": HEIGHT, "depth": DEPTH,
+    "length": LENGTH, "width": WIDTH, "population": PEOPLE, "temperature": _WARMTH, "capacity": CAPACITY,
 }  # fmt: skip
 _ASKED = {
-    "how many people": _PEOPLE, "how many inhabitants": _PEOPLE, "how large": _AREA, "how big": _AREA,
-    "how high": _ALTITUDE, "how deep": _DEPTH, "how tall": _HEIGHT,
+    "how many people": PEOPLE, "how many inhabitants": PEOPLE, "how large": AREA, "how big": AREA,
+    "how high": HIGH, "how deep": DEPTH, "how tall": HEIGHT,
     "country": Measure("country"), "continent": Measure("continent"),
 }  # fmt: skip
 

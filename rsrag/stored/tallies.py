@@ -6,25 +6,21 @@ They tell of the archive, never of the world, and say so: "The archive holds 14 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from rsrag import geo
-from rsrag.areas import Areas
 from rsrag.catalog import Catalog
-from rsrag.catalog.names import name_key
 from rsrag.plain import clipped
 from rsrag.questions import MONTHS, Dates, dates_of
 from rsrag.retrieve import Retrieval
-from rsrag.stored.gazetteer import ARTICLE, CONTINENTS, continent, country_keys, is_country, keys_of_country
+from rsrag.stored.gazetteer import ARTICLE
+from rsrag.stored.sorts import Sort, of_number, places_of
 from rsrag.types import Filters, Hit, Place, Query, Scene
-from rsrag.words import STOPWORDS, stem, terms, tokens
+from rsrag.words import terms
 
 Form = Literal["count", "exists", "list"]
 
-MOST_PLACES = 200_000
-"""Places of an archive up to which those of a kind are read for one count: some twenty seconds at most."""
 _MOST_WORDS = 4
 """More words than these name no kind of thing."""
 _NAMED = {"count": 5, "exists": 3, "list": 12}
@@ -106,140 +102,37 @@ def tally(query: Query, found: Retrieval, catalog: Catalog) -> Tally | None:
     held = _HELD.get(asked.noun.lower().removesuffix("s"))
     if held is not None:
         return _of_archive(asked, held, query, found, catalog)
-    wanted = _noun_terms(asked.noun)
-    if not wanted or catalog.counts()["places"] > MOST_PLACES:
-        return None
-    known = [
-        h.place for h in found.passages if h.place is not None and _is_of_kind(h.place.kind, h.place.source, wanted)
-    ]
-    region = _in_region(asked.where, known, catalog) if asked.where else _Region(_everywhere)
-    if region is None or not (known or asked.where):
-        return None
-    return _of_places(asked, wanted, region, query.filters, catalog)
+    sort = places_of(asked.noun, asked.where, found.passages, query.filters, catalog)
+    return _of_places(asked, sort) if sort is not None else None
 
 
 # --- places ----------------------------------------------------------------------------------------------------------
 
 
-def _noun_terms(noun: str) -> tuple[str, ...]:
-    return tuple(stem(w) for w in tokens(noun) if w not in STOPWORDS)
-
-
-def _is_of_kind(named: str | None, source: str, wanted: tuple[str, ...]) -> bool:
-    """Whether places of a kind and source are what a noun calls them.
-
-    The last word must be that of its kind, the others anywhere in its kind or the name of its file ("lakes" are
-    alkaline lakes, too). Kinds that are adjectives are sites ("natural sites"). A place without kind is what its file
-    is called: a row of stadiums.csv is a stadium.
-    """
-    file = [t for part in source.rsplit("/", 1)[-1].split(".")[:1] for t in terms(part.replace("_", " "))]
-    kind = terms(named) if named else file
-    if not kind:
-        return False
-    heads = {kind[-1], stem("site")} if named and len(kind) == 1 and _is_adjective(named) else {kind[-1]}
-    return wanted[-1] in heads and set(wanted[:-1]) <= {*kind, *file}
-
-
-def _is_adjective(kind: str) -> bool:
-    """Whether a kind is told as an adjective before "site" (:func:`rsrag.ingest.readers.places.tell`)."""
-    return kind.lower() in ("cultural", "natural", "mixed")
-
-
-def _of_places(
-    asked: Asked, wanted: tuple[str, ...], region: _Region, filters: Filters, catalog: Catalog
-) -> Tally | None:
-    areas = Areas(filters)
-    kinds = {kind for kind, source in catalog.place_sorts() if _is_of_kind(kind, source, wanted)}
-    kinds = {kind for kind in kinds if kind in filters.kinds} if filters.kinds else kinds
-    some = (p for batch in catalog.iter_places(kinds=kinds) for p in batch)
-    known = [p for p in some if _is_of_kind(p.kind, p.source, wanted) and areas.hold(p.lon, p.lat, None)]
-    counted = sorted((p for p in known if region.holds(p)), key=lambda p: (p.name.casefold(), p.id))
+def _of_places(asked: Asked, sort: Sort) -> Tally | None:
     where = f" in {asked.where}" if asked.where else ""
-    if not counted:
-        return _none(asked, where) if known and asked.form != "exists" else None
-    shown = tuple(counted[: _NAMED[asked.form]])
-    how = region.how
-    if how == "by country" and not all(map(country_keys, counted)):
-        how += ", or by position where none is stored"
-    return Tally(asked.form, _sentence(asked, len(counted), where, [p.name for p in shown], how), places=shown)
+    if not sort.places:
+        return _none(asked, where) if sort.known and asked.form != "exists" else None
+    shown = sort.places[: _NAMED[asked.form]]
+    return Tally(asked.form, _sentence(asked, len(sort.places), where, [p.name for p in shown], sort.how), places=shown)
 
 
 def _none(asked: Asked, where: str) -> Tally:
     """That there are none, which nothing can be cited for."""
-    return Tally(asked.form, f"The archive holds no {_of_number(asked.noun, 1)}{where}.")
+    return Tally(asked.form, f"The archive holds no {of_number(asked.noun, 1)}{where}.")
 
 
 def _sentence(asked: Asked, count: int, where: str, names: list[str], how: str) -> str:
     lead = "Yes: the" if asked.form == "exists" else "The"
-    noun = _of_number(asked.noun, count)
+    noun = of_number(asked.noun, count)
     named = _listed([clipped(n, 80) for n in names])
     among = f": {named}" if count == len(names) else f", among them {named}"
     end = among if names else ""
     return f"{lead} archive holds {count:,} {noun}{where}{f' ({how})' if how else ''}{end}".rstrip(".") + "."
 
 
-def _of_number(noun: str, count: int) -> str:
-    """A noun of the question in the plural, or in the singular for one."""
-    if count == 1:
-        return f"{noun[:-3]}y" if noun.endswith("ies") else noun.removesuffix("s")
-    if noun.endswith("s"):
-        return noun
-    return f"{noun[:-1]}ies" if re.search(r"[^aeiou]y$", noun) else f"{noun}s"
-
-
 def _listed(names: list[str]) -> str:
     return ", ".join(names[:-1]) + f" and {names[-1]}" if len(names) > 1 else "".join(names)
-
-
-def _everywhere(place: Place) -> bool:
-    return True
-
-
-@dataclass(frozen=True, slots=True)
-class _Region:
-    """Whether a place is in a region, and what that is told by."""
-
-    holds: Callable[[Place], bool]
-    how: str = ""
-
-
-def _in_region(where: str, known: Sequence[Place], catalog: Catalog) -> _Region | None:
-    """A region by its name; None where the archive does not know it.
-
-    A country is told by the country stored with a place, and for places without one by its outline, where that is
-    stored; a continent by the countries of it; any other region by its outline.
-
-    Args:
-        where: as the question has it.
-        known: some of what is counted: what they name as their country is one ("England").
-        catalog: of the archive.
-    """
-    name = ARTICLE.sub("", where)
-    same = catalog.places_by_name(name)
-    outlines = [(p.id, p.extent) for p in same if p.extent is not None]
-
-    def at(place: Place) -> bool:
-        return any(place.id != i and geo.holds(outline, (place.lon, place.lat)) for i, outline in outlines)
-
-    if keys := keys_of_country(name, same):
-        return _Region(lambda p: bool(keys & mine) if (mine := country_keys(p)) else at(p), "by country")
-    if members := _countries_of_continent(name, catalog):
-        return _Region(lambda p: bool(country_keys(p) & members), "by the continent stored of their country")
-    if outlines:
-        return _Region(at, "by position within its stored outline")
-    key = name_key(name)
-    named = any(key in country_keys(place) for place in known)
-    return _Region(lambda p: key in country_keys(p), "by country") if named else None
-
-
-def _countries_of_continent(where: str, catalog: Catalog) -> frozenset[str]:
-    """Keys of the countries that are stored with a continent; empty where the name is none."""
-    wanted = name_key(where)
-    if wanted not in CONTINENTS:
-        return frozenset()
-    places = (place for batch in catalog.iter_places() for place in batch)
-    members = (p for p in places if (fact := continent(p)) and name_key(str(fact.value)) == wanted and is_country(p))
-    return frozenset().union(*(keys_of_country(p.name, [p]) for p in members))
 
 
 # --- scenes, tiles and the like --------------------------------------------------------------------------------------

@@ -15,8 +15,7 @@ import shapely
 from rsrag import geo
 from rsrag.catalog import Catalog
 from rsrag.catalog.names import name_key
-from rsrag.facts import distance_text, label, position_text, split_name, value_text
-from rsrag.quantities import quantities
+from rsrag.facts import distance_text, label
 from rsrag.stored.gazetteer import (
     CONTINENTS,
     Named,
@@ -28,8 +27,8 @@ from rsrag.stored.gazetteer import (
     named,
 )
 from rsrag.stored.relations import Measure, Relation
+from rsrag.stored.values import Value, called, values_of
 from rsrag.types import Fact, Footprint, Hit, Place
-from rsrag.words import terms
 
 Told = tuple[str, tuple[tuple[Place, str], ...]]
 """A sentence, and the places it rests on, each with what is to be said of it besides its passage."""
@@ -193,32 +192,21 @@ def _and_list(countries_of: str) -> str:
 # --- more or less ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Value:
-    """A value to compare: the quantity it is of, in the base unit of a dimension, and for people."""
-
-    quantity: str
-    number: float
-    dimension: str
-    text: str
-    note: str = ""
-
-
 def _compared(relation: Relation, first: Named, second: Named) -> tuple[Told, ...]:
     """The comparison, where every pair of places that the names may mean gives the same answer."""
     measure = relation.measure
     if measure is None:
         return ()
-    results: list[tuple[int, Place, _Value, Place, _Value]] = []
+    results: list[tuple[int, Place, Value, Place, Value]] = []
     for a, b in product(first.places, second.places):
-        for mine, others in product(_values(a, measure), _values(b, measure)):
+        for mine, others in product(values_of(a, measure), values_of(b, measure)):
             if a.id != b.id and (mine.quantity, mine.dimension) == (others.quantity, others.dimension):
                 results.append((_order(mine, others, measure), a, mine, b, others))
                 break
     if not results or len({r[0] for r in results}) > 1:
         return ()
     order, a, mine, b, others = results[0]
-    values = f"the {_called(mine, measure)} of {a.name} is {mine.text}, that of {b.name} {others.text}"
+    values = f"the {called(mine, measure)} of {a.name} is {mine.text}, that of {b.name} {others.text}"
     cited = ((a, mine.note), (b, others.note))
     if order == 0:
         return ((f"Too near to tell: {values}.", cited),)
@@ -228,7 +216,7 @@ def _compared(relation: Relation, first: Named, second: Named) -> tuple[Told, ..
     return ((f"{'Yes' if holds else 'No'}: {values}.", cited),)
 
 
-def _order(a: _Value, b: _Value, measure: Measure) -> int:
+def _order(a: Value, b: Value, measure: Measure) -> int:
     """1 where the first is greater, -1 where it is smaller, 0 where they are too near to tell."""
     difference = a.number - b.number
     if a.dimension == "lon" and abs(difference) > 90:
@@ -242,43 +230,6 @@ def _order(a: _Value, b: _Value, measure: Measure) -> int:
     return 0 if abs(difference) <= margin else (1 if difference > 0 else -1)
 
 
-def _values(place: Place, measure: Measure) -> list[_Value]:
-    """The values of a place that a measure may be told by, the one of the first name first."""
-    if measure.axis:
-        number = place.lat if measure.axis == "lat" else place.lon
-        text = position_text(place.lon, place.lat).split(", ")[measure.axis == "lon"]
-        return [_Value(measure.label, number, measure.axis, text)]
-    found = []
-    for fact in place.facts:
-        quantity, statistic = split_name(fact.name)
-        fits = quantity in measure.names or (measure.verb and measure.verb in terms(quantity.replace("_", " ")))
-        if fits and statistic in ("", "mean") and (value := _value(fact, quantity)) is not None:
-            found.append(value)
-    if not found and measure.outline and place.extent is not None:
-        area = geo.area_km2(place.extent)
-        text = f"about {value_text(Fact('area', float(f'{area:.3g}'), 'km2'))} by its stored outline"
-        found.append(_Value(measure.label, area, "outline", text, f"Area: {text}."))
-    return found
-
-
-def _value(fact: Fact, quantity: str) -> _Value | None:
-    """A fact as a value to compare; None where it is no number, or of a unit that is not known."""
-    if isinstance(fact.value, str) or not math.isfinite(fact.value):
-        return None
-    unit = fact.unit.strip()
-    if "year" in quantity.split("_") or (unit in ("", "1") and quantity in _YEARS):
-        return _Value(label(quantity), float(fact.value), "year", f"{fact.value:.0f}")
-    if unit in ("", "1"):
-        return _Value(label(quantity), float(fact.value), "", value_text(fact))
-    known = [q for q in quantities(f"1 {unit}") if q.dimension not in ("", "year")]
-    if len(known) != 1:
-        return _Value(label(quantity), float(fact.value), unit, value_text(fact))
-    return _Value(label(quantity), float(fact.value) * known[0].value, known[0].dimension, value_text(fact))
-
-
-_YEARS = frozenset(("built", "founded", "established", "opened", "inception", "completed", "inscribed"))
-
-
 def _valued(measure: Measure, first: Named, catalog: Catalog) -> tuple[Told, ...]:
     """The value of every place of exactly the name that has it."""
     told: list[Told] = []
@@ -289,18 +240,11 @@ def _valued(measure: Measure, first: Named, catalog: Catalog) -> tuple[Told, ...
         elif measure.label == "continent":
             verdict = _on_continent(place, catalog)
             told += [(f"{verdict.text}.", verdict.cited)] if verdict is not None else []
-        elif values := _values(place, measure):
+        elif values := values_of(place, measure):
             told.append(
-                (f"The {_called(values[0], measure)} of {place.name} is {values[0].text}.", ((place, values[0].note),))
+                (f"The {called(values[0], measure)} of {place.name} is {values[0].text}.", ((place, values[0].note),))
             )
     return tuple(told)
-
-
-def _called(value: _Value, measure: Measure) -> str:
-    """The name of a value for people: "population (pop est)"."""
-    if measure.verb or value.quantity == measure.label:
-        return value.quantity
-    return f"{measure.label} ({value.quantity})"
 
 
 # --- how far ---------------------------------------------------------------------------------------------------------

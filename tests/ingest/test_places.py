@@ -376,6 +376,7 @@ def test_country_codes_have_names() -> None:
     assert country_name("PER") == "Peru"
     assert country_name("CI") == "Côte d'Ivoire"
     assert country_name("Atlantis") == "Atlantis"
+    assert {country_name(text) for text in ("admin-0", "Admin 1", "-99", " - ", "")} == {""}
 
 
 def test_ids_do_not_depend_on_the_folder(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import atlas
@@ -12,10 +13,11 @@ from evidence import passage_hit, tile_hit
 from rsrag.catalog import Catalog
 from rsrag.retrieve import Retrieval
 from rsrag.stored.answer import FromValues, from_values
+from rsrag.stored.extremes import extreme
 from rsrag.stored.relations import relation
 from rsrag.stored.tallies import asks_for
 from rsrag.stored.verdicts import decide
-from rsrag.types import BBox, Filters, Hit, Query, QueryImage
+from rsrag.types import BBox, Fact, Filters, Hit, Query, QueryImage
 
 
 def hits() -> tuple[Hit, ...]:
@@ -170,3 +172,100 @@ def test_what_is_counted_and_where_is_read(question: str, noun: str, where: str)
 )
 def test_other_questions_want_no_count(question: str) -> None:
     assert asks_for(question) is None
+
+
+# --- the greatest ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        (
+            "Which is the highest airport?",
+            "Of the 3 airports that the archive holds, Kulusuk Airport is the highest: elevation (altitude) 36 m; next "
+            "is Bakki Airport: 45 ft.",
+        ),
+        (
+            "What is the lowest airport in Iceland?",
+            "Of the 2 airports in Iceland that the archive holds (by country), Akureyri Airport is the lowest: "
+            "elevation (altitude) 6 ft; next is Bakki Airport: 45 ft.",
+        ),
+        ("Name the most northern airport.", "Akureyri Airport is the most northern: latitude 65.6600° N; next is Kulu"),
+        (
+            "Which airport in the archive is the westernmost?",
+            "Kulusuk Airport is the westernmost: longitude 37.1200° W",
+        ),
+        ("Which is the largest lake?", "Mývatn is the largest: area about 103 km² by its stored outline"),
+        (
+            "Which country is the most populous?",
+            None,
+        ),  # of two countries one has people; it is not known which is first
+        ("Which is the deepest lake?", None),  # no depths
+        ("Which is the second highest airport?", None),
+        ("Which is the highest airport in Zorbania?", None),
+        ("Which is the highest volcano?", None),
+        ("Which is the tallest?", None),
+    ],
+)
+def test_the_greatest_of_what_is_stored(catalog: Catalog, question: str, said: str | None) -> None:
+    told = text(catalog, question)
+    assert told is None if said is None else said in str(told)
+
+
+def test_the_greatest_is_cited_with_the_next(catalog: Catalog) -> None:
+    told = ask(catalog, "Which is the highest airport?")
+    assert told is not None and told.why == "values/extreme"
+    assert [e.hit.title for e in told.evidence] == ["Kulusuk Airport", "Bakki Airport"]
+    assert told.sentences[0].citations == (1, 2)
+
+
+def test_a_place_said_beside_the_question_is_the_region(catalog: Catalog) -> None:
+    told = text(catalog, "Which is the highest airport?", where="Iceland")
+    assert told is not None and "Bakki Airport is the highest" in told
+    assert text(catalog, "Which is the highest airport in Iceland?", where="Greenland") is None
+    assert text(catalog, "Which is the highest airport?", where=(-20.0, 64.0)) is None
+
+
+def test_what_a_text_tells_of_the_greatest_comes_first(catalog: Catalog) -> None:
+    told = passage_hit("k", "Kulusuk Airport is the highest airport of them all.", atlas.PLACES[5])
+    other = passage_hit("v", "Vatnajökull is the highest ice cap of Iceland.", atlas.PLACES[0])
+    query = Query("Which is the highest airport?")
+    assert from_values(query, Retrieval((), (*hits(), told)), catalog) is None
+    assert from_values(query, Retrieval((), (*hits(), other)), catalog) is not None
+
+
+def test_places_round_the_earth_have_no_easternmost(tmp_path: Path) -> None:
+    with Catalog.open(tmp_path / "catalog.sqlite") as own:
+        ports = [atlas.place(f"Port {lon}", lon, 10.0 + lon / 100, "port") for lon in (-170, 0, 170)]
+        own.save_places(ports, "ports.geojson")
+        found = Retrieval((), tuple(passage_hit(f"about {p.name}", p.name, p) for p in ports))
+        assert extreme(Query("What is the easternmost port in the world?"), found, own) is None
+        told = extreme(Query("What is the northernmost port in the world?"), found, own)
+        assert told is not None and "Port 170 is the northernmost" in told.text
+
+
+def test_a_stadium_is_large_by_its_capacity(tmp_path: Path) -> None:
+    with Catalog.open(tmp_path / "catalog.sqlite") as own:
+        seats = (Fact("capacity", 20_000.0, "1"), Fact("capacity", 50_000.0, "1"))
+        stadiums = [atlas.place(f"Park {n}", n, 1.0, "stadium", "Spain", facts=[f]) for n, f in enumerate(seats)]
+        own.save_places(stadiums, "stadiums.csv")
+        found = Retrieval((), tuple(passage_hit(f"about {p.name}", p.name, p) for p in stadiums))
+        told = extreme(Query("Which stadium is the largest in Spain?"), found, own)
+        assert told is not None and "Park 1 is the largest: capacity 50,000; next is Park 0" in told.text
+
+
+def test_places_of_the_same_value_share_it(tmp_path: Path) -> None:
+    with Catalog.open(tmp_path / "catalog.sqlite") as own:
+        heights = (30.0, 30.0, 30.0, 10.0)
+        towers = [
+            atlas.place(f"Tower {n}", n, 1.0, "tower", facts=[Fact("height", h, "m")]) for n, h in enumerate(heights)
+        ]
+        towers.append(atlas.place("Tower 4", 4, 1.0, "tower"))
+        own.save_places(towers, "towers.geojson")
+        found = Retrieval((), tuple(passage_hit(f"about {p.name}", p.name, p) for p in towers))
+        told = extreme(Query("Which is the tallest tower?"), found, own)
+        assert told is not None
+        assert told.text == (
+            "Of the 4 towers whose height is stored, of 5 that the archive holds, Tower 0, Tower 1 and 1 more are "
+            "level as the tallest: height 30 m."
+        )
