@@ -200,6 +200,7 @@ class ReadAhead:
         self._pool = ThreadPoolExecutor(workers, "rsrag-measure", initializer=give_way)
         self._thread = threading.Thread(target=self._work, name="rsrag-ahead", daemon=True)
         self._opened: set[str] = set()
+        self._empty = not catalog.counts()["tiles"]
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -255,6 +256,7 @@ class ReadAhead:
             if self._stop.is_set():
                 raise _Stopped
         self._opened.clear()
+        self._empty = False
 
     def _source(self, job: Job) -> None:
         record = job.record
@@ -313,7 +315,7 @@ class ReadAhead:
         if first and job.is_outdated(reading.signature):
             self._pause()
         self._opened.add(scene.id)
-        known = self._catalog.tile_ids_of(scene.id)
+        known = set() if self._empty else self._catalog.tile_ids_of(scene.id)
         wanted: Callable[[TileWindow], bool] | None = None
         if known:
             measurer = self._measurer

@@ -253,7 +253,8 @@ def _shape_of_rings(rings: list[Any]) -> Any:
 
 def _polygon(shape: Any) -> Polygon:
     rings = [shape.exterior, *shape.interiors]
-    return tuple(tuple((round(x, 9), round(y, 9)) for x, y in ring.coords) for ring in rings)
+    corners = (shapely.get_coordinates(ring).tolist() for ring in rings)
+    return tuple(tuple((round(x, 9), round(y, 9)) for x, y in ring) for ring in corners)
 
 
 def _bbox(pieces: Sequence[Any]) -> BBox:

@@ -112,7 +112,7 @@ def open_photo(
     # A side-car speaks about the pixels as they are stored.
     pixels, tags, bits = _decode(path, kind, options.limits, upright=not cars and hints.transform is None)
     height, width = pixels.mask.shape
-    placement = place(path, width, height, None, None, options, hints)
+    placement = place(path, width, height, None, None, options, hints, cars)
     roles = ("red", "green", "blue") if len(pixels.data) == 3 else ("grey",)
     bands = tuple(Band(i + 1, role, str(pixels.data.dtype)) for i, role in enumerate(roles))
     positions = tuple(range(len(roles)))

@@ -215,6 +215,7 @@ def _describe(path: Path, driver: str, dataset: Any, options: ReadOptions, hints
         read_bands = tuple(bands[i - 1] for i in layout.indexes)
     transform, crs = _georeference(path, dataset)
     why_not = "only ground control points or rational polynomials: warp it to a map projection first"
+    cars = side_cars(path) if transform is None or crs is None else ()
     placement = place(
         path,
         dataset.width,
@@ -223,11 +224,11 @@ def _describe(path: Path, driver: str, dataset: Any, options: ReadOptions, hints
         transform,
         options,
         hints,
+        cars,
         why_not=why_not if dataset.gcps[0] or dataset.rpcs else "",
     )
     stored = _Stored(path, driver, layout, dataset)
     stretch = _stretch(stored, read_bands)
-    cars = side_cars(path) if transform is None or crs is None else ()
     digest = scene_digest(path, options, hints, cars)
     scene = Scene(
         id=scene_id(digest),
