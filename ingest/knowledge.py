@@ -40,11 +40,6 @@ from rsrag.words import fold
 
 _TABLES = frozenset((SourceType.GEOJSON, SourceType.GEOPACKAGE, SourceType.CSV))
 _TEXTS = {SourceType.MARKDOWN: read_markdown, SourceType.TEXT: read_plain, SourceType.PDF: read_pdf}
-_BY_SUFFIX = {
-    ".csv": SourceType.CSV, ".tsv": SourceType.CSV, ".md": SourceType.MARKDOWN, ".markdown": SourceType.MARKDOWN,
-    ".txt": SourceType.TEXT, ".json": SourceType.GEOJSON, ".geojson": SourceType.GEOJSON, ".jsonl": SourceType.JSONL,
-    ".ndjson": SourceType.JSONL,
-}  # fmt: skip
 _SCENE_METADATA = re.compile(r".*_(mtl|ang|gcp|ver)\.txt", re.IGNORECASE)
 """Text files that come with Landsat scenes; they say nothing to people."""
 
@@ -123,17 +118,9 @@ def read_knowledge(
 
 
 def _kind(file: Path) -> SourceType:
-    suffixes = [s.lower() for s in file.suffixes if s.lower() != ".gz"]
-    suffix = suffixes[-1] if suffixes else ""
     if not file.is_file():
         raise UnreadableSource(f"{file.name}: not a file")
-    with file.open("rb") as stream:
-        wide = stream.read(2) in (b"\xff\xfe", b"\xfe\xff")
-    if wide and suffix in _BY_SUFFIX:
-        return _BY_SUFFIX[suffix]  # UTF-16, which spreadsheet programs write
     kind = sniff(file)
-    if kind is SourceType.JSON and suffix in (".jsonl", ".ndjson"):
-        return SourceType.JSONL  # a single line is a JSON document too
     if kind in _TABLES or kind in _TEXTS or kind is SourceType.JSONL:
         return kind
     raise UnsupportedSource(f"{file.name}: a {kind} is no source of knowledge")

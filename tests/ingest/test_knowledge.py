@@ -180,6 +180,7 @@ def test_the_same_file_gives_the_same_ids_wherever_it_lies(tmp_path: Path) -> No
         ("a.txt.gz", gzip.compress(b"Text.")),
         ("a.csv", "name,lat,lon\nA,1,2\n"),
         ("a.csv", "name,lat,lon\nA,1,2\n".encode("utf-16")),
+        ("b.jsonl", '{"text": "x"}\n'.encode("utf-16")),
         ("a.jsonl", '{"text": "x"}'),
         ("a.jsonl.gz", gzip.compress(b'{"text": "x"}\n{"text": "y"}\n')),
         ("a.geojson", '{"type": "FeatureCollection", "features": []}'),
@@ -194,6 +195,7 @@ def test_files_of_knowledge_are_recognised(tmp_path: Path, name: str, content: s
     [
         ("a.tif", b"II*\x00" + b"\x00" * 20),
         ("a.json", '{"type": "Feature", "stac_version": "1.0.0", "properties": {}, "geometry": null}'),
+        ("b.json", '{"type": "Feature", "stac_version": "1.0.0", "properties": {}, "geometry": null}'.encode("utf-16")),
         ("LC08_L1TP_1_MTL.txt", "GROUP = METADATA"),
         ("a.md", ""),
         ("a.zip", b"PK\x03\x04"),
