@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ import numpy.typing as npt
 cv2.setNumThreads(1)
 
 Picture = npt.NDArray[np.uint8]
+T = TypeVar("T", bound=np.generic)
 
 _NOISE = np.random.default_rng(7).normal(0, 1, 1 << 18).astype(np.float32)
 _RAMP = np.linspace(0, 1, 256, dtype=np.float32)
@@ -64,6 +66,16 @@ def quarter_turn(picture: Picture, rng: np.random.Generator) -> Picture:
     number = int(rng.integers(8))
     turned = np.rot90(picture, number % 4)
     return np.ascontiguousarray(turned[:, ::-1] if number >= 4 else turned)
+
+
+def turned(picture: npt.NDArray[T], number: int) -> npt.NDArray[T]:
+    """One of the eight turns of a grid: from 4 on mirrored first, then turned left by quarter circles.
+
+    Args:
+        picture: of any number type [H, W, ...].
+        number: 0 to 7.
+    """
+    return np.ascontiguousarray(np.rot90(picture[:, ::-1] if number >= 4 else picture, number % 4))
 
 
 def warp(picture: Picture, size: int, strength: Strength, rng: np.random.Generator) -> Picture:

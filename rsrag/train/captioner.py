@@ -30,6 +30,7 @@ from rsrag.models.captioner import END, LONGEST, SHIPPED, SPECIAL, START, UNKNOW
 from rsrag.models.registry import load_profile
 from rsrag.models.vectors import unit
 from rsrag.models.weights import file_digest
+from rsrag.train.augment import turned
 from rsrag.train.sources.captions import parse_json
 from rsrag.train.sources.files import ANNOTATION_BYTES, open_files
 
@@ -142,7 +143,7 @@ def gather(data: Path, cache: Path, *, sets: Sequence[str] = SETS, views: int = 
                 parts = []
                 for start in range(0, len(rows), _BATCH):
                     batch = [load_picture(files.read(r["file"], 2**27)).pixels for r in rows[start : start + _BATCH]]
-                    parts.append(encoder.encode_images([_turned(p, view) for p in batch]))
+                    parts.append(encoder.encode_images([turned(p, view) for p in batch]))
                 np.save(kept, np.concatenate(parts).astype(np.float16))
                 print(f"{name}: view {view} of {len(rows)} pictures encoded", flush=True)
             found.append(np.load(kept).astype(np.float32))
@@ -158,11 +159,6 @@ def gather(data: Path, cache: Path, *, sets: Sequence[str] = SETS, views: int = 
         likeness[np.arange(len(rows_)), rows_] = -1
         told[rows_] = own[np.argpartition(-likeness, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]].mean(axis=1)
     return Told(pictures, told.astype(np.float32), captions, np.concatenate(held))
-
-
-def _turned(picture: npt.NDArray[np.uint8], view: int) -> npt.NDArray[np.uint8]:
-    mirrored = picture[:, ::-1] if view >= 4 else picture
-    return np.ascontiguousarray(np.rot90(mirrored, view % 4))
 
 
 def vocabulary(captions: Sequence[Sequence[Sequence[str]]], least: int = 4) -> list[str]:

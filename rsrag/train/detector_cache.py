@@ -22,6 +22,7 @@ from rsrag.models.base import Picture
 from rsrag.models.boxes import Boxes, as_boxes
 from rsrag.models.dense import DenseEncoder
 from rsrag.models.groundviews import CELL, LEVELS, Level, views
+from rsrag.train.augment import turned
 
 Maps = Mapping[str, Any]
 _SAMPLED, _PICTURES = 160, 96
@@ -48,7 +49,7 @@ class Labelled:
     labels: npt.NDArray[np.int64]
 
     def turned(self, turn: int) -> Labelled:
-        """The boxes in the picture after :func:`turn_picture`."""
+        """The boxes in the picture after :func:`rsrag.train.augment.turned`."""
         boxes, width, height = self.boxes, self.width, self.height
         if turn >= 4:
             boxes = np.column_stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]])
@@ -56,12 +57,6 @@ class Labelled:
             boxes = np.column_stack([boxes[:, 1], width - boxes[:, 2], boxes[:, 3], width - boxes[:, 0]])
             width, height = height, width
         return Labelled(self.key, self.member, width, height, boxes, self.labels)
-
-
-def turn_picture(picture: Picture, turn: int) -> Picture:
-    """One of the eight turns of a square: from 4 on mirrored first, then turned left by quarter circles."""
-    mirrored = picture[:, ::-1] if turn >= 4 else picture
-    return np.ascontiguousarray(np.rot90(mirrored, turn % 4))
 
 
 def turn_of(key: str, view: int) -> int:
@@ -191,7 +186,7 @@ def _fill(archive: Path, cache: Path, wanted: Sequence[tuple[Labelled, int]]) ->
     projection, encoder = read(cache / "projection.npz"), DenseEncoder()
     with zipfile.ZipFile(archive) as opened:
         for row, view in wanted:
-            picture = turn_picture(read_picture(opened, f"images/{row.member}"), turn_of(row.key, view))
+            picture = turned(read_picture(opened, f"images/{row.member}"), turn_of(row.key, view))
             _save(_path(cache, row, view), projected(encoder, picture, projection))
 
 

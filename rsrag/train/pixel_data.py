@@ -20,8 +20,7 @@ from rsrag.models.base import Picture
 from rsrag.models.dense import DenseEncoder
 from rsrag.models.groundviews import CELL, aligned
 from rsrag.train import detector_cache as maps
-from rsrag.train.augment import Strength, recolour
-from rsrag.train.detector_cache import turn_picture
+from rsrag.train.augment import Strength, recolour, turned
 from rsrag.train.detector_cells import grid_of
 
 Bits = npt.NDArray[np.uint16]
@@ -164,8 +163,8 @@ def altered(row: Outlined, rng: np.random.Generator) -> tuple[Picture, Bits]:
     how = cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR
     picture = np.asarray(cv2.resize(row.picture, size, interpolation=how), dtype=np.uint8)
     bits = cv2.resize(row.bits, size, interpolation=cv2.INTER_NEAREST)
-    picture = recolour(turn_picture(picture, turn), _COLOURS, rng)
-    return picture, np.ascontiguousarray(np.rot90(bits[:, ::-1] if turn >= 4 else bits, turn % 4)).astype(np.uint16)
+    picture = recolour(turned(picture, turn), _COLOURS, rng)
+    return picture, turned(bits, turn).astype(np.uint16)
 
 
 def cut(shown: Shown, side: int, rng: np.random.Generator) -> Shown:

@@ -23,7 +23,8 @@ from rsrag.models.dense import DenseEncoder  # noqa: E402
 from rsrag.models.groundhead import ObjectDetector, decode  # noqa: E402
 from rsrag.models.groundviews import CELL, LEVELS, views  # noqa: E402
 from rsrag.train import detector, detector_cache  # noqa: E402
-from rsrag.train.detector_cache import Labelled, turn_picture  # noqa: E402
+from rsrag.train.augment import turned  # noqa: E402
+from rsrag.train.detector_cache import Labelled  # noqa: E402
 from rsrag.train.detector_head import Head, targets  # noqa: E402
 from rsrag.train.projecting import CHANNELS  # noqa: E402
 
@@ -121,7 +122,7 @@ def test_boxes_turn_with_the_picture(turn: int) -> None:
     made = np.zeros((40, 60, 3), dtype=np.uint8)
     made[5:15, 30:54] = 255
     row = Labelled("1", "", 60, 40, as_boxes([[30, 5, 54, 15]]), np.zeros(1, dtype=np.int64)).turned(turn)
-    seen = turn_picture(made, turn)
+    seen = turned(made, turn)
     assert seen.shape[:2] == (row.height, row.width)
     y, x = np.nonzero(seen[..., 0])
     assert row.boxes[0].tolist() == [x.min(), y.min(), x.max() + 1, y.max() + 1]
