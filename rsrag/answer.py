@@ -18,9 +18,11 @@ from rsrag.config import Settings
 from rsrag.facts import THERE, extreme_rank, has_value, in_time, names_file
 from rsrag.models.base import Picture, Profile
 from rsrag.plain import quoted
+from rsrag.quantities import quantities
 from rsrag.questions import Question, understand
 from rsrag.rerank import passage_text
 from rsrag.retrieve import Retrieval, merge
+from rsrag.sentences import fitting_numbers
 from rsrag.stored.answer import CONFIDENCE, from_values
 from rsrag.stored.relations import says
 from rsrag.types import Answer, Evidence, Hit, Provenance, Query, Sentence
@@ -137,7 +139,12 @@ def _unplaced(sentences: Sequence[Sentence], evidence: Sequence[Evidence]) -> tu
 
 
 def _telling(question: str, sentences: tuple[Sentence, ...], evidence: Sequence[Evidence]) -> tuple[Sentence, ...]:
-    """Quoted sentences; only those that tell of the relation between two named things, where one is asked about."""
+    """Quoted sentences: to "how many", those with a number; to a relation between two named things, those that tell of
+    it."""
+    wanted = understand(question)
+    if "how many" in question.lower() and {"count", "people"} & set(wanted.dimensions):
+        given = {q.value for q in quantities(question)}
+        sentences = tuple(s for s in sentences if fitting_numbers(wanted, s.text, given))
     asked = named_relation(question)
     if asked is None:
         return sentences

@@ -285,3 +285,13 @@ def test_only_a_sentence_that_tells_a_relation_answers_for_it(
     hit = passage_hit("a", text, LAKE, 0.99, scores=STRONG)
     given = answer(Query(question), Retrieval((), (hit, DESERT_HIT)), profile, Settings(), catalog)
     assert given.abstained is not answered
+
+
+def test_how_many_is_answered_by_sentences_with_a_number(profile: Profile, catalog: Catalog) -> None:
+    vague = passage_hit("a", "The many bridges of Lake Chad are known for their arches.", LAKE, 0.99, scores=STRONG)
+    exact = passage_hit("b", "Lake Chad has 12 bridges with arches.", LAKE, 0.5, scores=STRONG)
+    dated = passage_hit("c", "The bridges of Lake Chad were first drawn in 1872.", LAKE, 0.98, scores=STRONG)
+    query = Query("How many bridges does Lake Chad have?")
+    told = answer(query, Retrieval((), (vague, dated, exact)), profile, Settings(), catalog)
+    assert not told.abstained and all("12" in s.text for s in told.sentences)
+    assert answer(query, Retrieval((), (vague, dated)), profile, Settings(), catalog).abstained
