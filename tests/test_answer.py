@@ -290,8 +290,9 @@ def test_only_a_sentence_that_tells_a_relation_answers_for_it(
 def test_how_many_is_answered_by_sentences_with_a_number(profile: Profile, catalog: Catalog) -> None:
     vague = passage_hit("a", "The many bridges of Lake Chad are known for their arches.", LAKE, 0.99, scores=STRONG)
     exact = passage_hit("b", "Lake Chad has 12 bridges with arches.", LAKE, 0.5, scores=STRONG)
-    dated = passage_hit("c", "The bridges of Lake Chad were first drawn in 1872.", LAKE, 0.98, scores=STRONG)
+    others = passage_hit("c", "In its north live 400 fishermen.", DESERT, 0.1, scores=STRONG)
     query = Query("How many bridges does Lake Chad have?")
-    told = answer(query, Retrieval((), (vague, dated, exact)), profile, Settings(), catalog)
+    told = answer(query, Retrieval((), (vague, exact)), profile, Settings(), catalog)
     assert not told.abstained and all("12" in s.text for s in told.sentences)
-    assert answer(query, Retrieval((), (vague, dated)), profile, Settings(), catalog).abstained
+    loose = answer(query, Retrieval((), (vague, others)), profile, Settings(), catalog)
+    assert "many bridges" not in " ".join(s.text for s in loose.sentences)
