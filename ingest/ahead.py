@@ -200,7 +200,8 @@ class ReadAhead:
         self._pool = ThreadPoolExecutor(workers, "rsrag-measure", initializer=give_way)
         self._thread = threading.Thread(target=self._work, name="rsrag-ahead", daemon=True)
         self._opened: set[str] = set()
-        self._empty = not catalog.counts()["tiles"]
+        # In an archive without tiles none need looking up, until a pause lets those of this run be written.
+        self._empty = next(catalog.tile_ids(), None) is None
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -76,14 +76,13 @@ def tile_facts(
         facts.append(Fact("area_km2", _rounded(geo.area_km2(footprint)), "km2"))
     if not mask.any():
         return tuple(facts)
-    some = None if mask.all() else mask.astype(np.uint8)  # without one OpenCV takes half the time
-    red, green, blue, _ = cv2.mean(np.ascontiguousarray(pixels.picture), some)
+    red, green, blue, _ = cv2.mean(np.ascontiguousarray(pixels.picture), _for_opencv(mask))
     facts.append(Fact("brightness", _rounded(float(np.dot((red, green, blue), _LUMA)) / 255)))
     layers: dict[str, tuple[Array, Band]] = {}
     for band, unit, layer in zip(bands, units, pixels.data, strict=True):
         role = band.role or f"band{band.index}"
         layers[role] = (layer, band)
-        if (told := _mean_and_std(layer, mask, some, band)) is not None:
+        if (told := _mean_and_std(layer, mask, band)) is not None:
             facts.append(Fact(f"mean_{role}", _rounded(told[0]), unit))
             facts.append(Fact(f"std_{role}", _rounded(told[1]), unit))
     pictures = all(band.dtype == "uint8" for band in bands)
@@ -91,15 +90,15 @@ def tile_facts(
     return tuple(facts)
 
 
-def _mean_and_std(
-    layer: Array, mask: Mask, some: npt.NDArray[np.uint8] | None, band: Band
-) -> tuple[float, float] | None:
-    """Of the physical values of a band where it is valid and finite; None where it is nowhere.
+def _for_opencv(mask: Mask) -> npt.NDArray[np.uint8] | None:
+    """A mask as OpenCV takes it; none where all is valid, which takes half the time."""
+    return None if mask.all() else mask.astype(np.uint8)
 
-    ``some`` is the mask as numbers; None where all of it is valid.
-    """
+
+def _mean_and_std(layer: Array, mask: Mask, band: Band) -> tuple[float, float] | None:
+    """Of the physical values of a band where it is valid and finite; None where it is nowhere."""
     if layer.dtype in _EXACT:  # sums of such numbers and of their squares are exact in float64
-        mean, std = (float(v.item()) for v in cv2.meanStdDev(np.ascontiguousarray(layer), mask=some))
+        mean, std = (float(v.item()) for v in cv2.meanStdDev(np.ascontiguousarray(layer), mask=_for_opencv(mask)))
         return mean * band.scale + band.offset, std * abs(band.scale)
     physical = _physical(layer, mask, band)
     present = physical[np.isfinite(physical)]

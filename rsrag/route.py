@@ -83,7 +83,8 @@ def route(question: str, *, image: bool, pair: bool = False) -> Route:
         image: whether an image came with it: only then are its pixels counted, searched or outlined.
         pair: whether the question came with two images, or the archive can be asked for two dates of a place.
     """
-    folded, missing = " ".join(fold(question).split()), ""
+    folded = " ".join(fold(question).split())
+    missing = ""
     years = tuple(dict.fromkeys(int(y) for y in re.findall(r"\b(1[89]\d\d|20\d\d)\b", folded)))
     for task, pattern, pixels in _RULES:
         match = pattern.search(folded)

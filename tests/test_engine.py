@@ -486,6 +486,14 @@ def test_the_archive_is_counted(engine: Engine) -> None:
     )
 
 
+def test_a_form_of_boxes_needs_a_model_that_writes_them(engine: Engine) -> None:
+    grey = np.full((32, 32, 3), 90, np.uint8)
+    with pytest.raises(UsageError, match="which model writes boxes"):
+        engine.ground(grey, "ship", boxes="0-1000")
+    with pytest.raises(UsageError, match="boxes"):
+        engine.ground(grey, "ship", boxes=1000)  # type: ignore[arg-type]
+
+
 def test_a_change_without_a_place_says_what_is_missing(engine: Engine) -> None:
     told = engine.ask("What has changed here between 2019 and 2020?", filters=Filters(bbox=BBox(3, 45, 4, 46)))
     assert told.abstained

@@ -116,7 +116,7 @@ def _show_hit(console: Console, mark: Text, hit: Hit, *, short: bool = False, ve
 
 
 def _grid(width: int, justify: Literal["left", "right"]) -> Table:
-    table = Table.grid(padding=(0, 1))
+    table = Table.grid(padding=(0, 1, 0, 0))
     table.add_column(width=width, justify=justify, no_wrap=True)
     table.add_column(overflow="fold")
     return table

@@ -21,7 +21,6 @@ from rsrag.models.towers import Batch, OpenVinoTower, OrtTower, planes
 from rsrag.models.vectors import unit
 from rsrag.once import once
 
-_HERE = Path(__file__).parent
 _OUTPUTS = ("semantic", "instance")
 _TEXT_FILES = {"text_head.safetensors"}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rsrag.catalog import Catalog
@@ -151,17 +151,13 @@ def _valued(places: Sequence[Place], measure: Measure, sign: int) -> list[tuple[
     """The places that have a value of the one quantity that most of them have, the greatest (or least) first."""
     groups: dict[tuple[str, str], list[tuple[Place, Value]]] = defaultdict(list)
     for place in places:
-        for key, value in _by_quantity(place, measure):
+        own = {(value.quantity, value.dimension): value for value in reversed(values_of(place, measure))}
+        for key, value in own.items():
             groups[key].append((place, value))
     if not groups:
         return []
     most = max(groups.values(), key=len)
     return sorted(most, key=lambda pair: -sign * pair[1].number)
-
-
-def _by_quantity(place: Place, measure: Measure) -> Iterator[tuple[tuple[str, str], Value]]:
-    values = {(value.quantity, value.dimension): value for value in reversed(values_of(place, measure))}
-    yield from values.items()
 
 
 def _sentence(asked: Extreme, sort: Sort, ranked: Sequence[tuple[Place, Value]]) -> Told:

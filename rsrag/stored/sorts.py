@@ -59,7 +59,7 @@ def places_of(noun: str, where: str, found: Sequence[Hit], filters: Filters, cat
     known = [p for p in every if _is_of_kind(p.kind, p.source, wanted) and areas.hold(p.lon, p.lat, None)]
     places = sorted((p for p in known if region.holds(p)), key=lambda p: (p.name.casefold(), p.id))
     how = region.how
-    if "country" in how and not all(map(country_keys, places)):
+    if region.by_country and not all(map(country_keys, places)):
         how += ", or by position where none is stored"
     return Sort(tuple(places), bool(known), how)
 
@@ -95,10 +95,11 @@ def _is_adjective(kind: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Region:
-    """Whether a place is in a region, and what that is told by."""
+    """Whether a place is in a region, what that is told by, and whether it is by countries where those are stored."""
 
     holds: Callable[[Place], bool]
     how: str = ""
+    by_country: bool = False
 
 
 def _in_region(where: str, known: Sequence[Place], catalog: Catalog) -> _Region | None:
@@ -116,12 +117,12 @@ def _in_region(where: str, known: Sequence[Place], catalog: Catalog) -> _Region 
     same = catalog.places_by_name(name)
     at = _within_outlines(same)
     if keys := keys_of_country(name, same):
-        return _Region(lambda p: bool(keys & mine) if (mine := country_keys(p)) else at(p), "by country")
+        return _Region(lambda p: bool(keys & mine) if (mine := country_keys(p)) else at(p), "by country", True)
     if countries := _countries_of_continent(name, catalog):
         members = frozenset().union(*(keys_of_country(p.name, [p]) for p in countries))
         inside = _within_outlines(countries)
         how = "by the continent stored of their country"
-        return _Region(lambda p: bool(members & mine) if (mine := country_keys(p)) else inside(p), how)
+        return _Region(lambda p: bool(members & mine) if (mine := country_keys(p)) else inside(p), how, True)
     if any(p.extent is not None for p in same):
         return _Region(at, "by position within its stored outline")
     key = name_key(name)

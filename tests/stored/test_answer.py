@@ -196,10 +196,16 @@ def test_other_questions_want_no_count(question: str) -> None:
             "Kulusuk Airport is the westernmost: longitude 37.1200° W",
         ),
         ("Which is the largest lake?", "Mývatn is the largest: area about 103 km² by its stored outline"),
+        # Askja's country is none that is known, Mývatn has none: both lie in the outline of Iceland
         (
-            "Which country is the most populous?",
-            None,
-        ),  # of two countries one has people; it is not known which is first
+            "What is the largest lake in Europe?",
+            "Of the 2 lakes in Europe that the archive holds (by the continent stored of their country, or by position "
+            "where none is stored), Mývatn is the largest",
+        ),
+        ("What is the largest lake in South America?", None),
+        ("Which country is the most populous?", None),  # only one of the two has people
+        ("Which country is the tallest?", None),
+        ("Which country is the northernmost in Zorbania?", None),
         ("Which is the deepest lake?", None),  # no depths
         ("Which is the second highest airport?", None),
         ("Which is the highest airport in Zorbania?", None),
