@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-PYTEST_FLAGS ?=
+# On all cores; `make test PYTEST_FLAGS=` is one process.
+PYTEST_FLAGS ?= -n auto --maxprocesses 8 --dist worksteal
 
 .PHONY: demo test test-all test-oldest lint docs typeview clean
 

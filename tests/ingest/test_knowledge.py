@@ -177,12 +177,12 @@ def test_the_same_file_gives_the_same_ids_wherever_it_lies(tmp_path: Path) -> No
     [
         ("a.md", "# A\n\nText."),
         ("a.txt", "Text."),
-        ("a.txt.gz", gzip.compress(b"Text.")),
+        ("a.txt.gz", gzip.compress(b"Text.", mtime=0)),
         ("a.csv", "name,lat,lon\nA,1,2\n"),
         ("a.csv", "name,lat,lon\nA,1,2\n".encode("utf-16")),
         ("b.jsonl", '{"text": "x"}\n'.encode("utf-16")),
         ("a.jsonl", '{"text": "x"}'),
-        ("a.jsonl.gz", gzip.compress(b'{"text": "x"}\n{"text": "y"}\n')),
+        ("a.jsonl.gz", gzip.compress(b'{"text": "x"}\n{"text": "y"}\n', mtime=0)),
         ("a.geojson", '{"type": "FeatureCollection", "features": []}'),
     ],
 )

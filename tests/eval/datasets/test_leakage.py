@@ -145,9 +145,9 @@ def test_what_was_skipped_in_training_was_not_seen(tmp_path: Path, what: str) ->
         ("manifest.jsonl", b'{"sha256": "12", "dhash": ""}\n'),
         ("manifest.jsonl", b"[1]\n"),
         ("train_manifest.txt.gz", b"not gzip"),
-        ("train_manifest.txt.gz", gzip.compress(b"0" * 32)),
-        ("train_manifest.txt.gz", gzip.compress(b"0" * 32 + b" " + b"f" * 17)),
-        ("train_manifest.txt.gz", gzip.compress(b"0" * 32 + b" zz")),
+        ("train_manifest.txt.gz", gzip.compress(b"0" * 32, mtime=0)),
+        ("train_manifest.txt.gz", gzip.compress(b"0" * 32 + b" " + b"f" * 17, mtime=0)),
+        ("train_manifest.txt.gz", gzip.compress(b"0" * 32 + b" zz", mtime=0)),
     ],
 )
 def test_damaged_manifests_are_errors(tmp_path: Path, name: str, content: bytes) -> None:
