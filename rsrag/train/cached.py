@@ -50,6 +50,7 @@ def backward(
     Returns:
         The losses, detached.
     """
+    parts = min(parts, len(pixels))  # a small set is less than a batch
     if parts == 1:
         torch.manual_seed(seed)
         with autocast():

@@ -49,7 +49,8 @@ def load(run_dir: Path) -> dict[str, Any] | None:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as exc:
-        raise BadModelFile(f"cannot read the checkpoint {path}: {exc}") from exc
+        hint = "the file is damaged: begin anew (--fresh), or put a copy of it in its place"
+        raise BadModelFile(f"cannot read the checkpoint {path}: {exc}", hint=hint) from exc
     return state
 
 

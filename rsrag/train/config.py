@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -75,6 +76,9 @@ class ModelConfig:
             raise ConfigError(f"model.{wrong[0]} has no meaning for kind {self.kind!r}")
         if self.kind == "open_clip" and self.architecture == default["architecture"]:
             raise ConfigError("model.architecture is missing", hint='for example architecture = "ViT-B-32"')
+        sizes = (self.semantic_dim, self.instance_dim, self.instance_hidden, self.text_hidden)
+        if self.image_size < 0 or min(sizes) < 1 or not 0 <= self.drop_path < 1:
+            raise ConfigError("model needs image_size >= 0, dimensions and widths of 1 or more, and 0 <= drop_path < 1")
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,8 @@ class TuningConfig:
             tables.one_of(self.lock, SIDES, "tuning.lock")
         if not self.sides or min(self.rank, self.width, self.tokens) < 1 or self.depth < 0:
             raise ConfigError("tuning needs a side, rank, width and tokens of 1 or more, and depth of 0 or more")
+        if not 0 < self.alpha < math.inf:
+            raise ConfigError(f"tuning.alpha must be above 0, not {self.alpha}")
         if self.method == "full" and self.sides != list(SIDES):
             raise ConfigError("tuning.sides has no meaning for method 'full'", hint='use lock = "text" or "image"')
 
@@ -190,6 +196,9 @@ class OptimConfig:
                 "optim needs lr, clip and instance_temperature above 0",
                 hint="a clip of 0 would leave no gradient; a large one clips nothing",
             )
+        for name in ("lr", "weight_decay", "instance_weight", "class_weight"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"optim.{name} must be 0 or more and finite, not {getattr(self, name)}")
         for name in ("warmup", "ema", "smoothing", "wild"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"optim.{name} is a share from 0 to 1, not {getattr(self, name)}")
@@ -228,8 +237,8 @@ class TrainConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise ConfigError(f"seed must be 0 or more, not {self.seed}")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"seed must be 0 or more and have at most 63 bits, not {self.seed}")
         if self.model.kind == "open_clip" and self.optim.sizes != OptimConfig().sizes:
             raise ConfigError("optim.sizes has no meaning for kind 'open_clip'", hint="set model.image_size")
 

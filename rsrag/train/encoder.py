@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +19,15 @@ import torch
 from rsrag.errors import ConfigError
 from rsrag.progress import Progress, Silent
 from rsrag.replacing import replacing
-from rsrag.train import checkpoint
+from rsrag.train import adapters, checkpoint
 from rsrag.train.config import TrainConfig, TrainResult, parse_config
 from rsrag.train.data import load
-from rsrag.train.finish import finish
+from rsrag.train.finish import EXPORT, PROFILE, SUMMARY, finish
 from rsrag.train.parallel import Parallel
 from rsrag.train.trainer import Trainer
 
 _log = logging.getLogger("rsrag.train")
-METRICS = "metrics.jsonl"
+METRICS, MANIFEST = "metrics.jsonl", "manifest.jsonl"
 
 
 class Interrupt:
@@ -94,6 +96,43 @@ def _differences(old: Any, new: Any, where: str = "") -> list[str]:
     return [where] if old != new and where not in _FREE else []
 
 
+def _clear(run_dir: Path) -> None:
+    """Remove what an earlier run left, lest its encoder be taken for one that the new manifest speaks of."""
+    for name in (checkpoint.NAME, PROFILE, SUMMARY):
+        (run_dir / name).unlink(missing_ok=True)
+    shutil.rmtree(run_dir / EXPORT, ignore_errors=True)
+    shutil.rmtree((run_dir / adapters.NAME).parent, ignore_errors=True)
+
+
+def _keep_manifest(run_dir: Path, rows: Iterable[Mapping[str, str]]) -> None:
+    """Write the manifest, or check that a run which goes on reads the pictures that it began with.
+
+    Raises:
+        ConfigError: it would read others, and the manifest would no longer tell what the weights have seen.
+    """
+    path = run_dir / MANIFEST
+    if path.exists() and (run_dir / checkpoint.NAME).exists():
+        try:
+            with path.open(encoding="utf-8") as handle:
+                both = zip_longest(_read(map(json.loads, handle)), _read(rows))
+                other = next((old or new for old, new in both if old != new), None)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"cannot read {path}: {error}", hint="begin anew (--fresh)") from error
+        if other is not None:
+            raise ConfigError(
+                f"{run_dir} holds a run on other pictures: {other[1]} of {other[0]} was changed, added or taken away",
+                hint="put the training data back, use another run folder, or begin anew (--fresh)",
+            )
+    with replacing(path) as new, new.open("w", encoding="utf-8") as handle:
+        handle.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+def _read(rows: Iterable[Mapping[str, str]]) -> Iterator[tuple[str, ...]]:
+    """Set, file, digest and use of the pictures in a manifest that were learned from or held out."""
+    kept = (row for row in rows if row["use"] in ("train", "held-out"))
+    return (tuple(row[name] for name in ("source", "file", "sha256", "use")) for row in kept)
+
+
 def _keep_metrics(path: Path, epoch: int) -> None:
     """Drop lines of epochs that are about to be repeated, and one that a crash left unfinished."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
@@ -132,7 +171,7 @@ def train_encoder(
         Where the run is and its last measures.
 
     Raises:
-        ConfigError: the folder holds a run with other settings.
+        ConfigError: the folder holds a run with other settings or on other pictures.
         SourceError: training data is missing or damaged.
         ModelError: weights are missing or damaged, or the run diverged.
         KeyboardInterrupt: SIGINT or SIGTERM came; the state is saved.
@@ -140,18 +179,18 @@ def train_encoder(
     begun = time.monotonic()
     parallel = Parallel()
     run_dir, data_dir = Path(run_dir), Path(data_dir)
-    if parallel.main:
-        if not resume:
-            (run_dir / checkpoint.NAME).unlink(missing_ok=True)
+    if parallel.main and resume:
         prepare_run(config, run_dir)
-    parallel.wait()
     if config.optim.threads:
         torch.set_num_threads(config.optim.threads)
     data = load(config.data, data_dir, config.seed)
-    if parallel.main:
-        with (run_dir / "manifest.jsonl").open("w", encoding="utf-8") as handle:
-            handle.writelines(json.dumps(row) + "\n" for row in data.manifest())
     trainer = Trainer(config, data, parallel)
+    if parallel.main:
+        if not resume:  # now that all settings and data are known to be good
+            _clear(run_dir)
+            prepare_run(config, run_dir)
+        _keep_manifest(run_dir, data.manifest())
+    parallel.wait()
     state = checkpoint.load(run_dir)
     if state is not None:
         trainer.restore(state)
@@ -190,7 +229,7 @@ class _Run:
         trainer, begun, first = self.trainer, time.monotonic(), self.trainer.step
         losses = trainer.run_epoch(lambda: self._after_step(interrupt))
         seconds = max(1e-9, time.monotonic() - begun)
-        views = trainer.config.optim.views * trainer.config.optim.batch * (trainer.step - first)
+        views = trainer.config.optim.views * trainer.batch * (trainer.step - first)
         line: dict[str, Any] = {}
         if self.main:
             values = {**losses, **trainer.evaluate()}

@@ -131,7 +131,7 @@ def measure(config: TrainConfig, run_dir: Path, data_dir: Path) -> dict[str, Any
     found = []
     for tower in (build_tower(config).eval(), load_tower(run_dir)[1]):
         size = tower.input_size or config.optim.size_at(1.0)
-        images, _ = embed(tower.embed_images, [item.pixels for item in items], size)
+        images, _ = embed(tower.embed_images, [item.pixels for item in items], size, resize=tower.resized)
         found.append(outcomes(images, items, tower.embed_texts(captions)))
     return {**compare(*found), "random_start": not config.model.pretrained}
 

@@ -32,7 +32,13 @@ def to_tensor(pixels: Pixels, device: str = "cpu") -> torch.Tensor:
 
 
 @torch.inference_mode()  # type: ignore[untyped-decorator]
-def embed(tower: Tower, pictures: Sequence[Pixels], size: int, device: str = "cpu") -> tuple[Vectors, Vectors]:
+def embed(
+    tower: Tower,
+    pictures: Sequence[Pixels],
+    size: int,
+    device: str = "cpu",
+    resize: Callable[[Pixels, int], Pixels] = plain,
+) -> tuple[Vectors, Vectors]:
     """Semantic and instance vectors of pictures resized to ``size``.
 
     Args:
@@ -40,13 +46,14 @@ def embed(tower: Tower, pictures: Sequence[Pixels], size: int, device: str = "cp
         pictures: uint8 [H, W, 3] each.
         size: side in px.
         device: torch device.
+        resize: from a picture and a side to a square one.
 
     Returns:
         float32 [N, semantic_dim] and float32 [N, instance_dim].
     """
     parts = []
     for start in range(0, len(pictures), 128):
-        block = np.stack([plain(picture, size) for picture in pictures[start : start + 128]])
+        block = np.stack([resize(picture, size) for picture in pictures[start : start + 128]])
         parts.append([part.float().cpu().numpy() for part in tower(to_tensor(block, device))])
     return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
 
@@ -159,6 +166,7 @@ def held_out_metrics(
     *,
     device: str = "cpu",
     alphas: Sequence[float] = (0.0, 0.5, 1.0),
+    resize: Callable[[Pixels, int], Pixels] = plain,
 ) -> dict[str, float]:
     """Class, caption and place measures over held-out pictures.
 
@@ -170,12 +178,13 @@ def held_out_metrics(
         size: side of the pictures in px.
         device: torch device.
         alphas: mixtures for the place measure.
+        resize: from a picture and a side to a square one, as the finished encoder does it.
 
     Returns:
         ``top1/SET``, ``mr/SET`` (0..1), ``twin@1/ALPHA``.
     """
     result: dict[str, float] = {}
-    semantic, _ = embed(tower, [item.pixels for item in items], size, device)
+    semantic, _ = embed(tower, [item.pixels for item in items], size, device, resize)
     for source in sorted({item.source for item in items}):
         rows = [row for row, item in enumerate(items) if item.source == source]
         labelled = [row for row in rows if items[row].label]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -98,8 +99,15 @@ def read_labels(path: Path) -> dict[str, list[str]]:
 
 
 def normal(text: str) -> str:
-    """The form in which two captions are the same words: lower case, letters and digits only, single spaces."""
-    return " ".join(re.findall(r"[^\W_]+", text.lower()))
+    """The form in which two captions are the same words: lower case, letters and digits only, single spaces.
+
+    The signs that a letter bears are part of it: they are the vowels of Devanagari, Bengali or Thai.
+    """
+    lower = text.lower()
+    if lower.isascii():
+        return " ".join(re.findall(r"[a-z0-9]+", lower))
+    kept = (c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in unicodedata.normalize("NFC", lower))
+    return " ".join(word for word in "".join(kept).split() if any(map(str.isalnum, word)))
 
 
 def gist(text: str) -> str:

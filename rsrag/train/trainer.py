@@ -39,14 +39,21 @@ class Trainer:
         step: steps done in all.
         skipped: how many of all were left out, because their gradient was not finite.
         counted: how many of the present epoch were not; ``sums`` are the losses of these.
+        batch: pictures a step, over all devices: ``optim.batch``, or all that an epoch has.
     """
 
     def __init__(self, config: TrainConfig, data: Collection, parallel: Parallel) -> None:
         parallel.check(config.optim.batch)
-        if len(data.members(config.seed, 0)) + sum(data.crops) < 2:
+        members = len(data.members(config.seed, 0)) + sum(data.crops)
+        if members < 2:
             raise ConfigError(
                 f"nothing to learn from: {len(data.train)} pictures, {len(data.held)} more held out",
                 hint="name sets in data.sources, or lower data.holdout",
+            )
+        if not config.optim.instance_weight and not data.texts.sentences:
+            raise ConfigError(
+                f"nothing to learn from: none of {len(data.train)} pictures has a caption or a class",
+                hint="name the keys of captions and classes in data.sources: captions = [...], label = ...",
             )
         self.config, self.data, self.parallel = config, data, parallel
         self.tower = build_tower(config)
@@ -59,6 +66,11 @@ class Trainer:
         self.objective = Objective(config.optim, data.texts, rows, parallel.device)
         self.network, self.optimiser = parallel.prepare(self.tower, optimiser(self.tower, config.optim))
         self.average = checkpoint.Average(self.tower, config.optim.ema)  # of the weights as they lie after that
+        self.batch = min(config.optim.batch, members)
+        if self.batch < config.optim.batch:
+            _log.warning(
+                "optim.batch is %d, but an epoch has %d pictures: a step takes all", config.optim.batch, members
+            )
         self.per_epoch = steps_per_epoch(data, config.optim.batch)
         self.total = self.per_epoch * config.optim.epochs
         self.epoch = self.within = self.step = self.skipped = self.counted = 0
@@ -216,4 +228,5 @@ class Trainer:
                 size,
                 device=str(self.parallel.device),
                 alphas=alphas,
+                resize=self.tower.resized,
             )

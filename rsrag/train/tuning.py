@@ -48,7 +48,8 @@ def _tune(tower: Tower, config: TuningConfig) -> None:
     elif config.method == "probe":
         _train_matching(tower, sides, tower.projections())
     if tower.counts()["trainable"] == before:
-        raise ConfigError(f"tuning.method {config.method!r} finds nothing to train in this model's {', '.join(sides)}")
+        where = f"this model's {', '.join(sides)}" if sides else f"sides {', '.join(config.sides)}, which are locked"
+        raise ConfigError(f"tuning.method {config.method!r} finds nothing to train in {where}")
     if config.also:
         _train_matching(tower, config.sides, tuple(config.also))
 

@@ -33,6 +33,12 @@ def test_letters_of_all_scripts_count() -> None:
     assert normal("一个机场") != normal("一片森林")
 
 
+def test_signs_that_letters_bear_are_part_of_them() -> None:
+    assert normal("नदी का जल") == "नदी का जल" != normal("नदि की जल")
+    assert normal("cafe\u0301") == normal("caf\u00e9")
+    assert normal("harbour \u2600\ufe0f") == "harbour"
+
+
 def test_sentences_say_the_same_up_to_articles_and_forms_of_be() -> None:
     assert gist("There are many trees in the park .") == gist("many trees in a park")
     assert gist("It is a piece of cropland") == gist("Here is a piece of cropland .")

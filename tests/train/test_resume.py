@@ -20,7 +20,7 @@ pytest.importorskip("open_clip")
 pytest.importorskip("model2vec")
 pytest.importorskip("cv2")
 
-from rsrag.errors import BadModelFile, ConfigError, UsageError  # noqa: E402
+from rsrag.errors import BadModelFile, ConfigError, SourceError, UsageError  # noqa: E402
 from rsrag.progress import Silent  # noqa: E402
 from rsrag.train import checkpoint, encoder, train_encoder  # noqa: E402
 from rsrag.train.config import parse_config  # noqa: E402
@@ -180,3 +180,54 @@ def test_measuring_the_average_leaves_the_weights_alone() -> None:
         # min(0.9, 6 / 15) of the way is kept: 0.6 of the step is taken
         assert torch.allclose(network[0].weight, kept["0.weight"] - 0.4)
     assert equal(kept, dict(network.state_dict()))
+
+
+def test_a_run_on_pictures_that_were_changed_does_not_go_on(
+    toy_data: Path, toy_table: dict[str, Any], tmp_path: Path
+) -> None:
+    table = clip_table(toy_table, tmp_path)
+    table["optim"]["epochs"] = 1
+    run_dir = tmp_path / "run"
+    train_encoder(parse_config(table), run_dir=run_dir, data_dir=toy_data, export=False)
+    manifest, before = (run_dir / encoder.MANIFEST).read_bytes(), checkpoint.load(run_dir)
+    table["optim"]["epochs"] = 2
+    away = toy_data / "told" / "train" / "city101.png"
+    away.rename(tmp_path / "away.png")
+    with pytest.raises(ConfigError, match=r"other pictures: train/city101\.png of told") as caught:
+        train_encoder(parse_config(table), run_dir=run_dir, data_dir=toy_data, export=False)
+    assert "--fresh" in (caught.value.hint or "")
+    assert (run_dir / encoder.MANIFEST).read_bytes() == manifest  # which still tells what the weights have seen
+    assert equal(before, checkpoint.load(run_dir))
+    (tmp_path / "away.png").rename(away)
+    result = train_encoder(parse_config(table), run_dir=run_dir, data_dir=toy_data, export=False)
+    assert result.metrics["epoch"] == 2
+
+
+def test_begun_anew_nothing_of_the_run_before_is_left(
+    toy_data: Path, toy_table: dict[str, Any], tmp_path: Path
+) -> None:
+    table = clip_table(toy_table, tmp_path)
+    table["tuning"] = {"method": "bitfit"}
+    table["optim"]["epochs"] = 1
+    run_dir = tmp_path / "run"
+    train_encoder(parse_config(table), run_dir=run_dir, data_dir=toy_data)
+    left = {path.relative_to(run_dir) for path in run_dir.rglob("*")}
+    table["data"]["sources"][0]["path"] = "scences"
+    with pytest.raises(SourceError):  # before anything is taken away
+        train_encoder(parse_config(table), run_dir=run_dir, data_dir=toy_data, resume=False)
+    assert {path.relative_to(run_dir) for path in run_dir.rglob("*")} == left
+    table["data"]["sources"][0] |= {"path": "scenes", "limit": 9}
+    with pytest.raises(KeyboardInterrupt):
+        steps = Stops(1, signal.SIGINT)
+        train_encoder(parse_config(table), run_dir=run_dir, data_dir=toy_data, resume=False, steps=steps)
+    names = {path.name for path in run_dir.iterdir()} - {"curves.png"}
+    assert names == {"config.json", "manifest.jsonl", "metrics.jsonl", "checkpoint.pt"}
+
+
+def test_a_damaged_checkpoint_says_what_to_do(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path, {"weights": torch.zeros(1000)})
+    whole = (tmp_path / checkpoint.NAME).read_bytes()
+    (tmp_path / checkpoint.NAME).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(BadModelFile, match="cannot read the checkpoint") as caught:
+        checkpoint.load(tmp_path)
+    assert "--fresh" in (caught.value.hint or "")

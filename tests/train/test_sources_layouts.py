@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import zipfile
@@ -117,6 +118,26 @@ def test_what_programs_put_beside_pictures_is_no_part_of_a_set(tmp_path: Path, b
     assert [(record.key, record.label) for record in listing.records] == [("even/000.jpg", "even")]
 
 
+@pytest.mark.parametrize("name", ["forest/2020/a.jpg", "train/forest/2020/a.jpg", "loose.jpg"])
+def test_pictures_that_lie_elsewhere_are_noted(tmp_path: Path, name: str) -> None:
+    folders(tmp_path)
+    (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "set" / name).write_bytes(jpeg(9))
+    listing = listed(tmp_path, {"path": "set", "kind": "folders"})
+    assert len(listing.records) == 6
+    elsewhere = [] if name == "forest/2020/a.jpg" else [("picture", name)]  # that one is of the split "forest"
+    assert [(problem.what, problem.key) for problem in listing.problems] == elsewhere
+
+
+@pytest.mark.parametrize("top", ["2750", "UCMerced_LandUse/Images"])
+def test_a_set_below_further_folders_is_told_where_to_begin(tmp_path: Path, top: str) -> None:
+    with zipfile.ZipFile(tmp_path / "top.zip", "w") as archive:
+        archive.writestr(f"{top}/even/000.jpg", PICTURES["000"])
+    with pytest.raises(SourceError, match=f"split 'train': it has .*{top}") as caught:
+        listed(tmp_path, {"path": "top.zip", "kind": "folders"})
+    assert "begin path there" in (caught.value.hint or "")
+
+
 # captions
 
 
@@ -159,6 +180,29 @@ def test_rows_about_one_picture_are_united_and_bad_rows_noted(tmp_path: Path) ->
         ("row", "row 4"),
         ("row", "row 5"),
     ]
+
+
+def test_captions_asked_for_by_a_wrong_name_are_missed(tmp_path: Path) -> None:
+    settings = captions(tmp_path)
+    with pytest.raises(SourceError, match="no picture has a caption under setnences"):
+        listed(tmp_path, {**settings, "captions": ["setnences"]})
+
+
+def test_rows_without_any_text_are_no_captions(tmp_path: Path) -> None:
+    settings = captions(tmp_path)
+    path = tmp_path / "set" / "dataset_rsicd.json"
+    images = json.loads(path.read_text(encoding="utf-8"))["images"]
+    rows = [{key: value for key, value in row.items() if key != "sentences"} for row in images]
+    path.write_text(json.dumps({"images": rows, "annotations": []}), encoding="utf-8")
+    with pytest.raises(SourceError, match="no row has a caption or a class"):
+        listed(tmp_path, settings)
+
+
+def test_pictures_that_lie_beside_none_of_the_names(tmp_path: Path) -> None:
+    settings = {**captions(tmp_path), "images": ""}
+    with pytest.raises(SourceError, match=r"no such picture: 000\.jpg") as caught:
+        listed(tmp_path, settings)
+    assert "set images" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize("text", ["", "{", "3", '{"a": 1}', '"x"'])
@@ -218,6 +262,41 @@ def test_json_and_classes_in_shards(tmp_path: Path) -> None:
     ]
     only = listed(tmp_path, {"path": "a.tar", "kind": "webdataset", "captions": ["captions"]})
     assert only.records[0].captions == ("one", "uno")
+
+
+def test_names_with_dots_lose_no_picture_in_silence(tmp_path: Path) -> None:
+    members = {f"scene.{key}.jpg": data for key, data in PICTURES.items()}
+    shard(tmp_path / "a.tar", members)
+    listing = listed(tmp_path, {"path": "a.tar", "kind": "webdataset"})
+    assert len(listing.records) == 1
+    assert [(p.what, p.key) for p in listing.problems] == [("picture", name) for name in list(members)[1:]]
+    assert "first dot" in listing.problems[0].reason
+
+
+def test_a_compressed_shard_is_to_be_unpacked_whatever_its_name(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(gzip.compress(b"members"))
+    with pytest.raises(SourceError) as caught:
+        listed(tmp_path, {"path": "a.tar", "kind": "webdataset"})
+    assert caught.value.hint == "unpack compressed shards"
+
+
+def test_shards_of_a_folder_that_name_another_split_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "set" / "validation").mkdir(parents=True)
+    for name in ("pub11-train-0000", "pub11-test-0000", "validation/0000", "more"):
+        shard(tmp_path / "set" / f"{name}.tar", {f"{len(name)}.jpg": PICTURES["001"]})
+    keys = {split: [] for split in ("train", "test", "validation", "val")}
+    for split, found in keys.items():
+        settings = {"path": "set", "kind": "webdataset", "split": split}
+        found += [record.key.split("/", 1)[1].rsplit(".tar", 1)[0] for record in listed(tmp_path, settings).records]
+    assert keys == {
+        "train": ["more", "pub11-train-0000"],
+        "test": ["more", "pub11-test-0000"],
+        "validation": ["more", "validation/0000"],
+        "val": ["more"],
+    }
+    (tmp_path / "set" / "more.tar").unlink()
+    with pytest.raises(SourceError, match=r"no \.tar file of split 'val': pub11"):
+        listed(tmp_path, {"path": "set", "kind": "webdataset", "split": "val"})
 
 
 def test_a_damaged_shard_is_noted_all_damaged_is_an_error(tmp_path: Path) -> None:

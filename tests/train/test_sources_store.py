@@ -7,6 +7,7 @@ import hashlib
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,6 +86,29 @@ def test_sixteen_bits_are_stretched_as_an_ingest_does(ending: str) -> None:
     wanted = stretch.percentiles(range(3), ("red", "green", "blue"), [bands]).apply(bands)
     assert done and np.array_equal(decode(data.tobytes(), "x"), wanted)
     assert wanted.min() == 0 and wanted.max() == 255
+
+
+def tiff(samples: np.ndarray, **tags: Any) -> bytes:
+    """A TIFF of the samples [H, W, N]."""
+    from rasterio.io import MemoryFile
+
+    height, width, count = samples.shape
+    with MemoryFile() as memory:
+        with memory.open(
+            driver="GTiff", count=count, height=height, width=width, dtype=samples.dtype, **tags
+        ) as handle:
+            handle.write(np.moveaxis(samples, -1, 0))
+        return bytes(memory.read())
+
+
+@pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
+def test_a_fourth_band_does_not_darken_the_others() -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
+    infrared = np.full((32, 48, 1), 60, dtype=np.uint8)
+    assert np.array_equal(decode(tiff(np.concatenate([rgb, infrared], axis=-1)), "x"), rgb)
+    assert np.array_equal(decode(tiff(rgb, photometric="RGB", compress="zstd"), "x"), rgb)
+    with pytest.raises(SourceError, match="no TIFF of 1, 3 or 4 bands"):
+        decode(tiff(np.zeros((32, 48, 6), dtype=np.uint16)), "x")
 
 
 @given(st.binary(max_size=200))

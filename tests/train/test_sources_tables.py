@@ -107,6 +107,15 @@ def test_facts_of_the_published_list_are_joined_and_lost_downloads_noted(tmp_pat
     ]
 
 
+def test_captions_that_went_through_a_csv(tmp_path: Path) -> None:
+    settings = gaia(tmp_path)
+    for key, told in zip(PICTURES, (str(["one quay", "the harbour's mole"]), "[sic] a quay", "['broken"), strict=False):
+        row = {"captions": told, "status": "success"}
+        (tmp_path / "gaia" / "00000" / f"00000{key}.json").write_text(json.dumps(row), encoding="utf-8")
+    found = [record.captions for record in listed(tmp_path, settings).records][:3]
+    assert found == [("one quay", "the harbour's mole"), ("[sic] a quay",), ("['broken",)]
+
+
 def test_a_copy_with_ids_alone_takes_captions_from_the_published_list(tmp_path: Path) -> None:
     shard(
         tmp_path / "00000.tar", {"0.png": PICTURES["000"], "0.json": json.dumps({"id": 5, "captions": None}).encode()}

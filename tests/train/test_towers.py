@@ -19,6 +19,7 @@ from rsrag.config import Settings  # noqa: E402
 from rsrag.errors import BadModelFile, ConfigError  # noqa: E402
 from rsrag.models import registry, weights  # noqa: E402
 from rsrag.models.base import ModelRow  # noqa: E402
+from rsrag.models.openclip import OpenClipEncoder  # noqa: E402
 from rsrag.train import cached, train_encoder, tuning  # noqa: E402
 from rsrag.train.config import ModelConfig, TuningConfig, parse_config  # noqa: E402
 from rsrag.train.finish import write_profile  # noqa: E402
@@ -247,3 +248,51 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(BadModelFile, match="does not fit"):
         OpenClipTower(config)
+
+
+def test_a_start_that_is_nowhere_and_a_picture_smaller_than_a_patch(tmp_path: Path) -> None:
+    architecture = str(write_architecture(tmp_path))
+    with pytest.raises(ConfigError, match="no weights in laion400m") as caught:
+        OpenClipTower(ModelConfig(kind="open_clip", architecture=architecture, pretrained="laion400m"))
+    assert "rsrag models list" in (caught.value.hint or "")
+    with pytest.raises(ConfigError, match="image_size 8 is less than a patch"):
+        OpenClipTower(ModelConfig(kind="open_clip", architecture=architecture, image_size=8))
+
+
+@pytest.mark.parametrize("parts", [1, 30])
+def test_a_set_smaller_than_a_batch_is_one_step(
+    parts: int, toy_data: Path, toy_table: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = clip_table(toy_table, tmp_path)
+    table["data"] |= {"sources": [{"path": "told", "kind": "captions"}], "holdout": 0.0}
+    table["optim"] |= {"epochs": 1, "batch": 64, "accumulate": parts}
+    result = train_encoder(parse_config(table), run_dir=tmp_path / "run", data_dir=toy_data, export=False)
+    assert result.steps == 1 and np.isfinite(result.metrics["loss"])
+    assert "optim.batch is 64, but an epoch has 16 pictures" in caplog.text
+    assert result.metrics["views_per_s"] * result.metrics["seconds"] < 40  # 16, but for rounding
+
+
+def test_pictures_without_a_text_teach_nothing(toy_data: Path, toy_table: dict[str, Any], tmp_path: Path) -> None:
+    import tarfile
+
+    with tarfile.open(toy_data / "untold.tar", "w") as archive:
+        for path in (toy_data / "told" / "train").iterdir():
+            archive.add(path, path.name)
+    table = clip_table(toy_table, tmp_path)
+    table["data"]["sources"] = [{"path": "untold.tar", "kind": "webdataset"}]
+    with pytest.raises(ConfigError, match=r"nothing to learn from: none of \d+ pictures has a caption or a class"):
+        train_encoder(parse_config(table), run_dir=tmp_path / "run", data_dir=toy_data, export=False)
+
+
+def test_held_out_pictures_are_measured_as_the_finished_encoder_sees_them(
+    toy_data: Path, toy_table: dict[str, Any], tmp_path: Path
+) -> None:
+    table = clip_table(toy_table, tmp_path)
+    table["optim"]["epochs"] = 1
+    run_dir = tmp_path / "run"
+    train_encoder(parse_config(table), run_dir=run_dir, data_dir=toy_data)
+    _, tower = load_tower(run_dir)
+    row = registry.rows_of(Settings(profile=str(run_dir / "profile.toml")))["image"]
+    wide = np.random.default_rng(0).integers(0, 256, (50, 90, 3), dtype=np.uint8)
+    finished = OpenClipEncoder(row, Settings())
+    assert np.array_equal(tower.resized(wide, tower.input_size), finished.prepare(wide))

@@ -14,6 +14,8 @@ from rsrag.train.sources.record import Gather, Listing, of_split
 _FILE = ("file", "filename", "file_name", "image")
 _TEXT = ("captions", "caption", "sentences")
 _LABEL = ("class", "label")
+NOT_THERE = "no such picture"
+"""Why a row is left out whose picture is not among the files of the set."""
 
 
 def parse_json(data: bytes, where: str) -> Any:
@@ -41,7 +43,7 @@ def known(raw: str, present: set[str], gather: Gather) -> str | None:
         gather.problem(raw, "picture", exc.message)
         return None
     if key not in present:
-        gather.problem(raw, "picture", "no such picture")
+        gather.problem(raw, "picture", NOT_THERE)
         return None
     return key
 
@@ -66,7 +68,7 @@ def list_captions(source: SourceConfig, name: str, data_dir: Path) -> Listing:
     ``{"raw": ...}``. The rows are the document itself or its ``images``. One without ``split`` belongs to every split.
 
     Raises:
-        SourceError: the set is missing, or its caption file cannot be read.
+        SourceError: the set is missing, or its caption file cannot be read or has no text.
     """
     table, files, where = _open(source, data_dir)
     rows = table.get("images") if isinstance(table, dict) else table
@@ -78,7 +80,7 @@ def list_captions(source: SourceConfig, name: str, data_dir: Path) -> Listing:
     present = set(files.names)
     for number, row in enumerate(rows):
         if not isinstance(row, dict) or not isinstance(first(row, _FILE), str):
-            gather.problem(f"row {number}", "row", "names no picture")
+            gather.problem(f"row {number}", "row", f"names no picture under {', '.join(_FILE)}")
             continue
         if not of_split(row, source.split):
             continue
@@ -88,4 +90,10 @@ def list_captions(source: SourceConfig, name: str, data_dir: Path) -> Listing:
             label = first(row, (source.label,) if source.label else _LABEL)
             texts = first(row, source.captions or _TEXT)
             gather.add(key, files.place(key), label=label, captions=texts)
-    return gather.listing()
+    listing = gather.listing()
+    if listing.records and not source.captions and not len(listing.records.texts) and listing.records.words == [""]:
+        raise SourceError(
+            f"{where}: no row has a caption or a class",
+            hint=f"captions under {', '.join(_TEXT)} of every row, or name the keys: captions = [...], label = ...",
+        )
+    return listing

@@ -222,6 +222,15 @@ class Zip:
         return self.read(name)
 
 
+def _compressed(path: Path) -> bool:
+    """Whether a file begins as one that gzip, bzip2, xz or zstd wrote."""
+    try:
+        with path.open("rb") as handle:
+            return handle.read(6).startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"))
+    except OSError:
+        return False
+
+
 class Tar:
     """An uncompressed tar file. Its headers are read once; members are then read anywhere in it, by offset.
 
@@ -257,7 +266,7 @@ class Tar:
                     self.refused.append(("", f"damaged or cut off after {len(self._at)} members"))
         except (OSError, EOFError, ValueError, tarfile.TarError) as exc:
             if not self._at:
-                hint = "unpack compressed shards" if path.suffix.lower() in (".gz", ".tgz", ".zst", ".bz2") else None
+                hint = "unpack compressed shards" if _compressed(path) else None
                 raise UnreadableSource(f"{path} is no usable tar file: {exc}", hint=hint) from exc
             self.refused.append(("", f"damaged or cut off after {len(self._at)} members: {exc}"))
         self.names = list(self._at)
@@ -281,9 +290,11 @@ def open_files(path: Path) -> Files:
         return Folder(path)
     if not path.is_file():
         raise UnreadableSource(f"no zip file and no folder: {path}")
-    if path.suffix.lower() == ".tar" or (not zipfile.is_zipfile(path) and tarfile.is_tarfile(path)):
+    if path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
+        return Zip(path)
+    if path.suffix.lower() == ".tar" or tarfile.is_tarfile(path):
         return Tar(path)
-    return Zip(path)
+    raise UnreadableSource(f"{path} is neither a folder nor a zip or tar file")
 
 
 def expand(pattern: str) -> list[str]:
@@ -314,23 +325,45 @@ def expand(pattern: str) -> list[str]:
     return ["".join(parts) for parts in itertools.product(*pieces)]
 
 
-def find(pattern: str, data_dir: Path, suffix: str) -> list[Path]:
-    """Files that a path in a configuration stands for: one, all of a brace pattern, or all of a folder.
+_SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
+
+
+def _of_split(name: str, split: str) -> bool:
+    """Whether a file in a folder belongs to a split, as far as its name or a folder tells one."""
+    told = set(re.findall(r"[a-z]+", name.lower())) & _SPLITS
+    return not told or split.lower() in told
+
+
+def find(pattern: str, data_dir: Path, suffix: str, split: str = "train") -> list[Path]:
+    """Files that a path in a configuration stands for: one, all of a brace pattern, or all of a folder that are not
+    named for another split (``test-00000-of-00001.parquet``).
 
     Args:
         pattern: relative to ``data_dir``.
         data_dir: where paths begin.
         suffix: ending of the files taken from a folder.
+        split: the one that is wanted.
 
     Raises:
-        SourceError: one of the files is missing, or the folder has none.
+        SourceError: one of the files is missing, or the folder has none of the split.
     """
     paths = [data_dir / name for name in expand(pattern)]
     missing = [str(path) for path in paths if not path.exists()]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise UnreadableSource(f"no such file: {missing[0]}{more}")
-    found = [f for p in paths for f in (sorted(p.rglob(f"*{suffix}")) if p.is_dir() else [p])]
+    found: list[Path] = []
+    others: list[str] = []
+    for path in paths:
+        if not path.is_dir():
+            found.append(path)
+            continue
+        for file in sorted(path.rglob(f"*{suffix}")):
+            name = file.relative_to(path).as_posix()
+            found += [file] if (own := _of_split(name, split)) else []
+            others += [] if own else [name]
+    if not found and others:
+        raise UnreadableSource(f"{pattern} has no {suffix} file of split {split!r}: {', '.join(others[:3])}")
     if not found:
         raise UnreadableSource(f"{pattern} has no {suffix} file")
     return found

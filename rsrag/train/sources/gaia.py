@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from rsrag.train.sources.captions import first, parse_json
 from rsrag.train.sources.config import SourceConfig
 from rsrag.train.sources.files import ANNOTATION_BYTES, Files, expand, open_files
 from rsrag.train.sources.record import Gather, Listing, of_split, plain_word
-from rsrag.train.sources.samples import Sample, samples, side_json
+from rsrag.train.sources.samples import Sample, note_others, samples, side_json
 
 _FACTS = ("id", "location", "lat", "lon", "tag", "resolution", "satellite", "sensor", "modalities", "credits")
 
@@ -29,12 +30,16 @@ def _published(source: SourceConfig, data_dir: Path) -> dict[str, dict[str, Any]
 
 
 def _captions(value: Any) -> Any:
-    """Captions as a list; img2dataset writes an extra column as text when the list came as text."""
+    """Captions as a list; img2dataset writes an extra column as text when the list came as text, of JSON or of Python
+    (out of a CSV)."""
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
             return parse_json(value.encode("utf-8", "replace"), "captions")
         except SourceError:
-            return value
+            try:
+                return ast.literal_eval(value.strip())
+            except (ValueError, SyntaxError, RecursionError, MemoryError):
+                return value
     return value
 
 
@@ -91,6 +96,7 @@ def list_gaia(source: SourceConfig, name: str, data_dir: Path) -> Listing:
             gather.problem(f"{relative}/{member}", "picture" if member else "file", reason)
         several = relative != source.path
         for sample in samples(files):
+            note_others(sample, gather)
             key = f"{relative}/{sample.key}" if several else sample.key
             _add(source, files, sample, key, published, gather)
     if len(broken) == len(parts):

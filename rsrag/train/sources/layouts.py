@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from rsrag.errors import SourceError
-from rsrag.train.sources.captions import list_captions
+from rsrag.train.sources.captions import NOT_THERE, list_captions
 from rsrag.train.sources.config import SourceConfig
 from rsrag.train.sources.files import expand
 from rsrag.train.sources.folders import list_folders
@@ -19,6 +20,8 @@ from rsrag.train.sources.record import Listing
 from rsrag.train.sources.records import in_columns
 from rsrag.train.sources.skyscript import list_skyscript
 from rsrag.train.sources.webdataset import list_webdataset
+
+_log = logging.getLogger("rsrag.train")
 
 LAYOUTS: dict[str, Callable[[SourceConfig, str, Path], Listing]] = {
     "folders": list_folders,
@@ -51,10 +54,22 @@ def list_source(source: SourceConfig, data_dir: Path) -> Listing:
     """Pictures and texts of a set, nothing decoded yet.
 
     Raises:
-        SourceError: the set is missing, unreadable, or has no picture of the wanted split.
+        SourceError: the set is missing, unreadable, or has no picture of the wanted split; or no picture has the
+            captions that were asked for by name.
     """
     listing = LAYOUTS[source.kind](source, set_name(source), Path(data_dir))
-    if not listing.records:
+    where, records = Path(data_dir) / source.path, listing.records
+    if not records:
         reason = f" ({listing.problems[0].reason}: {listing.problems[0].key})" if listing.problems else ""
-        raise SourceError(f"{Path(data_dir) / source.path} has no picture of split {source.split!r}{reason}")
+        hint = None if listing.problems else "set split to one that the set has"
+        if any(problem.reason == NOT_THERE for problem in listing.problems):
+            hint = "set images to the folder in which the names begin"
+        raise SourceError(f"{where} has no picture of split {source.split!r}{reason}", hint=hint)
+    if source.captions and not len(records.texts):
+        raise SourceError(
+            f"{where}: no picture has a caption under {', '.join(source.captions)}",
+            hint="captions names columns or keys of the set; without it the usual ones are taken",
+        )
+    if source.label and records.words == [""]:
+        _log.warning("%s: no picture has a class under %s", where, source.label)
     return _draw(listing, source.limit)

@@ -218,7 +218,7 @@ def list_parquet(source: SourceConfig, name: str, data_dir: Path) -> Listing:
         SourceError: a file is missing, none can be read, or a column that was asked for is not there.
     """
     gather = Gather(name)
-    paths = find(source.path, data_dir, ".parquet")
+    paths = find(source.path, data_dir, ".parquet", source.split)
     groups, broken = Groups(), list[SourceError]()
     for path in paths:
         shown = path.relative_to(data_dir).as_posix() if path.is_relative_to(data_dir) else path.name

@@ -17,6 +17,10 @@ Pixels = npt.NDArray[np.uint8]
 MAX_PIXELS = 80_000_000
 MIN_SIDE = 8
 """Shorter pictures show nothing that could be learned."""
+_BITS = 258
+"""The tag of a TIFF with the bits of every band."""
+_DAMAGE = (OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, OverflowError, Warning)
+"""What Pillow raises at damaged files."""
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int] | None:
@@ -34,6 +38,10 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
+def _is_tiff(data: bytes) -> bool:
+    return data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"))
+
+
 def _header(data: bytes, where: str) -> tuple[int, int]:
     """Width and height by the header alone. JPEG and PNG are read here: Pillow warns of metadata that nobody uses."""
     if data.startswith(b"\x89PNG\r\n\x1a\n") and len(data) >= 24:
@@ -46,8 +54,10 @@ def _header(data: bytes, where: str) -> tuple[int, int]:
             return image.size
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
         raise SourceTooLarge(f"{where}: {exc}") from exc
-    except (OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, OverflowError, Warning) as exc:
-        raise UnreadableSource(f"cannot decode {where}: no known picture format") from exc
+    except _DAMAGE as exc:
+        tiff = "no TIFF of 1, 3 or 4 bands that show grey or red, green and blue"
+        reason = tiff if _is_tiff(data) else "no known picture format"
+        raise UnreadableSource(f"cannot decode {where}: {reason}") from exc
 
 
 def _check_end(data: bytes, where: str) -> None:
@@ -65,6 +75,16 @@ def _check_end(data: bytes, where: str) -> None:
             image.load()
     except (OSError, ValueError, SyntaxError) as exc:
         raise UnreadableSource(f"cannot decode {where}: {exc}") from exc
+
+
+def _tiff(data: bytes, found: npt.NDArray[Any] | None) -> npt.NDArray[Any] | None:
+    """What OpenCV found in a TIFF of 8 bits, BGR, or what Pillow finds where that is nothing (another compression) or
+    wrong: OpenCV multiplies colours with a fourth band, which may well be near infrared."""
+    with Image.open(io.BytesIO(data)) as image:
+        tags: Any = getattr(image, "tag_v2", {})
+        if max(tags.get(_BITS, (1,))) > 8 or (found is not None and image.mode != "RGBA"):
+            return found
+        return np.asarray(image.convert("RGB"))[..., ::-1]
 
 
 def _eight_bits(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -100,7 +120,9 @@ def decode(data: bytes, where: str, max_pixels: int = MAX_PIXELS) -> Pixels:
         if pixels is not None and pixels.dtype != np.uint8:
             wide = pixels.dtype == np.uint16
             pixels = _eight_bits(pixels) if wide else cv2.imdecode(values, cv2.IMREAD_COLOR)
-    except cv2.error as exc:
+        if _is_tiff(data) and (pixels is None or pixels.dtype == np.uint8):
+            pixels = _tiff(data, pixels)
+    except (cv2.error, *_DAMAGE) as exc:
         raise UnreadableSource(f"cannot decode {where}: {exc}") from exc
     if pixels is None:
         raise UnreadableSource(f"cannot decode {where}")

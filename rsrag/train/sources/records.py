@@ -124,6 +124,9 @@ class RecordsBuilder:
         self._ends.append(len(self._texts))
         self._metas.append(json.dumps(meta) if meta else "")
 
+    def __len__(self) -> int:
+        return len(self._keys)
+
     def records(self) -> Records:
         """All that was added; nothing can be added afterwards."""
         return Records(

@@ -24,10 +24,12 @@ class Sample:
     Attributes:
         key: what their names share.
         members: full name of every part, by ending.
+        others: names of further members of a part.
     """
 
     key: str
     members: dict[str, str] = field(default_factory=dict)
+    others: list[str] = field(default_factory=list)
 
     @property
     def picture(self) -> str | None:
@@ -47,8 +49,18 @@ def samples(files: Files) -> Iterator[Sample]:
         stem, dot, ending = path.name.partition(".")
         if stem and dot:
             key = str(path.with_name(stem))
-            table.setdefault(key, Sample(key)).members.setdefault(ending.rsplit(".", 1)[-1].lower(), name)
+            sample = table.setdefault(key, Sample(key))
+            if sample.members.setdefault(ending.rsplit(".", 1)[-1].lower(), name) != name:
+                sample.others.append(name)
     yield from table.values()
+
+
+def note_others(sample: Sample, gather: Gather) -> None:
+    """Note pictures that are lost because another one has the same name up to the first dot."""
+    for name in sample.others:
+        if name.lower().rsplit(".", 1)[-1] in PICTURE_PARTS:
+            first = sample.members[name.lower().rsplit(".", 1)[-1]]
+            gather.problem(name, "picture", f"one sample with {first}: a name counts up to its first dot")
 
 
 def side_text(files: Files, sample: Sample, part: str, gather: Gather) -> bytes | None:

@@ -10,7 +10,7 @@ from rsrag.train.sources.captions import first
 from rsrag.train.sources.config import SourceConfig
 from rsrag.train.sources.files import Files, Tar, find
 from rsrag.train.sources.record import Gather, Listing, of_split
-from rsrag.train.sources.samples import Sample, samples, side_json, side_text
+from rsrag.train.sources.samples import Sample, note_others, samples, side_json, side_text
 
 _TEXT = ("captions", "caption", "text", "title")
 _LABEL = ("class", "label", "cls")
@@ -51,7 +51,7 @@ def list_webdataset(source: SourceConfig, name: str, data_dir: Path) -> Listing:
         SourceError: a shard is missing, or none can be read. A damaged one is noted, and read as far as it goes.
     """
     gather = Gather(name)
-    paths = find(source.path, data_dir, ".tar")
+    paths = find(source.path, data_dir, ".tar", source.split)
     broken: list[SourceError] = []
     for path in paths:
         try:
@@ -64,6 +64,7 @@ def list_webdataset(source: SourceConfig, name: str, data_dir: Path) -> Listing:
             gather.problem(f"{path.name}/{member}" if member else path.name, "picture" if member else "file", reason)
         shard = path.relative_to(data_dir).as_posix() if path.is_relative_to(data_dir) else path.name
         for sample in samples(files):
+            note_others(sample, gather)
             add_sample(source, files, sample, f"{shard}/{sample.key}", gather)
     if len(broken) == len(paths):
         raise broken[0]

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from rsrag.train.augment import plain
+
 Vectors = npt.NDArray[np.float32]
 SIDES = ("image", "text")
 _TEXTS = 256
@@ -139,6 +141,10 @@ class Tower(nn.Module):  # type: ignore[misc]
             for start in range(0, len(texts), _TEXTS)
         ]
         return np.concatenate(parts)
+
+    def resized(self, picture: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
+        """A picture as the finished encoder sees it: uint8 [H, W, 3] to [size, size, 3]."""
+        return plain(picture, size)
 
     def embed_images(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Semantic and instance vectors as measures want them: without an instance head the semantic ones twice."""

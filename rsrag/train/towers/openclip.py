@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -16,6 +18,7 @@ from rsrag.errors import BadModelFile, ConfigError
 from rsrag.models import architectures, weights
 from rsrag.models.base import ModelRow
 from rsrag.models.registry import MODELS
+from rsrag.models.resize import resized
 from rsrag.train.config import ModelConfig
 from rsrag.train.towers.base import Tower
 
@@ -24,6 +27,8 @@ MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 SIGLIP_SCALE, SIGLIP_BIAS = 10.0, -10.0
 """Where temperature and bias of the SigLIP loss begin (Zhai et al. 2023)."""
+RESIZE = "crop"
+"""How the finished encoder brings pictures to its size."""
 _TEXT = ("token_embedding", "positional_embedding", "transformer", "ln_final", "text_projection", "text")
 
 
@@ -50,6 +55,9 @@ class OpenClipTower(Tower):
         self.label = architectures.label(config.architecture, self.architecture)
         if config.image_size:
             self.architecture["vision_cfg"]["image_size"] = config.image_size
+        patch = self.architecture["vision_cfg"].get("patch_size") or 1
+        if 0 < config.image_size < patch:
+            raise ConfigError(f"model.image_size {config.image_size} is less than a patch of {self.label}: {patch} px")
         self.network = architectures.build(self.architecture)
         self.start = "random"
         if config.pretrained:
@@ -85,6 +93,13 @@ class OpenClipTower(Tower):
         row = row or ModelRow("model.pretrained", "image", "open_clip", pretrained)
         if Path(pretrained).suffix and not Path(pretrained).exists() and row.name == "model.pretrained":
             raise ConfigError(f"model.pretrained: there is no file {pretrained}")
+        if (
+            row.name == "model.pretrained"
+            and not Path(pretrained).expanduser().exists()
+            and weights.hub_id(row) is None
+        ):
+            hint = "a .safetensors file or its folder, a model of rsrag models list, or owner/name@commit"
+            raise ConfigError(f"model.pretrained: no weights in {pretrained}", hint=hint)
         file = weights.one_weights_file(weights.locate(row, resolve().settings), row.options.get("file"))
         self._check_activation(weights.read_side_car(file), row, file)
         try:
@@ -151,6 +166,9 @@ class OpenClipTower(Tower):
             return ends
         projected: Tensor = projection(ends) if isinstance(projection, nn.Linear) else ends @ projection
         return projected
+
+    def resized(self, picture: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
+        return resized(picture, size, RESIZE)
 
     def scale(self) -> Tensor:
         scale: Tensor = self.network.logit_scale.exp().clamp(max=100.0).reshape(())
