@@ -126,7 +126,7 @@ def run(
         raise UsageError("--split belongs to --from-captions, a tag file has no splits", hint=hint)
     if tags is not None:
         known, origin = read_tags(tags), tags.name
-        images = _tagged(data, known, progress)
+        images = _tagged(data, tags, known, progress)
         found = [json.loads(item.captions[0]) for item in images.items]
         shown: list[Mapping[str, frozenset[str]]] = [
             {key: frozenset(values) for key, values in one.items()} for one in found
@@ -238,7 +238,7 @@ def _published() -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def _tagged(data: Path, known: TagFile, progress: Progress) -> ImageSet:
+def _tagged(data: Path, tags: Path, known: TagFile, progress: Progress) -> ImageSet:
     """The pictures of a tag file, as a set whose only caption is the JSON of the tags."""
     rows = [
         {"file": file, "captions": [json.dumps({key: sorted(values) for key, values in found.items()})]}
@@ -247,4 +247,7 @@ def _tagged(data: Path, known: TagFile, progress: Progress) -> ImageSet:
     with tempfile.TemporaryDirectory(prefix="rsrag-eval-") as folder:
         listing = Path(folder) / "tags.json"
         listing.write_text(json.dumps(rows), encoding="utf-8")
-        return read_captions(data, listing, None, progress)
+        try:
+            return read_captions(data, listing, None, progress)
+        except UsageError as error:
+            raise UsageError(error.message.replace(str(listing), str(tags)), hint=error.hint) from error

@@ -123,11 +123,13 @@ def run(
     """Measure on labelled pairs. One pair is in memory at a time, but with ``cross_validate`` all are.
 
     Args:
-        data: folders or zip files with ``A/``, ``B/`` and ``label/``.
+        data: folders or zip files with ``A/``, ``B/`` and ``label/``; see
+            :func:`rsrag.eval.datasets.change_pairs.find_pairs`.
         context: models.
         methods: detectors of the adapter.
         captions: JSON list of {id, captions}: the short sentences are scored against them, on the pairs that
-            :mod:`rsrag.eval.datasets.change_pairs` finds by id in ``data``, labelled or not.
+            :mod:`rsrag.eval.datasets.change_pairs` finds by id in ``data``, labelled or not. Where no pair is labelled
+            only the sentences are measured.
         invariance: also measure false changes on the same picture twice, altered.
         cross_validate: also train the network without each fold of pairs, and measure it on them; needs torch.
         progress: told of pairs.
@@ -138,8 +140,12 @@ def run(
     progress = progress or Silent()
     if unknown := set(methods) - set(METHODS):
         raise UsageError(f"no method {sorted(unknown)[0]!r}", hint=f"of {', '.join(METHODS)}")
-    pairs = [pair for path in data for pair in find_pairs(path)]
+    labels = captions is None or invariance or cross_validate
+    pairs = [pair for path in data for pair in find_pairs(path, needed=labels or not find_captioned(path))]
     captioned = [] if captions is None else _captioned(data, captions)
+    if not pairs:
+        told = _sentences(captioned, methods[-1], context)
+        return DetailedResult(SUITE, told["figures"], {methods[-1]: told["figures"]}, {"pairs": 0, "sentences": told})
     share, seen = _looked_through(pairs)
     tallies = {name: Tally() for name in (PLAIN, *methods)}
     progress.start("pairs", len(pairs) * (1 + len(methods)), unit="runs")

@@ -75,7 +75,8 @@ def _read_coco(data: Path, coco: Path) -> tuple[tuple[str, ...], list[Labelled],
         images = [(str(r["id"]), str(r["file_name"]), int(r["width"]), int(r["height"])) for r in table["images"]]
         rows = list(own.values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"cannot read {coco}: {error!r}", hint="COCO: images, annotations, categories") from error
+        hint = "COCO: images (id, file_name, width, height), annotations (image_id, category_id, bbox), categories"
+        raise UsageError(f"cannot read {coco}: {error!r}", hint=hint) from error
     if len(rows) < len(images):
         twice = Counter(key for key, *_ in images).most_common(1)[0][0]
         raise UsageError(f"{coco.name}: two images have the id {twice}", hint="an id belongs to one image")
@@ -88,7 +89,8 @@ def _read_coco(data: Path, coco: Path) -> tuple[tuple[str, ...], list[Labelled],
         else:
             gone.append(name)
     if not found:
-        raise UsageError(f"none of the {len(images)} images of {coco.name} is in {data}")
+        first = f"the first is {gone[0]}; its path begins in the folder" if gone else None
+        raise UsageError(f"none of the {len(images)} images of {coco.name} is in {data}", hint=first)
     return tuple(dict.fromkeys(names.values())), found, gone
 
 
@@ -289,13 +291,17 @@ def _given(path: Path, coco: Path, names: Sequence[str], images: Sequence[Labell
     """Candidates of a file in COCO's results form."""
     boxes: dict[str, dict[str, list[Candidate]]] = {i.key: {name: [] for name in names} for i in images}
     try:
-        categories = {row["id"]: row["name"] for row in json.loads(coco.read_text(encoding="utf-8"))["categories"]}
+        table = json.loads(coco.read_text(encoding="utf-8"))
+        categories = {row["id"]: row["name"] for row in table["categories"]}
+        every = {str(row["id"]) for row in table["images"]}
         for row in json.loads(path.read_text(encoding="utf-8")):
-            name = _class_name(row.get("category") or categories[row["category_id"]])
-            own = boxes.get(str(row["image_id"]), {}).get(name)
+            name, key = _class_name(row.get("category") or categories[row["category_id"]]), str(row["image_id"])
+            if key not in every:
+                raise ValueError(f"{coco.name} has no image {key}")
             score = float(row["score"])
             if not np.isfinite(score):
-                raise ValueError(f"the score {score} of a box of image {row['image_id']}")
+                raise ValueError(f"the score {score} of a box of image {key}")
+            own = boxes.get(key, {}).get(name)
             if own is not None:
                 own.append(Candidate(_corners(row["bbox"]), score, None, name))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

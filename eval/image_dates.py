@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rsrag import geo
-from rsrag.errors import UnreadableSource, UsageError
+from rsrag.errors import BadFootprint, UnreadableSource, UsageError
 from rsrag.eval.encoders import choose_row, encoder_settings, start_encoder
 from rsrag.eval.image_retrieval import halves
 from rsrag.eval.place_recognition import OVERLAP_IOU, PlaceQuery, histogram, make_queries
@@ -71,8 +71,11 @@ def run_dates(
     progress = progress or Silent()
     model = start_encoder(choose_row(profile, encoder), encoder_settings(profile))
     harden_gdal()
-    tiles = read_tiles(archive, tile_size, model, progress)
-    made = _read_queries(queries, tile_size, per_scene, seed)
+    try:
+        tiles = read_tiles(archive, tile_size, model, progress)
+        made = _read_queries(queries, tile_size, per_scene, seed)
+    except BadFootprint as error:  # the hint names options of ingest
+        raise BadFootprint(error.message, hint="right and wrong are told by place: give located scenes") from error
     if not tiles.outlines or not made:
         what = "queries" if tiles.outlines else "tiles"
         raise UsageError(f"the scenes gave no {what}", hint="they must be located and larger than a tile")

@@ -11,6 +11,7 @@ not used, since pictures have none. Pictures that the decoder was trained on are
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,13 @@ from rsrag.progress import Progress, Silent
 
 _KINDS = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 _LARGEST = 2048
+_SHOWN = 12
+_PHOTO = re.compile(r"(?:_(?:sat|rgb|rgbir|irrg|image|img))+$", re.IGNORECASE)
+_MAP = re.compile(r"_(?:mask|labels?|gt|target|m|instance)(?:_(?:color|rgb|noboundary))*$", re.IGNORECASE)
+"""What public sets put after the common name of a picture and its label map."""
+_CLASSES = '{"0": "building", "1": "water"}, or of colours {"255,0,0": "building"}'
+Value = int | tuple[int, int, int]
+"""What stands for a class in label maps: a number, or a colour (red, green, blue)."""
 _Row = TypeVar("_Row")
 
 
@@ -51,20 +59,42 @@ class Sample:
     known: Mask
 
 
-def read_classes(path: Path) -> dict[int, str]:
+def read_classes(path: Path) -> dict[Value, str]:
     """Values of label maps to words: a JSON object such as ``{"0": "building", "40": null}``; null is not asked for.
+
+    Maps painted in colours have "red,green,blue" instead of numbers: ``{"255,0,0": "building"}``.
 
     Raises:
         UsageError: no such file, or another shape.
     """
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
-        found = {int(value): str(words) for value, words in table.items() if words is not None}
+        found = {_value(value): str(words) for value, words in table.items() if words is not None}
     except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise UsageError(f"cannot read classes {path}: {error}", hint='{"0": "building", "1": "water"}') from error
+        raise UsageError(f"cannot read classes {path}: {error}", hint=_CLASSES) from error
     if not found or not all(words.strip() for words in found.values()):
-        raise UsageError(f"{path} names no classes", hint='{"0": "building", "1": "water"}')
+        raise UsageError(f"{path} names no classes", hint=_CLASSES)
+    if len({isinstance(value, int) for value in found}) > 1:
+        raise UsageError(f"{path} has numbers and colours", hint="a label map holds the one or the other")
     return found
+
+
+def _value(text: str) -> Value:
+    if "," not in text:
+        return int(text)
+    red, green, blue = (int(part) for part in text.strip(" ()[]").split(","))
+    if not all(0 <= part <= 255 for part in (red, green, blue)):
+        raise ValueError(f"{text!r} is no colour of 8 bits")
+    return red, green, blue
+
+
+def _number(value: Value) -> int:
+    """A class's number; of a colour one of 24 bits."""
+    return value if isinstance(value, int) else value[0] << 16 | value[1] << 8 | value[2]
+
+
+def _written(number: int, *, coloured: bool) -> str:
+    return f"{number >> 16},{number >> 8 & 255},{number & 255}" if coloured else str(number)
 
 
 def drawn(rows: Sequence[_Row], limit: int | None, seed: int) -> Sequence[_Row]:
@@ -77,13 +107,16 @@ def drawn(rows: Sequence[_Row], limit: int | None, seed: int) -> Sequence[_Row]:
 def label_samples(
     images: Path,
     labels: Path,
-    classes: Mapping[int, str],
+    classes: Mapping[Value, str],
     context: Context,
     *,
     limit: int | None = None,
     seed: int = 0,
 ) -> Iterator[Sample]:
-    """Pictures with a label map of the same name (any ending), by name, each read when it is its turn.
+    """Pictures with a label map of the same name, by name, each read when it is its turn.
+
+    Endings do not count, nor what sets put after the name: ``119_sat.jpg`` and ``119_mask.png`` belong together, in two
+    folders or in one.
 
     Args:
         images: folder of pictures.
@@ -99,34 +132,75 @@ def label_samples(
     for folder in (images, labels):
         if not folder.is_dir():
             raise UsageError(f"no folder {folder}")
-    maps = {path.stem: path for path in sorted(labels.iterdir()) if path.suffix.lower() in _KINDS}
-    pairs = [(p, maps[p.stem]) for p in sorted(images.iterdir()) if p.suffix.lower() in _KINDS and p.stem in maps]
+    pairs = _named_alike(images, labels)
     if not pairs:
-        raise UsageError(f"no picture of {images} has a label map in {labels}", hint="files of the same name")
-    for image, label in drawn(pairs, limit, seed):
-        picture, values = _picture(image, context), _label_map(label)
+        hint = "files of the same name that lie in the folders themselves, or ..._sat.jpg and ..._mask.png"
+        raise UsageError(f"no picture of {images} has a label map in {labels}", hint=hint)
+    coloured = any(not isinstance(value, int) for value in classes)
+    numbers = [_number(value) for value in classes]
+    fitting, others = False, set[int]()
+    chosen = drawn(pairs, limit, seed)
+    for image, label in chosen:
+        picture, values = _picture(image, context), _label_map(label, coloured=coloured)
         if values.shape != picture.shape[:2]:
             raise UsageError(f"{label.name}: label map and picture differ in size")
         truth: dict[str, Mask] = {}
-        for value, words in classes.items():  # several values may have the same words
-            own = np.asarray(values == value)
+        for number, words in zip(numbers, classes.values(), strict=True):  # several values may have the same words
+            own = np.asarray(values == number)
             truth[words] = truth[words] | own if words in truth else own
-        yield Sample(image.name, picture, truth, np.isin(values, list(classes)))
+        known = np.isin(values, numbers)
+        fitting = fitting or bool(known.any())
+        if not fitting and len(others) < _SHOWN:
+            others.update(np.unique(values)[:_SHOWN].tolist())
+        yield Sample(image.name, picture, truth, known)
+    if not fitting:
+        held, asked = (
+            " ".join(_written(number, coloured=coloured) for number in some[:_SHOWN])
+            for some in (sorted(others), numbers)
+        )
+        what = f"none of {len(chosen)} pictures shows any of the classes"
+        raise UsageError(what, hint=f"the label maps hold {held}; asked for were {asked}")
 
 
-def _label_map(path: Path) -> npt.NDArray[np.int64]:
-    """Class numbers: one channel, a palette's indices, or three equal channels."""
+def _named_alike(images: Path, labels: Path) -> list[tuple[Path, Path]]:
+    """Pictures with their label maps, by name."""
+    files = [path for path in sorted(labels.iterdir()) if _is_picture(path)]
+    maps: dict[str, Path] = {}
+    for path in files:
+        if _MAP.search(path.stem):
+            maps.setdefault(_MAP.sub("", path.stem), path)
+    taken = frozenset(maps.values())
+    if images.resolve() != labels.resolve():
+        taken = frozenset()
+        maps |= {path.stem: path for path in files}
+    found = []
+    for path in sorted(images.iterdir()):
+        label = maps.get(path.stem) or maps.get(_PHOTO.sub("", path.stem))
+        if label is not None and _is_picture(path) and path not in taken:
+            found.append((path, label))
+    return found
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in _KINDS and not path.name.startswith(".")
+
+
+def _label_map(path: Path, *, coloured: bool) -> npt.NDArray[np.int64]:
+    """Class numbers: one channel, a palette's indices, or three equal channels; of colours those of :func:`_number`."""
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(path) as opened_map:
-            values = np.asarray(opened_map)
+            values = np.asarray(opened_map.convert("RGB") if coloured else opened_map)
     except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise UsageError(f"cannot read {path}: {error}") from error
+    if coloured:
+        return np.asarray(values.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1]), dtype=np.int64)
     if values.ndim == 3 and (values[..., :3] == values[..., :1]).all():
         values = values[..., 0]
     if values.ndim != 2:
-        raise UsageError(f"{path} is not a label map", hint="one channel of class numbers")
+        hint = 'one channel of class numbers; of colours, --classes says {"255,0,0": "building"}'
+        raise UsageError(f"{path} is not a label map", hint=hint)
     return values.astype(np.int64)
 
 
@@ -153,7 +227,12 @@ def coco_samples(
         raise UsageError(f"cannot read {coco}: {error!r}", hint="COCO annotations with polygons") from error
     if not rows:
         raise UsageError(f"no annotation of {coco} has a polygon", hint="segmentation: [[x, y, x, y, ...]]")
-    for name, identity in drawn([one for one in listed if one[1] in rows], limit, seed):
+    chosen = drawn([one for one in listed if one[1] in rows], limit, seed)
+    gone = [name for name, _ in chosen if not (images / name).is_file()]
+    if gone:
+        what = f"{len(gone)} of {len(chosen)} pictures of {coco.name} are not in {images}"
+        raise UsageError(what, hint=f"the first is {gone[0]}; its path begins in the folder")
+    for name, identity in chosen:
         picture = _picture(images / name, context)
         shape = picture.shape[:2]
         truth: dict[str, npt.NDArray[np.uint8]] = {}

@@ -115,6 +115,8 @@ def run_composed(
         images = read_folders(data, labels_file, split, progress)
     else:
         images = read_captions(data, captions, split, progress)
+        if not images.labels:
+            raise UsageError(f"{captions}: no entry names a class", hint='add "class" to them, or leave --captions out')
         images = replace(images, words=label_words(images.labels, labels_file))
     row = choose_row(profile, encoder)
     leaks = leakage.check(images, row, allow_leaked=allow_leaked)

@@ -7,7 +7,7 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,21 @@ import numpy.typing as npt
 from PIL import Image
 
 from rsrag.errors import UsageError
+from rsrag.eval.datasets.caption_files import caption_rows
 from rsrag.models.base import Picture
 from rsrag.train.sources.files import hidden
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 _MOST_BYTES = 512 * 2**20
+_LAYOUTS = (
+    ("A", "B", "label"),  # LEVIR-CD, WHU-CD
+    ("A", "B", "OUT"),  # CDD
+    ("time1", "time2", "label"),  # SYSU-CD, CLCD
+    ("Image1", "Image2", "label"),  # S2Looking
+    ("t1", "t2", "mask"),  # DSIFN
+)
+"""Folders of the earlier pictures, the later ones and the labels."""
+_NAMED = "; ".join(f"{a}/, {b}/ and {label}/" for a, b, label in _LAYOUTS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,7 +82,8 @@ class StoredPair:
         before, after = (_decoded(self.files, name) for name in (self.before, self.after))
         label = _decoded(self.files, self.label, grey=True)
         if before is None or after is None or label is None:
-            raise UsageError(f"{self.label}: its pair is missing or damaged", hint="A/, B/ and label/ hold equal names")
+            hint = "both dates and the label have equal names"
+            raise UsageError(f"{self.label}: its pair is missing or damaged", hint=hint)
         if not before.shape[:2] == after.shape[:2] == label.shape:
             raise UsageError(f"{self.label}: label and images differ in size")
         half = np.iinfo(label.dtype).max // 2 if np.issubdtype(label.dtype, np.integer) else 0
@@ -88,28 +99,45 @@ class StoredPair:
         return None if before is None or after is None or before.shape != after.shape else (before, after)
 
 
-def find_pairs(path: Path) -> list[StoredPair]:
+def find_pairs(path: Path, *, needed: bool = True) -> list[StoredPair]:
     """Pairs of a folder with ``A/``, ``B/`` and ``label/``, or of all such folders in it or in a zip file, by name.
 
+    Other names that public sets have for the three folders are known, too.
+
+    Args:
+        path: the folder or zip file.
+        needed: whether none is an error.
+
     Raises:
-        UsageError: no such folders.
+        UsageError: no such folders, or ``path`` cannot be read.
     """
     files = _Files(path)
-    found = []
-    for root, file, title in _images(files, "label/"):
-        before, after = (_twin(files, f"{root}{side}/{file}") for side in "AB")
-        found.append(StoredPair(title, files, before, after, f"{root}label/{file}"))
-    if not found:
-        raise UsageError(f"{path}: no labelled pairs", hint="it needs A/, B/ and label/ with files of equal names")
-    return found
+    folders = {name.rpartition("/")[0] for name in files.names}
+    found: dict[str, StoredPair] = {}
+    for layout in _LAYOUTS:
+        before, after, label = layout
+        for root, file, title in _images(files, f"{label}/"):
+            if layout == _layout(root, folders):
+                one, other = (_twin(files, f"{root}{side}/{file}") for side in (before, after))
+                found[f"{root}{label}/{file}"] = StoredPair(title, files, one, other, f"{root}{label}/{file}")
+    if needed and not found:
+        raise UsageError(f"{path}: no labelled pairs", hint=f"it needs files of equal names in {_NAMED}")
+    return [found[name] for name in sorted(found)]
+
+
+def _layout(root: str, folders: Collection[str]) -> tuple[str, str, str]:
+    """The names of the three folders below ``root``, which has one of labels."""
+    fitting = [layout for layout in _LAYOUTS if root + layout[2] in folders]
+    return next((one for one in fitting if root + one[0] in folders or root + one[1] in folders), fitting[0])
 
 
 def find_captioned(path: Path) -> list[StoredPair]:
-    """Pairs of ``A/`` and ``B/``, whether labelled or not, without their labels."""
+    """Pairs of two dates, whether labelled or not, without their labels."""
     files = _Files(path)
     return [
-        StoredPair(title, files, f"{root}A/{file}", _twin(files, f"{root}B/{file}"))
-        for root, file, title in _images(files, "A/")
+        StoredPair(title, files, f"{root}{before}/{file}", _twin(files, f"{root}{after}/{file}"))
+        for before, after in dict.fromkeys(layout[:2] for layout in _LAYOUTS)
+        for root, file, title in _images(files, f"{before}/")
     ]
 
 
@@ -123,13 +151,16 @@ def read_pairs(path: Path) -> list[LabelledPair]:
 
 
 def read_captions(path: Path) -> dict[str, list[str]]:
-    """Sentences by id from a JSON list of {id, captions}.
+    """Sentences by id from a JSON list of {id, captions}, or as LEVIR-CC is published, by its files' names.
 
     Raises:
         UsageError: not of that form.
     """
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(rows, dict):  # {"images": [{"filename", "sentences": [{"raw"}]}]}
+            listed = caption_rows(path, path.parent, (), lambda _: b"")
+            rows = [{"id": Path(row.file).stem, "captions": row.captions} for row in listed]
         found = {str(row["id"]): _sentences(row["captions"]) for row in rows}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path.name} cannot be read: {error}", hint="a JSON list of {id, captions}") from error

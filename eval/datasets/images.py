@@ -7,7 +7,6 @@ as ingest would. What cannot be read is recorded with its reason, never the end 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import zipfile
 import zlib
@@ -23,7 +22,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from rsrag.errors import SourceError, SourceTooLarge, UnreadableSource, UsageError
+from rsrag.errors import SourceError, SourceTooLarge, UnreadableSource, UnsupportedSource, UsageError
+from rsrag.eval.datasets.caption_files import caption_rows, locator
 from rsrag.eval.datasets.labels import label_words
 from rsrag.ingest.guard import harden_gdal
 from rsrag.models.base import Picture
@@ -174,7 +174,13 @@ def decode(data: bytes, name: str) -> Picture:
 
     if not data:
         raise UnreadableSource(f"{name}: empty file (0 bytes)")
-    return np.asarray(load_picture(data, PurePosixPath(name).name).pixels, dtype=np.uint8)
+    try:
+        return np.asarray(load_picture(data, PurePosixPath(name).name).pixels, dtype=np.uint8)
+    except UnsupportedSource as error:
+        if "--bands" not in (error.hint or ""):  # an option of other commands
+            raise
+        hint = "take the set's RGB edition, or name the bands red, green and blue in the files"
+        raise UnsupportedSource(error.message, hint=hint) from error
 
 
 def turned_hashes(picture: Picture) -> tuple[int, ...]:
@@ -247,13 +253,11 @@ def read_captions(
     split: str | None = None,
     progress: Progress | None = None,
 ) -> ImageSet:
-    """A set with captions: a JSON list of ``{"file", "captions"}``, perhaps with ``split`` and ``class`` or ``label``.
-
-    The layout ``{"images": [{"filename", "split", "sentences": [{"raw"}]}]}`` is read too.
+    """A set with captions, in one of the layouts of :mod:`rsrag.eval.datasets.caption_files`.
 
     Args:
         root: folder or zip file with the pictures.
-        captions: the JSON file: a path, or its name inside ``root``.
+        captions: the file of captions: a path, or its name inside ``root``.
         split: only entries of this split; one that names none belongs to it by the folder of its picture.
         progress: told of every picture that is looked at.
 
@@ -262,30 +266,25 @@ def read_captions(
         UsageError: an entry without what it needs, no such split, or none of the pictures is there.
     """
     with Files(root) as source:
-        rows = _caption_rows(source, root, Path(captions))
-        splits = Counter(str(row["split"]) for row in rows if row.get("split") is not None)
+        rows = caption_rows(Path(captions), root, source.names, source.read)
+        splits = Counter(row.split for row in rows if row.split is not None)
         if split is not None and splits and split not in splits and splits.total() == len(rows):
             raise UsageError(f"{captions}: no entries of split {split!r}", hint=f"splits: {', '.join(sorted(splits))}")
-        known = set(source.names)
-        by_name = {PurePosixPath(name).name: name for name in reversed(source.names)}
-        unique = {name for name, count in Counter(PurePosixPath(n).name for n in known).items() if count == 1}
+        locate = locator(source.names)
         entries, skips = [], []
-        for number, row in enumerate(rows):
-            entry = _caption_entry(row, f"{captions}, entry {number + 1}")
-            place = entry.file if entry.file in known else by_name[entry.file] if entry.file in unique else None
-            if split is not None and not _in_split(row, split, place or entry.file):
+        for row in rows:
+            place, reason = locate(row)
+            if split is not None and not row.of_split(split, place or row.file):
                 continue
-            if place is None:
-                skips.append(Skip(entry.file, "no such file"))
-            elif not entry.captions:
-                skips.append(Skip(entry.file, "no captions"))
+            if not place or not row.captions:
+                skips.append(Skip(row.file, reason or "no captions"))
             else:
-                entries.append(replace(entry, file=place))
+                entries.append(_Entry(place, row.label, row.captions))
         if not entries:
-            reason = f"{skips[0].file}: {skips[0].reason}" if skips else None
+            first = f"{skips[0].file}: {skips[0].reason}" if skips else None
             if split is not None and not skips:
                 raise UsageError(f"{captions}: no entries of split {split!r}", hint="entries name no split")
-            raise UsageError(f"{captions} names no picture in {root}", hint=reason)
+            raise UsageError(f"{captions} names no picture in {root}", hint=first)
         twice = [name for name, count in Counter(entry.file for entry in entries).items() if count > 1]
         if twice:
             raise UsageError(f"{captions}: {len(twice)} pictures have two entries", hint=f"the first is {twice[0]}")
@@ -356,50 +355,3 @@ def _below(names: Sequence[str], split: str | None, root: Path) -> tuple[tuple[s
     elif tops and {top.lower() for top in tops} <= _SPLITS:
         raise UsageError(f"{root}: its folders are splits, not classes", hint=f"add --split {tops[-1]}")
     return base, [name for name in names if PurePosixPath(name).parts[: len(base)] == base]
-
-
-# --- captions -------------------------------------------------------------------------------------------------------
-
-
-def _caption_rows(source: Files, root: Path, captions: Path) -> list[dict[str, Any]]:
-    name = captions.as_posix()
-    try:
-        if captions.is_file():
-            data = captions.read_bytes()
-        elif name in source.names:
-            data = source.read(name)
-        else:
-            raise UsageError(f"no captions file {name}, neither by itself nor in {root}")
-        document = json.loads(data.decode("utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UnreadableSource(f"{name}: damaged JSON, {error}") from error
-    if isinstance(document, dict) and isinstance(document.get("images"), list):
-        document = [_from_images(row) for row in document["images"]]
-    if not isinstance(document, list) or not all(isinstance(row, dict) for row in document):
-        raise UsageError(f"{name}: not a list of objects", hint='[{"file": "a.jpg", "captions": ["..."]}, ...]')
-    return document
-
-
-def _in_split(row: Mapping[str, Any], split: str, file: str) -> bool:
-    """Whether an entry belongs to a split: it says so, or says nothing and lies in a folder of that name."""
-    said = row.get("split")
-    return str(said) == split if said is not None else split in PurePosixPath(file).parts[:-1]
-
-
-def _from_images(row: Any) -> Any:
-    if not isinstance(row, dict) or not isinstance(row.get("sentences"), list):
-        return row
-    captions = [s.get("raw") if isinstance(s, dict) else s for s in row["sentences"]]
-    return {"file": row.get("filename"), "split": row.get("split"), "captions": captions}
-
-
-def _caption_entry(row: Mapping[str, Any], where: str) -> _Entry:
-    file, captions = row.get("file"), row.get("captions")
-    label = row.get("class") or row.get("label") or ""
-    if not isinstance(file, str) or not file:
-        raise UsageError(f"{where}: no 'file'")
-    if isinstance(captions, str):
-        captions = [captions]
-    if not isinstance(captions, list) or not all(isinstance(text, str) for text in captions):
-        raise UsageError(f"{where}: 'captions' is not a list of sentences")
-    return _Entry(file, str(label), tuple(text.strip() for text in captions if text.strip()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
@@ -14,6 +15,7 @@ from typing import Any
 from rsrag.errors import UsageError
 from rsrag.train.prompts import words
 
+_ORDER = re.compile(r"^(?:\d+[\s_.\-]*|[a-z](?=[A-Z]))(?=[^\W\d_])")
 _HEADINGS = {"folder", "class", "name", "label", "file"}
 
 
@@ -22,12 +24,14 @@ def label_words(labels: Sequence[str], labels_file: Path | str | None = None) ->
 
     Args:
         labels: names of class folders.
-        labels_file: see :func:`read_labels`; without it names are split into words ("SeaLake" → "sea lake").
+        labels_file: see :func:`read_labels`; without it names are split into words ("SeaLake" → "sea lake"), and those
+            that UC Merced writes in one ("tenniscourt") as it means them. A number or letter that every name begins
+            with to give an order ("01_airport"; "aGrass", "bField" of RSSCN7) is no word.
 
     Raises:
         UsageError: a label has no words, or two have the same.
     """
-    table = {label: words(label) for label in labels} if labels_file is None else read_labels(labels_file)
+    table = _split_words(labels) if labels_file is None else read_labels(labels_file)
     missing = [label for label in labels if not table.get(label)]
     if missing:
         shown = ", ".join(missing[:8]) + (", ..." if len(missing) > 8 else "")
@@ -39,6 +43,13 @@ def label_words(labels: Sequence[str], labels_file: Path | str | None = None) ->
         hint = f"both are {kept[same[0]]!r}; tell them apart with --labels-file"
         raise UsageError(f"labels with the same words: {', '.join(same[:8])}", hint=hint)
     return kept
+
+
+def _split_words(labels: Sequence[str]) -> dict[str, str]:
+    ordered = all(_ORDER.match(label) for label in labels)
+    written_in_one = read_labels("ucm")
+    bare = {label: words(_ORDER.sub("", label) if ordered else label) for label in labels}
+    return {label: written_in_one.get(name, name) for label, name in bare.items()}
 
 
 def read_labels(path: Path | str) -> dict[str, str]:

@@ -207,3 +207,6 @@ def test_what_cannot_be_asked(encoder: str, tmp_path: Path) -> None:
         suite.run(data, tags=tags, encoder=encoder)
     with pytest.raises(UsageError, match="a tag file has no splits"):
         suite.run(data, tags=tags, split="val", encoder=encoder)
+    gone = written(tmp_path / "mine.json", [{"file": "set/red/0.png", "tags": ["roof=red"]}])
+    with pytest.raises(UsageError, match=r"mine\.json names no picture .*set/red/0\.png: no such file"):
+        suite.run(data, tags=gone, encoder=encoder)

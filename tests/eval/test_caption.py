@@ -70,6 +70,31 @@ def test_without_an_archive_the_decoder_stands_alone(context: Context, data: Pat
     assert set(result.rows) == {"decoder alone"}
 
 
+def test_pictures_of_published_sets_are_found_in_their_folders(context: Context, data: Path) -> None:
+    """Rows by class with bare names, as NWPU-Captions has them."""
+    rows = json.loads((data / "captions.json").read_text())
+    (data / "sea").mkdir()
+    for row in rows:
+        (data / row["file"]).rename(data / "sea" / row["file"])
+    named = [{"filename": row["file"], "split": row["split"], "raw": row["captions"][0]} for row in rows]
+    (data / "captions.json").write_text(json.dumps({"sea": named}), encoding="utf-8")
+    result, _ = suite.run(data, context)
+    assert result.details["pictures"] == 2 and result.details["archive"] == "train: 8 pictures"
+    assert result.rows["neighbours alone"]["bleu4"] == pytest.approx(1, abs=1e-6)
+
+
+def test_captions_without_a_picture_or_a_split_are_told_apart(context: Context, data: Path) -> None:
+    rows = json.loads((data / "captions.json").read_text())
+    for name in ("8.png", "9.png"):
+        (data / name).unlink()
+    with pytest.raises(UsageError, match=r"no captioned picture in split 'val' \(8\.png: no such file"):
+        suite.run(data, context)
+    plain = [{"file": row["file"], "captions": row["captions"]} for row in rows]
+    (data / "captions.json").write_text(json.dumps(plain), encoding="utf-8")
+    with pytest.raises(UsageError, match="its rows name no split"):
+        suite.run(data, context)
+
+
 def test_requests_that_make_no_sense(context: Context, data: Path) -> None:
     with pytest.raises(UsageError, match="archive itself"):
         suite.run(data, context, split="train")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import weakref
 from pathlib import Path
 from typing import Any
@@ -66,3 +67,26 @@ def test_damaged_pairs_and_captions_are_told_before_the_work(
     (folder / "B" / "1.png").write_bytes(b"\x89PNG")
     with pytest.raises(UsageError, match=r"label/1\.png: its pair is missing or damaged"):
         change.run([folder], context, methods=("cva",))
+
+
+def test_sentences_alone_where_nothing_is_labelled(tmp_path: Path, context: Context) -> None:
+    """LEVIR-CC has pairs and sentences, no masks; beside labelled pairs it counts for the sentences only."""
+    folder = write_pairs(tmp_path / "plain", 2)
+    shutil.rmtree(folder / "label")
+    for side in "AB":
+        for number in range(2):
+            (folder / side / f"{number}.png").rename(folder / side / f"c{number}.png")
+    captions = tmp_path / "captions.json"
+    rows = [{"filename": f"c{n}.png", "sentences": [{"raw": "a building appears"}]} for n in range(2)]
+    captions.write_text(json.dumps({"images": rows}))
+    alone = change.run([folder], context, methods=("cva",), captions=captions)
+    assert set(alone.details["sentences"]["said"]) == {"c0", "c1"} and alone.details["pairs"] == 0
+    assert alone.metrics == alone.details["sentences"]["figures"] == alone.rows["cva"]
+    both = change.run([write_pairs(tmp_path / "set", 1), folder], context, methods=("cva",), captions=captions)
+    assert both.details["sentences"] == alone.details["sentences"] and both.rows["cva"]["binary_accuracy"] == 1
+    (tmp_path / "empty").mkdir()
+    for more in ([folder, tmp_path / "empty"], [tmp_path / "empty"]):
+        with pytest.raises(UsageError, match="no labelled pairs"):
+            change.run(more, context, methods=("cva",), captions=captions)
+    with pytest.raises(UsageError, match="no labelled pairs"):
+        change.run([folder], context, methods=("cva",), captions=captions, invariance=True)

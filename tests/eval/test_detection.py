@@ -214,3 +214,23 @@ def test_a_list_of_ids_that_is_no_text(coco: Path, context: Context) -> None:
     (coco / "ids.txt").write_bytes(b"\xff\xfe1")
     with pytest.raises(UsageError, match=r"cannot read .*ids\.txt"):
         detection.run(coco, coco / "annotations.json", context, only=coco / "ids.txt")
+
+
+def test_predictions_for_other_images_are_refused(coco: Path, context: Context) -> None:
+    """Ids by file name, or of another split: that is no average precision of 0."""
+    rows = json.loads(perfect(coco).read_text())
+    (coco / "p.json").write_text(json.dumps([{**row, "image_id": "one"} for row in rows]))
+    with pytest.raises(UsageError, match=r"annotations\.json has no image one"):
+        detection.run(coco, coco / "annotations.json", context, methods=(), predictions=coco / "p.json")
+
+
+def test_what_a_coco_file_lacks_is_told(coco: Path, context: Context) -> None:
+    table = json.loads((coco / "annotations.json").read_text())
+    del table["images"][0]["width"]
+    (coco / "annotations.json").write_text(json.dumps(table))
+    with pytest.raises(UsageError, match=r"'width'.*file_name, width, height"):
+        detection.run(coco, coco / "annotations.json", context)
+    table["images"] = [{"id": n, "file_name": f"train/{n}.png", "width": 9, "height": 9} for n in (1, 2)]
+    (coco / "annotations.json").write_text(json.dumps(table))
+    with pytest.raises(UsageError, match=r"none of the 2 images.*train/1\.png"):
+        detection.run(coco, coco / "annotations.json", context)

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from colour_encoder import install, tinted, write_classes
+from PIL import Image
 from rasters import write_tiff
 
-from rsrag.errors import UnreadableSource, UsageError
+from rsrag.errors import BadFootprint, UnreadableSource, UsageError
 from rsrag.eval import image_retrieval as suite
 from rsrag.eval.encoders import open_encoder
 from rsrag.eval.image_dates import hits, run_dates
@@ -177,6 +178,9 @@ def test_scenes_that_give_nothing(encoder: str, tmp_path: Path) -> None:
     (tmp_path / "broken.tif").write_bytes(b"")
     with pytest.raises(UnreadableSource, match="broken"):
         run_dates([str(tmp_path / "broken.tif")], [spring], tile_size=TILE, encoder=encoder)
+    Image.fromarray(np.zeros((64, 64, 3), dtype=np.uint8)).save(tmp_path / "plain.png")
+    with pytest.raises(BadFootprint, match=r"plain\.png: no position.*located scenes"):
+        run_dates([str(tmp_path / "plain.png")], [spring], tile_size=TILE, encoder=encoder)
 
 
 def test_intervals_hold_the_mean_and_grow_with_dependence() -> None:

@@ -242,7 +242,20 @@ def test_bad_data(chips: Path) -> None:
     assert "differ in size" in run("--images", images, "--labels", labels, "--classes", classes).stderr
 
 
-@pytest.mark.parametrize("text", ["[]", '{"a": "water"}', '{"1": null}', '{"1": " "}', "nothing", '{"1": ["x"], "2"'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        '{"a": "water"}',
+        '{"1": null}',
+        '{"1": " "}',
+        "nothing",
+        '{"1": ["x"], "2"',
+        '{"1,2": "a"}',
+        '{"1,2,256": "a"}',
+        '{"1": "a", "1,2,3": "b"}',
+    ],
+)
 def test_bad_classes(tmp_path: Path, text: str) -> None:
     (tmp_path / "classes.json").write_text(text)
     with pytest.raises(UsageError):
@@ -292,6 +305,40 @@ def test_label_maps_without_any_of_the_classes_are_refused(chips: Path) -> None:
     (chips / "others.json").write_text('{"11": "water", "12": "grass"}')
     ran = run("--images", chips / "images", "--labels", chips / "labels", "--classes", chips / "others.json")
     assert ran.exit_code == 2 and "none of 2 pictures shows any of the classes" in ran.stderr
+    assert "the label maps hold 1 2 3; asked for were 11 12" in ran.stderr
+
+
+def test_label_maps_painted_in_colours(tmp_path: Path, context: Context) -> None:
+    """DeepGlobe: pictures and maps in one folder; Potsdam: in two, with other endings of the names."""
+    label = np.zeros((40, 48, 3), dtype=np.uint8)
+    label[:, :16], label[:, 16:32] = (0, 0, 255), (0, 255, 255)  # as OpenCV orders: blue, green, red
+    picture = np.random.default_rng(0).integers(0, 255, label.shape).astype(np.uint8)
+    layouts = (
+        ("one", "119_sat.jpg", "one", "119_mask.png"),
+        ("rgb", "top_2_10_RGB.tif", "all", "top_2_10_label.tif"),
+        ("a", "P0000.png", "b", "P0000_instance_color_RGB.png"),
+    )
+    (tmp_path / "classes.json").write_text('{"255,0,0": "building", "255, 255, 0": "road", "(0,0,0)": null}')
+    classes = read_classes(tmp_path / "classes.json")
+    for images, name, labels, other in layouts:
+        for folder, file, pixels in ((images, name, picture), (labels, other, label)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            cv2.imwrite(str(tmp_path / folder / file), pixels)
+        (tmp_path / images / f"._{name}").write_bytes(b"left by macOS")
+        (sample,) = label_samples(tmp_path / images, tmp_path / labels, classes, context)
+        assert sample.name == name and sample.known.sum() == 40 * 32
+        assert sample.truth["building"][:, :16].all() and sample.truth["building"].sum() == 40 * 16
+        assert sample.truth["road"][:, 16:32].all() and sample.truth["road"].sum() == 40 * 16
+    with pytest.raises(UsageError, match=r"not a label map .*255,0,0"):
+        list(label_samples(tmp_path / "one", tmp_path / "one", {1: "building"}, context))
+    with pytest.raises(UsageError, match="the label maps hold 0,0,0 255,0,0 255,255,0; asked for were 1,2,3"):
+        list(label_samples(tmp_path / "one", tmp_path / "one", {(1, 2, 3): "building"}, context))
+
+
+def test_pictures_that_are_gone_are_told_before_the_work(chips: Path, context: Context) -> None:
+    (chips / "images" / "1.png").unlink()
+    with pytest.raises(UsageError, match=r"1 of 2 pictures of coco\.json are not in .*the first is 1\.png"):
+        next(coco_samples(chips / "images", chips / "coco.json", context))
 
 
 def test_a_label_map_too_large_to_open_is_refused(chips: Path) -> None:

@@ -185,6 +185,9 @@ def test_captions_bring_classes_whose_words_a_file_may_give(encoder: str, tmp_pa
     assert named[0]["query"] in {"red roof", "green field", "blue sea"}
     assert (caption["kind"], caption["query"][:6]) == ("caption", "it is ")
     assert selo.run_composed(data, **options).tables["By query"][0]["query"] in {"red", "green", "blue"}
+    queries_file(captions, [{"file": row["file"], "captions": row["captions"]} for row in rows])
+    with pytest.raises(UsageError, match="no entry names a class"):
+        selo.run_composed(data, **options)
 
 
 def test_a_scene_of_ones_own(encoder: str, tmp_path: Path) -> None:

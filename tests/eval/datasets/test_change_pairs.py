@@ -99,6 +99,36 @@ def test_a_zip_file_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert all(other.pictures() is not None for other in others)
 
 
+@pytest.mark.parametrize(
+    "names",
+    [("A", "B", "OUT"), ("time1", "time2", "label"), ("Image1", "Image2", "label"), ("t1", "t2", "mask")],
+)
+def test_other_names_of_the_folders(tmp_path: Path, names: tuple[str, str, str]) -> None:
+    """CDD, SYSU-CD, S2Looking, DSIFN."""
+    for split in ("train", "test"):
+        folder = write_pair(tmp_path / "set" / split, square(255))
+        for old, new in zip(("A", "B", "label"), names, strict=True):
+            (folder / old).rename(folder / new)
+    pairs = read_pairs(tmp_path / "set")
+    assert [pair.name for pair in pairs] == ["test/1", "train/1"]
+    assert all(pair.changed.sum() == 16 for pair in pairs)
+
+
+def test_one_folder_of_labels_counts(tmp_path: Path) -> None:
+    folder = write_pair(tmp_path / "set", square(255))
+    (folder / "OUT").mkdir()  # such as what a program answered
+    cv2.imwrite(str(folder / "OUT" / "1.png"), square(0))
+    (pair,) = read_pairs(folder)
+    assert pair.changed.sum() == 16
+
+
+def test_no_labelled_pairs_says_what_is_expected(tmp_path: Path) -> None:
+    (tmp_path / "im1").mkdir()
+    with pytest.raises(UsageError, match=r"A/, B/ and label/; .*time1/, time2/ and label/"):
+        find_pairs(tmp_path)
+    assert find_pairs(tmp_path, needed=False) == []
+
+
 def test_one_sentence_is_one_caption(tmp_path: Path) -> None:
     path = tmp_path / "captions.json"
     path.write_text(json.dumps([{"id": 1, "captions": "A road was built."}, {"id": "2", "captions": ["No change."]}]))
@@ -110,3 +140,10 @@ def test_pairs_without_captions_are_refused(tmp_path: Path) -> None:
     path.write_text(json.dumps([{"id": "1", "captions": []}]))
     with pytest.raises(UsageError, match="'1' has no captions"):
         read_captions(path)
+
+
+def test_captions_as_levir_cc_has_them(tmp_path: Path) -> None:
+    row = {"filepath": "test", "filename": "test_000001.png", "split": "test", "sentences": [{"raw": " no change "}]}
+    path = tmp_path / "LevirCCcaptions.json"
+    path.write_text(json.dumps({"images": [row]}))
+    assert read_captions(path) == {"test_000001": ["no change"]}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from picture_sets import captions, classes, encoded, picture, plain, write, write_zip
 from rasters import write_tiff
 
@@ -105,6 +106,20 @@ def test_rasters_are_stretched_as_ingest_would(tmp_path: Path) -> None:
     pixels = [p for batch in found.batches() for p in batch][-1]
     assert pixels.shape == (40, 40, 3) and pixels.dtype == np.uint8
     assert pixels.min() == 0 and pixels.max() == 255
+
+
+def test_bands_that_nobody_named_are_told_without_an_option_of_other_commands(tmp_path: Path) -> None:
+    """EuroSAT's rasters of 13 bands; with names for three of them they are pictures."""
+    write(tmp_path, classes(("Forest",)))
+    (tmp_path / "Lake").mkdir()
+    values = np.random.default_rng(0).integers(300, 3000, (13, 40, 40)).astype(np.uint16)
+    write_tiff(tmp_path / "Lake" / "scene.tif", values)
+    (skip,) = read_folders(tmp_path).skips
+    assert "13 bands" in skip.reason and "RGB edition" in skip.reason and "--bands" not in skip.reason
+    with rasterio.open(tmp_path / "Lake" / "scene.tif", "r+") as dataset:
+        for number, name in ((4, "red"), (3, "green"), (2, "blue")):
+            dataset.set_band_description(number, name)
+    assert read_folders(tmp_path).labels == ("Forest", "Lake")
 
 
 def test_damaged_members_of_a_zip_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,6 +343,19 @@ def test_gaps_and_doubles_in_labels_are_named(tmp_path: Path) -> None:
         label_words(["SeaLake", "sea_lake"])
     with pytest.raises(UsageError, match="cannot read labels"):
         read_labels(tmp_path / "nope.json")
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (["aGrass", "bField", "dRiverLake"], ["grass", "field", "river lake"]),  # RSSCN7
+        (["01_airport", "02-bare land", "10.BaseballField"], ["airport", "bare land", "baseball field"]),
+        (["3d_city", "airport"], ["3d city", "airport"]),  # not all have a number
+        (["baseballdiamond", "tenniscourt", "beach"], ["baseball diamond", "tennis court", "beach"]),  # UC Merced
+    ],
+)
+def test_words_of_names_as_public_sets_write_them(labels: list[str], said: list[str]) -> None:
+    assert list(label_words(labels).values()) == said
 
 
 @pytest.mark.parametrize(("name", "count"), [("eurosat", 10), ("ucm", 21)])
