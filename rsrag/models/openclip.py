@@ -86,7 +86,12 @@ class OpenClipEncoder:
     @cached_property
     def input_size(self) -> int:
         """Side of the square input in pixels."""
-        size = self._row.input_size or self._config["vision_cfg"]["image_size"]
+        return self._row.input_size or self._own_size
+
+    @property
+    def _own_size(self) -> int:
+        """The side that the architecture was made for; open_clip's default where it does not say."""
+        size = self._config["vision_cfg"].get("image_size", 224)
         return int(size if isinstance(size, int) else size[0])
 
     @cached_property
@@ -155,10 +160,13 @@ class OpenClipEncoder:
         report = weights.compare({key: tuple(tensor.shape) for key, tensor in tensors.items()}, wanted)
         if not report.fits:
             label = self._config["label"]
-            raise BadModelFile(f"model {self.name}: {self._file} does not fit {label}: {report}")
+            hint = weights.other_layout(tensors)
+            raise BadModelFile(f"model {self.name}: {self._file} does not fit {label}: {report}", hint=hint)
         network.load_state_dict({key: t for key, t in tensors.items() if key not in report.ignored}, strict=False)
         if self.dim != config["embed_dim"]:
             raise BadModelFile(f"model {self.name} gives {config['embed_dim']} dimensions, not {self.dim}")
+        if self.input_size != self._own_size and "timm_model_name" not in config["vision_cfg"]:
+            raise BadModelFile(f"model {self.name} takes pictures of {self._own_size} pixels, not {self.input_size}")
         _log.info("model %s: %s", self.name, report)
         return network.float()
 

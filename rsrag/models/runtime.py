@@ -128,7 +128,8 @@ def _pick(measured: Sequence[Measured], wanted: str, foreign: bool) -> Measured:
         return chosen
     fit = [m for m in measured if m.faithful and (m is first or m.ms * GAIN <= first.ms)]
     if not fit:
-        raise ModelError(f"{_told(first)}: these are not the vectors of the model", hint="export it again")
+        hint = "export it again" if foreign else "its weights may be damaged"  # only NaN differs from itself
+        raise ModelError(f"{_told(first)}: these are not the vectors of the model", hint=hint)
     return min(fit, key=lambda m: m.ms)
 
 

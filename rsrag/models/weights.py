@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -24,6 +26,8 @@ PATTERNS = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model")
 _HUB_ID = re.compile(r"(?P<id>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>[\w./-]+))?")
 # Tensors that no encoder needs: temperatures of the loss, masks and counters that are rebuilt.
 _OPTIONAL = {"logit_scale", "logit_bias", "attn_mask", "position_ids", "num_batches_tracked"}
+# How torch says that a file needs a function or class to be read, or is a program.
+_CODE = re.compile(r"(?<=GLOBAL )[\w.]*\w|TorchScript")
 
 
 # Digests
@@ -83,7 +87,8 @@ def locate(row: ModelRow, settings: Settings) -> Path:
     hub = hub_id(row)
     if hub is None:
         hint = f"download {row.options['published']}, then " if "published" in row.options else ""
-        raise ModelError(f"model {row.name}: no weights in {row.source or converted_path(row)}", hint=hint + _way(row))
+        hint = "source is the path of a file or folder, or owner/name on the hub" if row.source else hint + _way(row)
+        raise ModelError(f"model {row.name}: no weights in {row.source or converted_path(row)}", hint=hint)
     cached = snapshot(*hub, local=True)
     if cached is not None and any(cached.rglob("*.safetensors")):
         return cached
@@ -240,6 +245,13 @@ def compare(found: Shapes, needed: Shapes) -> KeyReport:
     )
 
 
+def other_layout(keys: Iterable[str]) -> str | None:
+    """A hint where tensors are named as transformers names those of CLIP and SigLIP, None elsewhere."""
+    if any(key.startswith(("text_model.", "vision_model.")) for key in keys):
+        return "these are weights in the layout of transformers; take those for open_clip (open_clip_model.safetensors)"
+    return None
+
+
 def _optional(key: str) -> bool:
     return key.rsplit(".", 1)[-1] in _OPTIONAL
 
@@ -267,9 +279,10 @@ def side_car(path: Path) -> Path:
 def convert(source: Path, destination: Path, architecture: str, *, sha256: str | None = None) -> Converted:
     """Turn a published checkpoint of an open_clip model into safetensors.
 
-    Read are plain state dicts (GeoRSCLIP, RemoteCLIP) and training checkpoints that hold one under "state_dict", with
-    keys prefixed "module." (SkyCLIP). The file is unpickled with ``weights_only=True``, which builds tensors and plain
-    containers and runs no code. Beside the weights lies a JSON file with the architecture and both digests.
+    Read are plain state dicts (GeoRSCLIP, RemoteCLIP), training checkpoints that hold one under "state_dict", with
+    keys prefixed "module." (SkyCLIP), and files of safetensors. A pickle is read with ``weights_only=True``, which
+    builds tensors and plain containers and runs no code. Beside the weights lies a JSON file with the architecture and
+    both digests.
 
     Args:
         source: the .pt file.
@@ -294,7 +307,7 @@ def convert(source: Path, destination: Path, architecture: str, *, sha256: str |
     tensors = _unpickle(source)
     report = compare({k: tuple(t.shape) for k, t in tensors.items()}, architectures.shapes(config))
     if not report.fits:
-        raise BadModelFile(f"{source} is no checkpoint of {architecture}: {report}")
+        raise BadModelFile(f"{source} is no checkpoint of {architecture}: {report}", hint=other_layout(tensors))
     broken = [key for key, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
     if broken:
         raise BadModelFile(f"{source} holds NaN or infinite values in {', '.join(broken[:5])}")
@@ -331,6 +344,35 @@ def _write(tensors: Mapping[str, Any], destination: Path, about: Mapping[str, An
     return sha256
 
 
+def _safetensors(source: Path) -> dict[str, Any] | None:
+    """The tensors of a file of safetensors, whatever its name; None where it is none."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors: dict[str, Any] = load_file(source)
+    except SafetensorError:
+        return None
+    return tensors
+
+
+def _unreadable(source: Path, error: Exception) -> BadModelFile:
+    """Why torch cannot read a checkpoint. Its own words are left out: they advise to run the code in the file."""
+    with source.open("rb") as stream:
+        start = stream.read(32)
+    if start.startswith(b"version https://git-lfs"):
+        return BadModelFile(f"{source} only tells where the weights are, as Git LFS does", hint="run git lfs pull")
+    if not start.startswith((b"PK", b"\x80")):  # an archive of torch, or a pickle
+        what = f"it starts with {start[:16]!r}" if start else "it is empty"
+        return BadModelFile(f"{source} is no checkpoint of torch: {what}", hint="download it again")
+    code = _CODE.search(str(error))
+    if code is not None or isinstance(error, pickle.UnpicklingError):
+        needed = f": {code[0]}" if code is not None else ""
+        hint = "only files of plain tensors are accepted"
+        return BadModelFile(f"{source} cannot be read without running code from it{needed}", hint=hint)
+    return BadModelFile(f"{source} is damaged or not whole", hint="download it again")
+
+
 def _unpickle(source: Path) -> dict[str, Any]:
     """The state dict inside a checkpoint: name to torch tensor."""
     try:
@@ -338,13 +380,11 @@ def _unpickle(source: Path) -> dict[str, Any]:
     except ImportError as error:
         raise MissingExtra("the conversion of weights", extra="models", package=error.name) from error
     try:
-        payload = torch.load(source, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch about what it then refuses
+            payload = _safetensors(source) or torch.load(source, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises its own, pickle's and zipfile's errors here
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BadModelFile(
-            f"{source} cannot be read without running code from it: {first}",
-            hint="only files of plain tensors are accepted",
-        ) from error
+        raise _unreadable(source, error) from error
     if isinstance(payload, Mapping) and isinstance(payload.get("state_dict"), Mapping):
         payload = payload["state_dict"]
     if not isinstance(payload, Mapping) or not payload:

@@ -174,3 +174,20 @@ def test_damaged_weights_give_no_vectors(
         broken.encode_images(pictures)
     with pytest.raises(ModelError, match="weights may be damaged"):
         broken.encode_words(["a lake"])
+
+
+def test_an_input_size_that_the_network_does_not_take_is_refused(tiny_clip: Path, pictures: Pictures) -> None:
+    with pytest.raises(BadModelFile, match="takes pictures of 32 pixels, not 64"):
+        encoder(tiny_clip, input_size=64).encode_images(pictures)
+
+
+def test_weights_in_the_layout_of_transformers_are_named(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    save_file({"vision_model.post_layernorm.weight": torch.zeros(3)}, folder / "model.safetensors")
+    architecture = checkpoints.clip_architecture(tmp_path / "tiny.json")
+    with pytest.raises(BadModelFile, match="layout of transformers"):
+        encoder(folder, architecture=str(architecture)).network()

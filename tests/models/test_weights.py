@@ -127,7 +127,10 @@ def test_tensors_of_another_architecture_are_refused(published: dict[str, Path],
         ("text", "no tensors: note"),
         ("list", "no state dict"),
         ("empty", "no state dict"),
-        ("noise", "without running code"),
+        ("noise", "no checkpoint of torch: it starts with b'<html>404</html>'"),
+        ("nothing", "it is empty"),
+        ("pointer", "as Git LFS does .*git lfs pull"),
+        ("half", "damaged or not whole.*download it again"),
     ],
 )
 def test_bad_checkpoints(content: str, reason: str, published: dict[str, Path], tmp_path: Path) -> None:
@@ -145,9 +148,44 @@ def test_bad_checkpoints(content: str, reason: str, published: dict[str, Path], 
     elif content == "empty":
         torch.save({"state_dict": {}}, path)
     else:
-        path.write_bytes(b"<html>404</html>")
+        whole = published["georsclip"].read_bytes()
+        pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"
+        parts = {"noise": b"<html>404</html>", "nothing": b"", "pointer": pointer, "half": whole[: len(whole) // 2]}
+        path.write_bytes(parts[content])
     with pytest.raises(BadModelFile, match=reason):
         weights.convert(path, tmp_path / "out.safetensors", str(published["architecture"]))
+
+
+@pytest.mark.parametrize(
+    ("content", "needed"), [("settings", r"argparse\.Namespace"), ("network", r"open_clip\.model\.CLIP")]
+)
+def test_what_a_checkpoint_needs_code_for_is_named(
+    content: str, needed: str, published: dict[str, Path], tmp_path: Path
+) -> None:
+    import argparse
+
+    import checkpoints
+    import torch
+
+    network = checkpoints.clip_network()
+    whole = {"state_dict": network.state_dict(), "args": argparse.Namespace(lr=1)}
+    path = tmp_path / "bad.pt"
+    torch.save(whole if content == "settings" else network, path)
+    with pytest.raises(BadModelFile, match=f"without running code from it: {needed}") as caught:
+        weights.convert(path, tmp_path / "out.safetensors", str(published["architecture"]))
+    assert "weights_only" not in str(caught.value)  # no advice to run it
+
+
+def test_published_safetensors_convert_under_any_name(published: dict[str, Path], tmp_path: Path) -> None:
+    import checkpoints
+    from safetensors.torch import save_file
+
+    path = tmp_path / "open_clip_model.pt"
+    save_file(checkpoints.clip_network().state_dict(), path)
+    architecture = str(published["architecture"])
+    done = weights.convert(path, tmp_path / "a.safetensors", architecture)
+    other = weights.convert(published["georsclip"], tmp_path / "b.safetensors", architecture)
+    assert done.sha256 == other.sha256
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,6 +241,12 @@ def test_offline_a_hub_id_says_what_to_do(home: Path, no_socket: None) -> None:
         weights.locate(row("owner/name", options={"file": "x.pt"}), Settings())
     with pytest.raises(ModelError, match=r"download https://example\.org/x\.zip, then rsrag models convert"):
         weights.locate(row("", options={"file": "x.pt", "published": "https://example.org/x.zip"}), Settings())
+
+
+def test_a_path_that_is_not_there_is_no_matter_for_the_hub(home: Path, tmp_path: Path, no_socket: None) -> None:
+    with pytest.raises(ModelError, match=r"no weights in .*/absent .*path of a file or folder") as caught:
+        weights.locate(row(tmp_path / "absent"), Settings())
+    assert "pull" not in str(caught.value)
 
 
 def test_an_unpinned_hub_id_is_not_fetched(home: Path, no_socket: None) -> None:
