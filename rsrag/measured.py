@@ -44,16 +44,36 @@ def measure(
     Returns:
         The answer; or None and why the task could not be done, so that the archive answers instead.
     """
+    rest = ""
     try:
         if route.task == "change":
             result: TaskResult = _change(engine, route, question, image, where, filters or Filters())
         elif route.task == "outline":
-            result = engine.segment(image, route.target)
+            result, rest = engine.segment(image, route.target), _beyond(route)
         else:
-            result = engine.ground(image, route.target)
+            asked, rest = _looked_for(route)
+            result = engine.ground(image, asked)
     except (UsageError, SourceError) as error:
         return None, (f"{route.task} was not possible: {error.message}",)
+    if rest:
+        result = replace(result, warnings=(*result.warnings, f"{rest!r} is not judged: it was left out"))
     return as_answer(result, question, route), ()
+
+
+def _looked_for(route: Route) -> tuple[str, str]:
+    """What to look for, and what of the question is left out of it: words beyond the target that nobody understands."""
+    from rsrag.adapters.ground.spatial import parse
+
+    lead = "how many " if route.task == "count" else ""
+    read = parse(route.phrase).target
+    if read and parse(route.target).target.startswith(read):
+        return f"{lead}{route.phrase}", ""
+    return f"{lead}{route.target}", _beyond(route)
+
+
+def _beyond(route: Route) -> str:
+    """What the question says of the target, such as where it is."""
+    return route.phrase.partition(route.target)[2].strip(" ,")
 
 
 def _change(

@@ -57,6 +57,34 @@ def test_counting_looks_at_the_image(engine: Engine) -> None:
     assert all(1 in sentence.citations for sentence in answer.sentences)
 
 
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        ("How many ships are in the left half of the image?", "in the part “left”"),
+        ("How many ships are near the bridge?", "near “bridge”"),
+        ("Where are the ships in this image that are left of the pier?", "left of “pier”"),
+        ("Find the largest ship in the image", "the largest"),
+    ],
+)
+def test_words_of_place_and_size_are_heard(engine: Engine, question: str, said: str) -> None:
+    answer = engine.ask(question, image=picture())
+    assert said in answer.sentences[0].text
+    assert not any("left out" in warning for warning in answer.warnings)
+
+
+@pytest.mark.parametrize(
+    ("question", "rest"),
+    [
+        ("How many ships with a red hull are there?", "with a red hull are there"),
+        ("How many buildings were destroyed?", "were destroyed"),
+        ("Outline the water near the road", "near the road"),
+    ],
+)
+def test_what_is_left_out_of_a_question_is_said(engine: Engine, question: str, rest: str) -> None:
+    answer = engine.ask(question, image=picture())
+    assert f"{rest!r} is not judged: it was left out" in answer.warnings
+
+
 def test_a_task_can_be_overruled(engine: Engine) -> None:
     answer = engine.ask("How many ships are there in this image?", image=picture(), task="answer")
     assert not answer.provenance.prompt.startswith("count")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rsrag.route import TASKS, route
+from rsrag.route import TASKS, chosen, route
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,13 @@ from rsrag.route import TASKS, route
         ("Did the lake shrink between 1985 and 2020?", "change", ""),
         ("Are there new buildings since 2017?", "change", ""),
         ("Describe the differences between before and after", "change", ""),
+        ("Has anything changed here?", "change", ""),
+        ("Compare this place in 2009 and 2020", "change", ""),
+        ("What's new here since 2016?", "change", ""),
+        ("How much water is there in this image?", "outline", "water"),
+        ("How much of the image is covered by water?", "outline", "water"),
+        ("Are there any ships in this picture?", "locate", "ships"),
+        ("Show me where the river is", "locate", "river"),
     ],
 )
 def test_questions_about_pixels(question: str, task: str, target: str) -> None:
@@ -43,12 +50,33 @@ def test_questions_about_pixels(question: str, task: str, target: str) -> None:
         "When was the cathedral built?",
         "Where is this?",
         "How large is the national park?",
+        "How much water does the lake hold?",
+        "Outline the history of this castle",
+        "Find out who built this bridge",
+        "Show me the difference between a harbour and a pier",
         "",
         "?!",
     ],
 )
 def test_questions_of_knowledge_stay(question: str) -> None:
     assert route(question, image=True).task == "answer"
+
+
+@pytest.mark.parametrize(
+    ("question", "phrase"),
+    [
+        ("How many ships are near the bridge, and who built it?", "ships are near the bridge"),
+        ("How many ships can you see in the left half of this image?", "ships in the left half"),
+        ("Where are the ships in this image near the bridge?", "the ships near the bridge"),
+        ("Find the largest tank. When was it built?", "the largest tank"),
+        ("How many ships, tanks and cars are here?", "ships, tanks and cars are"),
+        ("Outline the lake near the road", "the lake near the road"),
+        ("What changed here since 2009?", ""),
+    ],
+)
+def test_what_is_said_of_the_target_is_kept(question: str, phrase: str) -> None:
+    assert route(question, image=True).phrase == phrase
+    assert chosen("locate", question, image=True).phrase == phrase
 
 
 def test_pixels_need_an_image_and_change_needs_dates() -> None:

@@ -29,7 +29,7 @@ class TakesDates(TyperCommand):
         listing = False
         for argument in args:
             if argument.startswith("-"):
-                listing = argument == "--between"
+                listing = argument.partition("=")[0] == "--between"
                 expanded.append(argument)
             elif listing and expanded[-1] != "--between":
                 expanded += ["--between", argument]

@@ -229,6 +229,18 @@ def test_scenes_of_a_place_nearest_to_the_dates(tmp_path: Path) -> None:
             engine.change(folder / "field_20090101.tif", where=(3.005, 45.15), between=("2010", "2020"))
 
 
+def test_scenes_of_a_place_without_a_date_are_told(tmp_path: Path) -> None:
+    folder = tmp_path / "sources"
+    folder.mkdir()
+    for number, name in enumerate(("before", "after", "20200101")):
+        write(folder / f"field_{name}.tif", relit(ground(), number))
+    with open_archive(tmp_path / "a.rsrag") as engine:
+        engine.ingest([folder])
+        with pytest.raises(UsageError, match="2020-01-01, and 2 without a date") as caught:
+            engine.change(where=(3.005, 45.15), between=("2010", "2020"))
+    assert "--datetime" in (caught.value.hint or "")
+
+
 def test_a_place_needs_an_archive() -> None:
     settings = Settings()
     request = ChangeRequest(where=(3.0, 45.0), between=(parse_time("2009"), parse_time("2020")))

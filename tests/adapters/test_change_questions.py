@@ -93,6 +93,18 @@ def test_later_turns_refer_to_earlier_ones() -> None:
     ]
 
 
+def test_a_later_turn_may_turn_the_direction() -> None:
+    turns: list[Asked] = []
+    for question in ("How much water was lost?", "How much was gained?", "And how much has been lost?"):
+        turns.append(understand(question, turns))
+    assert [(t.intent, t.thing, t.direction) for t in turns] == [
+        ("amount", "water", "lost"),
+        ("amount", "water", "gained"),
+        ("amount", "water", "lost"),
+    ]
+    assert understand("How much was changed?", turns) == Asked("amount")
+
+
 @pytest.mark.parametrize(
     ("question", "said"),
     [
@@ -102,6 +114,7 @@ def test_later_turns_refer_to_earlier_ones() -> None:
         ("How much changed?", "3 ha (0.3 %) of the compared ground changed."),
         ("What is the largest change?", "The largest change (vegetation to built-up) covers 1.5 ha in the top-left."),
         ("When?", "The images compared are of 2009 and 2020."),
+        ("When was the vegetation lost?", "3 ha of vegetation was lost between 2009 and 2020."),
         ("Are there new buildings?", "Yes: 2 ha of built-up was gained."),
         ("How many new buildings?", "3 areas of new built-up."),
         ("Where is the new water?", "New water: in the centre."),

@@ -53,6 +53,19 @@ SCORES = [0.9, 0.8, 0.7, 0.6, 0.5]
         ("the ship on the far left", Expression("ship", single=True, where="left")),
         ("find all the water", Expression("water")),
         ("all of the aircraft near the road", Expression("aircraft", relation="near", anchor="road")),
+        ("how many ships are here?", Expression("ships", counting=True)),
+        ("how many ships can you see", Expression("ships", counting=True)),
+        ("how many ships were there?", Expression("ships", counting=True)),
+        ("how many ships does this image show?", Expression("ships", counting=True)),
+        ("the ships visible in this photograph", Expression("ships")),
+        ("can you find the airplane?", Expression("airplane", single=True)),
+        ("the 2nd largest tank", Expression("tank", single=True, extreme="largest", rank=2)),
+        ("ship in the lower right hand corner", Expression("ship", where="bottom-right")),
+        ("the tank at the very top", Expression("tank", single=True, where="top")),
+        ("the ships along the quay", Expression("ships", relation="near", anchor="quay")),
+        ("the cars across the bridge", Expression("cars", relation="inside", anchor="bridge")),
+        ("the bridge over the river", Expression("bridge", single=True, relation="inside", anchor="river")),
+        ("the ship and the tank", Expression("ship and the tank")),
     ],
 )
 def test_requests_are_read(text: str, wanted: Expression) -> None:
@@ -177,6 +190,11 @@ def test_gaps_are_symmetric_and_zero_where_boxes_touch(one: tuple[float, ...], t
         ("harbour", ("harbor",), ""),
         ("sports fields", ("baseball diamond", "tennis court", "basketball court", "ground track field"), ""),
         ("track and field", ("ground track field",), ""),
+        ("ships between the pier and the bridge", ("ship",), "between the pier and the bridge"),
+        ("white ships larger than 50 m", ("ship",), "white larger than 50 m"),
+        ("a tank to the north-east of the bridge", ("storage tank",), "a to the north east of the bridge"),
+        ("ships and tanks", ("ship", "storage tank"), ""),
+        ("red cars or trucks", ("vehicle",), "red"),
     ],
 )
 def test_phrases_mean_classes(phrase: str, classes: tuple[str, ...], unheard: str) -> None:
@@ -185,7 +203,9 @@ def test_phrases_mean_classes(phrase: str, classes: tuple[str, ...], unheard: st
     assert (known.classes, known.unheard) == (classes, unheard)
 
 
-@pytest.mark.parametrize("phrase", ["water", "football field", "parking lot", "swimming pools", "", "planet"])
+@pytest.mark.parametrize(
+    "phrase", ["water", "football field", "parking lot", "swimming pools", "", "planet", "parking lots without cars"]
+)
 def test_other_phrases_mean_none(phrase: str) -> None:
     assert class_of(phrase) is None
 
@@ -204,7 +224,8 @@ def test_the_text_encoder_sees_likeness_and_difference() -> None:
 
 @pytest.mark.parametrize(
     ("one", "many"), [("ship", "ships"), ("storage tank", "storage tanks"), ("bus", "buses"), ("ferry", "ferries"),
-                      ("beach", "beaches"), ("aircraft", "aircraft")],
+                      ("beach", "beaches"), ("aircraft", "aircraft"), ("ship and tank", "ships and tanks"),
+                      ("ship between the piers", "ships between the piers")],
 )  # fmt: skip
 def test_singular_and_plural(one: str, many: str) -> None:
     assert singular(many) == one

@@ -38,10 +38,11 @@ def test_json_has_everything_but_pixels(run: Run, dates: tuple[Path, Path]) -> N
     }  # fmt: skip
 
 
-def test_dates_of_a_place(run: Run, dates: tuple[Path, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("between", [("--between", "2010"), ("--between=2010",)])
+def test_dates_of_a_place(run: Run, dates: tuple[Path, Path], tmp_path: Path, between: tuple[str, ...]) -> None:
     store = tmp_path / "a.rsrag"
     assert run("-w", store, "ingest", *dates).code == 0
-    ran = run("-w", store, "change", "--where", "3.005,45.15", "--between", "2010", "2020", "--method", "cva")
+    ran = run("-w", store, "change", "--where", "3.005,45.15", *between, "2020", "--method", "cva")
     assert ran.code == 0 and "2010-06-10 and 2020-06-12" in ran.out.replace("\n", " "), ran.err
 
 

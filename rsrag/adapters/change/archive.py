@@ -41,12 +41,15 @@ def scenes_of(
     notes: list[str] = []
     spot = _spot(where, context, notes)
     footprint = spot.footprint or geo.around((spot.lon, spot.lat), _AROUND_KM)
-    covering = _covering(_passing(footprint, filters or Filters(), context.archive.catalog), footprint, spot)
+    passing = _passing(footprint, filters or Filters(), context.archive.catalog)
+    covering = _covering([s for s in passing if s.time is not None], footprint, spot)
     if len({s.time for s in covering}) < 2:
         held = ", ".join(sorted(format_span(s.time) for s in covering)) or "none"
-        raise UsageError(
-            f"the archive holds fewer than two dates of {_named(where)}: {held}", hint="rsrag status; rsrag ingest more"
-        )
+        hint = "rsrag status; rsrag ingest more"
+        if undated := _covering([s for s in passing if s.time is None], footprint, spot):
+            held += f", and {len(undated)} without a date"
+            hint = "rsrag ingest --datetime DATE where a file does not say, or compare two files: rsrag change A B"
+        raise UsageError(f"the archive holds fewer than two dates of {_named(where)}: {held}", hint=hint)
     chosen: list[Scene] = []
     for span in between:
         rest = [s for s in covering if s.id not in {c.id for c in chosen} and s.time not in {c.time for c in chosen}]
@@ -64,14 +67,13 @@ def scenes_of(
 
 
 def _passing(footprint: Footprint, filters: Filters, catalog: Catalog) -> list[Scene]:
-    """Scenes of known time that touch a place and pass the filters."""
+    """Scenes that touch a place and pass the filters, whether their time is known or not."""
     shape = filters.intersects
     found = catalog.scenes(replace(filters, intersects=footprint, kinds=()))
     return [
         scene
         for scene in found
-        if scene.time is not None
-        and (shape is None or (scene.footprint is not None and geo.intersects(scene.footprint, shape)))
+        if shape is None or (scene.footprint is not None and geo.intersects(scene.footprint, shape))
     ]
 
 

@@ -62,6 +62,7 @@ _PATTERNS: tuple[tuple[Intent, str], ...] = (
 )
 _BACK = re.compile(
     r"\b(?:it|its|they|them|their|those|these|that|there|ones?)\b|^\W*(?:and|where|how many|how much)\W*$"
+    r"|^\W*(?:and )?how (?:many|much) (?:was|were|has been|have been) (?!chang)\w+\W*$"
 )
 
 
@@ -212,6 +213,7 @@ def _about_thing(asked: Asked, result: ChangeResult) -> str:
             what = f"{name} was {verb} on {extent}" if "%" in extent else f"{extent} of {name} was {verb}"
             said.append(what)
     both = " and ".join(said)
+    both += f" between {result.before.when} and {result.after.when}" if asked.intent == "when" else ""
     lead = "Yes: " if asked.intent == "binary" else ""
     text = f"{lead}{both}."
     if asked.intent in ("kind", "caption", "open"):

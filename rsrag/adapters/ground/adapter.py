@@ -293,16 +293,18 @@ def _sentences(
     asked = _asked(expression)
     methods = {"detector": "by the object detector", "heat map": "as warm regions of the heat map"}
     how = methods.get(found.method, f"by {found.method}")
+    one = words.singular(expression.target)
+    one = one.replace(" and ", " or ") if words.several(one) else one
     if not count:
         total = len(found.candidates)
-        text = f"No {words.singular(expression.target)} was found{asked} ({how.replace('as warm', 'among warm')})."
+        text = f"No {one} was found{asked} ({how.replace('as warm', 'among warm')})."
         if total:
             text += f" There {'is' if total == 1 else 'are'} {total} elsewhere in the image."
         missing = [other.name for other in referred if not other.candidates]
         if missing:
             text += f" Nor was any {missing[0]} found."
         return (Sentence(text, ()),)
-    name = words.singular(expression.target) if count == 1 else words.plural(expression.target)
+    name = one if count == 1 else words.plural(expression.target)
     verb = "is" if count == 1 else "are"
     lead = f"There {verb} {count} {name}{asked}" if expression.counting else f"{count} {name} found{asked}"
     spots = [

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rsrag.adapters.base import PixelBox
-from rsrag.adapters.ground.words import is_plural
+from rsrag.adapters.ground.words import is_plural, several
 
 NEAR = 0.15
 """Part of the picture's diagonal within which things are near each other."""
@@ -20,20 +20,27 @@ LEVEL = 0.1
 """Part of the picture's width or height within which things lie equally far to a side."""
 _WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _NUMBERS = {word: number for number, word in enumerate(_WORDS, start=1)}
-_ORDINALS = {
-    word: number
-    for number, word in enumerate(
-        ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"), start=1
-    )
-}
+_ORDINALS = (
+    {
+        word: number
+        for number, word in enumerate(
+            ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"), start=1
+        )
+    }
+    | {"1st": 1, "2nd": 2, "3rd": 3}
+    | {f"{number}th": number for number in range(4, 11)}
+)
 _LEAD = re.compile(
-    r"^(?:please|show(?: me)?|find(?: me)?|locate|mark|detect|point (?:out|to)|highlight|count|how many"
+    r"^(?:please|(?:can|could) you(?: see)?|(?:can|do) i see"
+    r"|show(?: me)?|find(?: me)?|locate|mark|detect|point (?:out|to)|highlight|count|how many"
     r"|(?:what is )?the number of|number of|where (?:is|are)|what (?:is|are)|which|what|is there|are there"
     r"|there (?:is|are)|all|any|every|each)\b\s*"
 )
 _TAIL = re.compile(
-    r"\s*\b(?:are there|is there|are|is|can be seen|are visible|do you see|there"
-    r"|(?:in|on|of|within) (?:the|this) (?:image|picture|scene|photo|tile|map))$"
+    r"\s*\b(?:(?:are|is|were|was) there|are|is|were|was|(?:can|do) (?:you|we|i) see|can be (?:seen|found)|there|here"
+    r"|visible|shown|in view|do(?:es)? (?:the|this|that) (?:image|picture|scene|photo|tile) (?:show|have|contain)"
+    r"|(?:in|on|of|within|across|inside) (?:the|this|that) "
+    r"(?:image|picture|scene|photo|photograph|tile|chip|view|frame|map))$"
 )
 _ARTICLE = re.compile(r"^(of the|of|the|a|an|this|that|these|those)\s+", re.IGNORECASE)
 _SIDES = {
@@ -45,15 +52,15 @@ _SIDES = {
 _SIDE = "|".join(sorted(_SIDES, key=len, reverse=True))
 _CORNERS = {"northwest": "top-left", "northeast": "top-right", "southwest": "bottom-left", "southeast": "bottom-right"}
 _WHERE = rf"(?:(?:{'|'.join(_CORNERS)}|{_SIDE})(?:[- ](?:{_SIDE}))?)"
-_PART = r"(?:[- ](?:corner|side|part|half|edge|end|hand side|margin|area))?"
+_PART = r"(?:[- ]hand)?(?:[- ](?:corner|side|part|half|edge|end|margin|area))?"
 _PLACED = re.compile(
-    rf"\s+(?:in|on|at|to|toward|towards|along|near)\s+(?:the\s+)?(?:far\s+)?(?P<where>{_WHERE}){_PART}$"
+    rf"\s+(?:in|on|at|to|toward|towards|along|near)\s+(?:the\s+)?(?:(?:far|very)\s+)?(?P<where>{_WHERE}){_PART}$"
 )
 _LEADING = re.compile(rf"^(?P<where>{_WHERE})\s+(?=\S)")
 _BESIDE = r"(?:(?:to|on|at) the )?"
 _HAND = r"(?:[- ]hand)?(?: side)? of"
 _RELATIONS = {
-    "near": "near|close to|next to|beside|around|by|adjacent to|alongside|in front of",
+    "near": "near|close to|next to|beside|around|by|adjacent to|alongside|along|in front of",
     "nearest": "nearest(?: to)?|closest(?: to)?",
     "farthest": "farthest from|furthest from|farthest away from|furthest away from",
     "far": "far from|away from|not (?:near|close to|next to|beside|by)",
@@ -62,7 +69,7 @@ _RELATIONS = {
     "top": f"above|{_BESIDE}north{_HAND}",
     "bottom": f"below|under|{_BESIDE}south{_HAND}",
     "outside": "outside(?: of)?|not (?:inside|within|in|on|at)",
-    "inside": "on top of|inside|within|in|on|at|crossing",
+    "inside": "on top of|inside|within|in|on|at|crossing|across|over",
 }
 _RELATION = re.compile(
     r"\s+(?:(?:that|which) (?:is|are) )?(?:(?:lying|standing|parked|moored|located) )?(?:"
@@ -133,7 +140,7 @@ def parse(text: str) -> Expression:
     where = where or leading
     if all(word in _EMPTY for word in words.split()):
         words = ""
-    plural = is_plural(words) or (number or 1) > 1
+    plural = is_plural(words) or several(words) or (number or 1) > 1
     single = not plural and not counting and not everything and (definite or extreme is not None or number == 1)
     return Expression(words, single, counting, extreme, rank, number, where, relation, anchor)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -35,6 +36,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "motor vehicle": ("vehicle",),
 }
 """Names of several classes at once."""
+_TABLE = {s: (name,) for name, known in SYNONYMS.items() for s in known} | dict(KINDS)
 THINGS = (
     *SYNONYMS, "house", "large building", "factory", "parking lot", "road", "crossroads", "roundabout", "railway",
     "railway station", "runway", "swimming pool", "lake", "river", "sea", "beach", "forest", "trees", "meadow",
@@ -47,20 +49,52 @@ _PLURALS = {"aircraft": "aircraft", "buses": "bus", "people": "person", "vehicle
 _SAME = {"grass", "gas", "bus", "greenhouse gas", "series", "canvas", "us", "solar panels", "glass", "moss"}
 
 
+_AND = re.compile(r"(\s(?:and|or)\s)")
+_AFTER = re.compile(
+    r"\s(?:along|among|amid|across|behind|between|beyond|besides|except|for|from|over|through|to|toward|towards"
+    r"|with|without|(?:(?:larger|longer|smaller|shorter|bigger|wider) )?than)\s"
+)
+"""Words that what they follow is the thing of: "ships between the piers" are ships."""
+
+
+def several(phrase: str) -> bool:
+    """Whether a phrase names things of several kinds, as "the ship and the tank" does; "track and field" is one."""
+    return _AND.search(phrase) is not None and phrase not in _TABLE
+
+
 def singular(phrase: str) -> str:
-    """A phrase with its last word in the singular; what is singular stays as it is."""
-    head, _, last = phrase.rpartition(" ")
-    return f"{head} {_one(last)}".strip()
+    """A phrase with its things in the singular; what is singular stays as it is."""
+    return _turned(phrase, _one)
 
 
 def is_plural(phrase: str) -> bool:
-    """Whether the last word of a phrase is a plural."""
+    """Whether the thing of a phrase, its last word but for what follows a preposition, is a plural."""
     return singular(phrase) != phrase
 
 
 def plural(phrase: str) -> str:
-    """A phrase with its last word in the plural."""
-    if is_plural(phrase) or phrase.endswith(("aircraft", "ground", "water", "snow", "farmland")):
+    """A phrase with its things in the plural."""
+    return _turned(phrase, _many)
+
+
+def _turned(phrase: str, turn: Callable[[str], str]) -> str:
+    """A phrase with the last word of each thing turned; what follows a preposition is left as it is."""
+    head, rest = _headed(phrase)
+    parts = _AND.split(head)
+    for place in range(0, len(parts), 2):
+        before, space, last = parts[place].rpartition(" ")
+        parts[place] = f"{before}{space}{turn(last)}"
+    return "".join(parts) + rest
+
+
+def _headed(phrase: str) -> tuple[str, str]:
+    """A phrase parted where a preposition follows its thing: the second part begins with a space, or is empty."""
+    found = _AFTER.search(phrase)
+    return (phrase, "") if found is None else (phrase[: found.start()], phrase[found.start() :])
+
+
+def _many(phrase: str) -> str:
+    if _one(phrase) != phrase or phrase.endswith(("aircraft", "ground", "water", "snow", "farmland")):
         return phrase
     if phrase.endswith("y") and phrase[-2:-1] not in "aeiou":
         return phrase[:-1] + "ies"
@@ -102,19 +136,27 @@ class Known:
 def class_of(phrase: str, encode: Callable[[Sequence[str]], npt.NDArray[np.float32]] | None = None) -> Known | None:
     """The detector's classes that a phrase means; None if it means none of them.
 
-    The longest name at the end of the phrase counts: "white cars" are vehicles that are said to be white. A phrase that
-    ends in no known name may still mean one: if its text vector is nearer to a synonym than to other things.
+    The longest name at the end of the phrase counts: "white cars" are vehicles that are said to be white; so does what
+    stands before a preposition, "ships between the piers" being ships. "Ships and tanks" are of both classes. A phrase
+    that ends in no known name may still mean one: if its text vector is nearer to a synonym than to other things.
 
     Args:
         phrase: in words.
         encode: texts to unit vectors.
     """
     words = singular(" ".join(phrase.casefold().replace("-", " ").split()))
-    table = {s: (name,) for name, known in SYNONYMS.items() for s in known} | dict(KINDS)
-    fitting = [s for s in table if words == s or words.endswith(f" {s}")]
-    if fitting and words not in THINGS[len(SYNONYMS) :] and words not in _OTHERS:
+    head, rest = _headed(words)
+    if several(head):
+        parts = [class_of(part, encode) for part in _AND.split(head)[::2]]
+        each = [part for part in parts if part is not None]
+        if len(each) == len(parts):
+            classes = tuple(dict.fromkeys(name for part in each for name in part.classes))
+            unheard = " ".join(filter(None, [*(part.unheard for part in each), rest.strip()]))
+            return Known(classes, unheard, " and ".join(filter(None, (part.alike for part in each))))
+    fitting = [s for s in _TABLE if head == s or head.endswith(f" {s}")]
+    if fitting and head not in THINGS[len(SYNONYMS) :] and head not in _OTHERS:
         best = max(fitting, key=len)
-        return Known(table[best], words[: -len(best)].strip())
+        return Known(_TABLE[best], f"{head[: -len(best)].strip()}{rest}".strip())
     if encode is None or not words:
         return None
     others = [*THINGS[len(SYNONYMS) :], *_OTHERS]
@@ -123,4 +165,4 @@ def class_of(phrase: str, encode: Callable[[Sequence[str]], npt.NDArray[np.float
     nearest = names[int(cosines.argmax())]
     if nearest in others or float(cosines.max()) < ALIKE:
         return None
-    return Known(table[nearest], alike=nearest)
+    return Known(_TABLE[nearest], alike=nearest)
