@@ -85,6 +85,15 @@ def contrast_warning(view: View, indices: str) -> str | None:
     return f"{indices} of an 8-bit picture: its contrast may have been changed"
 
 
+def colour_warning(view: View) -> str | None:
+    """That the models learned on pictures in colour, where an image of radar, heights or infrared is none."""
+    roles = tuple(channel.role for channel in view.source.stretch.channels)
+    if roles == ("red", "green", "blue") or roles[0].startswith("band"):  # bands that nobody named are told when read
+        return None
+    shown = f"one band, {roles[0]}" if len(roles) == 1 else f"bands {', '.join(roles)}"
+    return f"shown by {shown}: the models learned on pictures in natural colour and can be plainly wrong"
+
+
 def reading(bands: str | None = None, crs: str | None = None) -> ReadOptions:
     """What a user says about images: band roles as text (``red=4,green=3``; rules separated by semicolons), and a CRS.
 

@@ -113,6 +113,8 @@ def _map_shape(result: TaskResult, region: Region | None) -> Any:
     assert subject.transform is not None
     a, b, c, d, e, f = subject.transform
     placed = shapely.transform(shape, lambda p: np.column_stack([p @ (a, b) + c, p @ (d, e) + f]))
+    if not placed.is_valid:  # a hole that touches its outer ring crosses it by a rounding error
+        placed = shapely.make_valid(placed, method="structure", keep_collapsed=False)
     return shapely.MultiPolygon([placed]) if placed.geom_type == "Polygon" else placed
 
 

@@ -11,7 +11,10 @@ from PIL import Image
 from rasters import noise, write_tiff
 
 from rsrag.adapters.base import Context
-from rsrag.adapters.look import opened
+from rsrag.adapters.caption import CAPTION, CaptionRequest
+from rsrag.adapters.classify import CLASSIFY, ClassifyRequest
+from rsrag.adapters.look import colour_warning, opened
+from rsrag.adapters.segment import SEGMENT, SegmentRequest
 from rsrag.config import Settings
 from rsrag.errors import RefusedSource, SourceError, UnreadableSource, UnsupportedSource, UsageError
 from rsrag.models.registry import load_profile
@@ -44,6 +47,33 @@ def test_arrays_and_photos_have_no_position(tmp_path: Path, context: Context) ->
             assert view.band("red") == 0 and view.band("nir") is None
             values = view.physical(view.source.read(Window(0, 0, 60, 40)), "green")
             assert values is not None and np.array_equal(values, pixels[..., 1].astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (("red", "green", "blue", "nir"), None),
+        ((None, None, None), None),  # told by the reader
+        (("vv",), "one band, vv"),
+        ((None,), "one band, grey"),
+        (("nir", "red", "green"), "bands nir, red, green"),
+    ],
+)
+def test_images_that_are_not_in_natural_colour(
+    names: tuple[str | None, ...], told: str | None, tmp_path: Path, context: Context
+) -> None:
+    path = write_tiff(tmp_path / "scene.tif", noise(len(names)), descriptions=names, photometric="minisblack")
+    with opened(path, context) as view:
+        warning = colour_warning(view)
+    assert warning is None if told is None else told in str(warning)
+    for result in (
+        CAPTION.run(CaptionRequest(path), context),
+        CLASSIFY.run(ClassifyRequest(path, ["water", "forest"]), context),
+        SEGMENT.run(SegmentRequest(path, "harbour"), context),
+    ):
+        assert (warning in result.warnings) is (warning is not None)
+    if len(names) > 1 and told is not None:  # bands are what an index is for
+        assert warning not in SEGMENT.run(SegmentRequest(path, "water"), context).warnings
 
 
 def test_ids_of_the_archive(tmp_path: Path) -> None:

@@ -37,6 +37,21 @@ def test_without_position_the_pixel_size_is_used_or_nothing_is_said() -> None:
     assert found.footprint is None and found.centre is None and found.facts == () and found.rings == ()
 
 
+def test_holes_that_touch_their_outer_ring_in_the_middle_of_a_side_stay_on_their_side_of_it() -> None:
+    scene = Subject(
+        "olinda", 400, 400, "EPSG:31985", (28.49999999927454, 0, 288776.25, 0, -28.49999999927454, 9120760.75)
+    )
+    outer = [(4, 8), (4, 19), (2, 22), (6, 22), (6, 12), (9, 15), (12, 14)]
+    lake = shapely.Polygon(outer, [[(7, 12), (8, 11), (8, 12)]])
+    for row in range(0, 360, 12):
+        for col in range(0, 360, 12):
+            moved = shapely.transform(lake, lambda points, by=(col, row): points + by)
+            footprint = measure.outline(scene, moved)
+            assert footprint is not None
+            assert geo.shape(footprint).is_valid
+            assert geo.area_km2(footprint) * 1e6 == pytest.approx(lake.area * 28.5**2, rel=2e-3)
+
+
 def test_a_region_has_everything_a_map_needs() -> None:
     shape = shapely.Polygon([(10, 10), (60, 40), (50, 60), (0, 30)])
     found = measure.region(LOCATED, "ship", 0.9, shape, facts=[Fact("length", 3.0, "m")], oriented=True)

@@ -7,13 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyogrio.raw
 import pytest
+import shapely
 from PIL import Image
+from shapely.affinity import translate
 from typer.testing import CliRunner
 
 from rsrag.adapters import outputs
 from rsrag.adapters.base import Subject, TaskResult
 from rsrag.adapters.change.request import Acquisition, ChangeResult
+from rsrag.adapters.measure import region
 from rsrag.adapters.segment import SEGMENT
 from rsrag.cli.app import app
 from rsrag.cli.tasks import check_outputs
@@ -121,3 +125,18 @@ def test_no_date_of_a_comparison_is_written_over(ending: str, tmp_path: Path) ->
         with pytest.raises(UsageError, match="it is the image that was looked at"):
             (result.to_png if ending == "png" else result.to_geotiff)(image)
         assert image.read_bytes() == b"pixels"
+
+
+def test_outlines_whose_holes_touch_their_outer_ring_are_valid_in_every_map(tmp_path: Path) -> None:
+    grid = (28.49999999927454, 0.0, 288776.25000080315, 0.0, -28.49999999927454, 9120760.750028737)
+    scene = Subject("olinda.tif", 400, 400, "EPSG:31985", grid)
+    outer = [(4, 8), (4, 19), (2, 22), (6, 22), (6, 12), (9, 15), (12, 14)]
+    lake = shapely.Polygon(outer, [[(7, 12), (8, 11), (8, 12)]])
+    shapes = [translate(lake, col, row) for col in range(0, 360, 24) for row in range(0, 360, 24)]
+    lakes = TaskResult("segment", scene, regions=tuple(region(scene, "lake", 0.9, shape) for shape in shapes))
+    assert lakes.to_gpkg(tmp_path / "lakes.gpkg") == lakes.to_geojson(tmp_path / "lakes.geojson") == len(shapes)
+    _, _, in_grid, _ = pyogrio.raw.read(tmp_path / "lakes.gpkg")
+    assert shapely.is_valid(shapely.from_wkb(in_grid)).all()
+    features = json.loads((tmp_path / "lakes.geojson").read_text())["features"]
+    on_earth = [shapely.geometry.shape(feature["geometry"]) for feature in features]
+    assert all(shape.is_valid for shape in on_earth)

@@ -15,7 +15,7 @@ from rsrag.adapters.base import Context, TaskResult
 from rsrag.adapters.caption.examples import Examples, read_examples
 from rsrag.adapters.caption.fuse import Fused, Fuser
 from rsrag.adapters.caption.look import index_warnings, indices, regions
-from rsrag.adapters.look import View, opened, reading
+from rsrag.adapters.look import View, colour_warning, opened, reading
 from rsrag.adapters.measure import cell_of
 from rsrag.cite import check
 from rsrag.errors import BadModelFile, ReaderError, UnsupportedSource, UsageError
@@ -124,6 +124,8 @@ class CaptionTask:
                 warnings.append(
                     f"pixels of {gsd:.3g} m: sentences were learned on finer pictures and can be plainly wrong"
                 )
+            if (warning := colour_warning(view)) is not None:
+                warnings.append(warning)
             picture, valid = view.seen(longest=_LONGEST)
             said = fuser.sentence(encoder.encode_images([picture])[0], seed=request.seed)
             evidence = neighbours(said, examples)

@@ -17,7 +17,7 @@ from rsrag.adapters.classify import knowledge
 from rsrag.adapters.classify.examples import blended, read_examples, shown_rows
 from rsrag.adapters.classify.labels import check_labels
 from rsrag.adapters.classify.wall import Map, classify_everywhere, dense_cells
-from rsrag.adapters.look import View, opened, reading
+from rsrag.adapters.look import View, colour_warning, opened, reading
 from rsrag.errors import UsageError
 from rsrag.models.base import Picture, Vectors
 from rsrag.models.calibration import Calibration, bank_vectors, calibration, softmax
@@ -114,6 +114,8 @@ class Classify:
         classes = bank_vectors(encoder.encode_words, [[label] for label in labels], request.templates)
         with opened(request.image, context, options=options) as view:
             picture, _ = view.seen(longest=_LONGEST)
+            if (warning := colour_warning(view)) is not None:
+                warnings.append(warning)
             if request.examples is not None:
                 shown = read_examples(request.examples, context, request.turns, options=options)
                 warnings += [f"left out {name}" for name in shown.skipped[:5]]

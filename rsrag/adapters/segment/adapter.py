@@ -13,7 +13,7 @@ from rsrag.adapters.base import Context, TaskResult
 from rsrag.adapters.coarse import COARSE
 from rsrag.adapters.ground.spatial import without_article
 from rsrag.adapters.ground.words import is_plural
-from rsrag.adapters.look import View, contrast_warning, opened
+from rsrag.adapters.look import View, colour_warning, contrast_warning, opened
 from rsrag.adapters.outlines import Outlines, outlined
 from rsrag.adapters.segment.means import Means, means_for
 from rsrag.adapters.segment.priors import Prior
@@ -164,9 +164,9 @@ def _sentences(
 
 
 def _warnings(view: View, prior: Prior | None, outlines: Outlines) -> tuple[str, ...]:
-    told = []
-    if prior is not None and (warning := contrast_warning(view, prior.name.upper())) is not None:
-        told.append(warning)
+    # An index measures the bands themselves.
+    warning = colour_warning(view) if prior is None else contrast_warning(view, prior.name.upper())
+    told = [] if warning is None else [warning]
     if (drawn := len(outlines.regions)) < (pieces := outlines.pieces):
         told.append(f"only the largest {drawn:,} of {pieces:,} pieces have an outline; the mask and the areas have all")
     if outlines.closed:
