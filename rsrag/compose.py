@@ -35,7 +35,7 @@ def evidence_text(hit: Hit) -> str:
     if passage.time is not None:
         lines.append(f"Date: {format_span(passage.time)}.")
     lines.append(passage.text)
-    facts = [*passage.facts, *(hit.place.facts if hit.place else ())]
+    facts = list(dict.fromkeys([*passage.facts, *(hit.place.facts if hit.place else ())]))
     lines += [" ".join(fact_sentences(facts))] if facts else []
     return quoted("\n".join(lines))
 

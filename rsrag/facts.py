@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from rsrag import geo
-from rsrag.questions import VARIABLES, Question
+from rsrag.questions import FILE, VARIABLES, Question
 from rsrag.times import format_span
 from rsrag.types import Evidence, Fact, Footprint, Hit, TimeSpan
 from rsrag.words import terms
@@ -39,12 +39,21 @@ def label(quantity: str) -> str:
     return " ".join(w.upper() if w in _ACRONYMS else w for w in quantity.split("_"))
 
 
+_YEARS = frozenset(("built", "founded", "established", "opened", "inception", "completed", "inscribed"))
+"""Quantities that are years without saying so."""
+
+
+def is_year(quantity: str, unit: str) -> bool:
+    """Whether a quantity is a year: "year_inscribed", or "built" without a unit."""
+    return "year" in quantity.split("_") or (unit.strip() in ("", "1") and quantity in _YEARS)
+
+
 _UNWIELDY = 1e15
 """From here on thousands are not written out: the digits of a double end."""
 
 
 def value_text(fact: Fact) -> str:
-    """The value with its unit: ratios with three decimals, others with about four significant digits."""
+    """The value with its unit: ratios with three decimals, years whole, others with about four significant digits."""
     if isinstance(fact.value, str):
         return fact.value
     number = float(fact.value)
@@ -57,6 +66,8 @@ def value_text(fact: Fact) -> str:
     if abs(number) >= 1e10:
         return f"{number:.3g} {spaced}".removesuffix(" 1").strip()
     if unit in ("", "1"):
+        if is_year(split_name(fact.name)[0], unit) and number == int(number):
+            return f"{number:.0f}"
         text = f"{number:.3f}".rstrip("0").rstrip(".") if abs(number) < 1000 else f"{number:,.0f}"
         return "0" if text == "-0" else text
     digits = 0 if abs(number) >= 1000 or number == int(number) else max(0, 3 - math.floor(math.log10(abs(number))))
@@ -154,7 +165,6 @@ def fact_answers(asked: Question, evidence: Sequence[Evidence]) -> list[tuple[st
 
 THERE = "there"
 """Score of tiles that lie where the query itself says: by its image, place, position or area."""
-_FILE = re.compile(r"[^\s,;?\"'()]+\.(?:tiff?|jp2|png|jpe?g)\b")
 _MOST = re.compile(r"\b(?:highest|largest|greatest|biggest|maximum|max|greenest|brightest|wettest|most)\b")
 _LATEST = re.compile(r"\b(?:latest|newest|most recent|last)\b")
 _EARLIEST = re.compile(r"\b(?:earliest|oldest|first)\b")
@@ -165,7 +175,7 @@ def _of_named_file(asked: Question, evidence: Sequence[Evidence]) -> list[Eviden
     """The evidence; only that of a file which the question names, or of where the query says, where it names one."""
     question = asked.text.casefold()
     named = [item for item in evidence if names_file(question, item.hit)]
-    if named or not _FILE.search(question):
+    if named or not FILE.search(question):
         return named or list(evidence)
     return [item for item in evidence if item.hit.scores.get(THERE)]
 

@@ -53,6 +53,8 @@ _DESCRIBE = re.compile(
     r"|what (?:is|are) (?:this|that|these|here|it|shown|seen|visible)\b(?! \w+ \w+)"
     r"|what does (?:this|the) (?:image|picture|tile|scene) show)\b"
 )
+FILE = re.compile(r"[^\s,;?\"'()]+\.(?:tiff?|jp2|png|jpe?g)\b")
+"""A picture's file name in small letters."""
 _THIS = re.compile(r"\b(?:this|that|these|those|here|shown|pictured|depicted|image|picture|photo|scene|tile)\b")
 
 # Stored facts by the words people use for them; the first is the name used in answers.
@@ -212,7 +214,8 @@ def understand(text: str) -> Question:
     folded = " ".join(fold(text).split())
     head = _head(folded)
     dimensions = _dimensions(head)
-    variables = tuple(v for v, words in VARIABLES.items() if any(_mentions(folded, w) for w in words))
+    pointed = FILE.sub("this image", folded)  # "when was a.tif taken" asks for the date as "when was this image" does
+    variables = tuple(v for v, words in VARIABLES.items() if any(_mentions(pointed, w) for w in words))
     return Question(
         text=text,
         terms=tuple(dict.fromkeys(stem(w) for w in tokens(text) if w not in _ASKING)),

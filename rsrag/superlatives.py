@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from enum import IntEnum
 
+from rsrag.words import terms
+
 _LIKE = {"biggest": "largest", "tallest": "highest", "earliest": "oldest", "broadest": "widest"}
 _WORDS = (
     "deepest|largest|biggest|greatest|longest|shortest|highest|tallest|lowest|oldest|earliest|youngest|smallest|widest|"
@@ -20,11 +22,16 @@ _SAID = re.compile(
 )
 """Not "406 m deep at its deepest", which compares a thing with itself."""
 _NAME = r"[A-ZÀ-Ý][\w'’-]*"
+_SIDE = r"(?:[\w-]*(?:north|south|east|west)(?:ern)?|central|insular|mainland|tropical)\s+"
 _SCOPE = re.compile(
     r"(?:[\s,]+[\w'’-]+){0,7}?\s+(?:in|of|on|within|among)\s+"
-    rf"(?P<name>(?:an?\s+)[\w'’-]+(?:\s+[\w'’-]+)?|(?:the\s+)?{_NAME}(?:\s+{_NAME})*)"
+    rf"(?P<name>(?:an?\s+)[\w'’-]+(?:\s+[\w'’-]+)?|(?:the\s+)?(?:{_SIDE})?{_NAME}(?:\s+{_NAME})*)"
 )
-"""Within eight words: "in North America", "of the Great Lakes", "in a freshwater lake"."""
+"""Within eight words: "in North America", "of the Great Lakes", "in a freshwater lake", "in the insular Pacific"."""
+_ENDS = "in|of|on|within|among|and|or|by|with|for|to|at|from|that|which|ever|is|are|was|were"
+_HEAD = re.compile(rf"(?:\s+of (?:all|the|these|those)\b)?(?:\s+(?!(?:{_ENDS})\b)[\w'’-]+)*")
+"""What a superlative is of: "freshwater lake", "of all lakes", "number"; nothing in "is the largest in Africa"."""
+_ONE_OF = re.compile(r"\b(?:one|some|two|three|many|most|among) (?:of )?(?:[\w'’-]+ )?$", re.IGNORECASE)
 _COMPASS = re.compile(
     r"\b(?:most\s+(north|south|east|west)er(?:n|ly)|(?:far|fur)thest\s+(north|south|east|west))\b", re.IGNORECASE
 )
@@ -50,6 +57,28 @@ def fit(question: str, sentence: str) -> Fit | None:
     asked = {_kind(said): (said["rank"] or "").lower() for said in _SAID.finditer(question)}
     found = [_one(said, asked, question.lower()) for said in _SAID.finditer(sentence) if _kind(said) in asked]
     return min(found, default=None)
+
+
+def tells_of(noun: str, question: str, sentence: str) -> bool:
+    """Whether a sentence tells of the greatest of a kind itself, and fits what is asked: not of the largest number of
+    fish in any lake, nor of one of the largest lakes.
+
+    Args:
+        noun: the stem of the kind: "lake".
+        question: with a superlative.
+        sentence: of the evidence.
+    """
+    if fit(question, sentence) is not Fit.FITS:
+        return False
+    asked = {_kind(said) for said in _SAID.finditer(_in_one_word(question))}
+    text = _in_one_word(sentence)
+    for said in _SAID.finditer(text):
+        if _kind(said) not in asked or _ONE_OF.search(text[: said.start()]):
+            continue
+        head = _HEAD.match(text, said.end())
+        if noun in terms((head[0] if head else "") or text[: said.start()]):
+            return True
+    return False
 
 
 def needs_saying(question: str) -> bool:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from evidence import DESERT, DESERT_TEXT, LAKE, LAKE_TEXT, passage_hit, tile_hit
 
@@ -15,6 +17,12 @@ def test_a_passage_is_told_with_place_heading_text_and_facts() -> None:
     assert lines[1] == "History of the water"
     assert lines[2].startswith("Lake Chad is a shallow lake")
     assert lines[3] == "Depth: 7 m."
+
+
+def test_a_value_that_passage_and_place_share_is_told_once_and_a_year_as_one() -> None:
+    inscribed = Fact("year_inscribed", 1997.0, "1")
+    hit = passage_hit("a", LAKE_TEXT, replace(LAKE, facts=(inscribed,)), facts=[inscribed])
+    assert evidence_text(hit).split("\n")[-1] == "Year inscribed: 1997."
 
 
 def test_a_heading_that_repeats_the_place_is_left_out() -> None:

@@ -46,6 +46,9 @@ def test_names_are_quantity_and_statistic(name: str, parts: tuple[str, str]) -> 
         (Fact("t", -12.5, "degC"), "-12.5 °C"),
         (Fact("share", 95.0, "percent"), "95%"),
         (Fact("kind", "lake"), "lake"),
+        (Fact("year_inscribed", 1983.0), "1983"),
+        (Fact("opened", 1902.0, "1"), "1902"),
+        (Fact("capacity", 1902.0, "1"), "1,902"),
         (Fact("mean_grey", -6.86264e29, "DN"), "-6.863e+29 DN"),
         (Fact("ratio", 2e16, "1"), "2.000e+16"),
         (Fact("area", 2.55e12, "m2"), "2.55e+12 m²"),
@@ -78,6 +81,7 @@ def test_a_tile_tells_scene_date_sensor_position_and_resolution() -> None:
     [
         ("What is the NDVI of this tile?", "The NDVI of the tile of s1.tif averages 0.431 (spread 0.1)."),
         ("When was this image taken?", "The image s1.tif was taken 2020-05-31."),
+        ("When was s1.tif taken?", "The image s1.tif was taken 2020-05-31."),
         ("Which satellite took it?", "The image s1.tif was taken by Sentinel-2."),
         ("What are the coordinates?", "The tile of s1.tif is centred at 13.1000° N, 14.1000° E."),
         ("What is the resolution?", "One pixel of s1.tif is 10 m on the ground."),

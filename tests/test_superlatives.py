@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rsrag.superlatives import Fit, fit
+from rsrag.superlatives import Fit, fit, tells_of
+from rsrag.words import stem
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,8 @@ from rsrag.superlatives import Fit, fit
         ("Which is the largest island?", "It is the 12th-largest island.", Fit.RANKED),
         ("Which is the largest lake?", "It has a greatest depth of 127 m.", None),
         ("Which island is large?", "It is the largest island.", None),
+        ("Which is the largest lake?", "The lake is the largest in the insular Pacific.", Fit.ELSEWHERE),
+        ("Which is the largest lake?", "It is the largest lake in south-western Siberia.", Fit.ELSEWHERE),
         ("Which is the most northern airport?", "It is the northernmost airport of the world.", Fit.FITS),
         ("Which airport is farthest south?", "It is the most southerly airport of Chile.", Fit.ELSEWHERE),
         ("Which is the northernmost airport?", "It is the easternmost airport.", None),
@@ -35,9 +38,30 @@ def test_what_a_sentence_says_of_the_greatest(question: str, sentence: str, foun
     assert fit(question, sentence) is found
 
 
+@pytest.mark.parametrize(
+    ("sentence", "told"),
+    [
+        ("Lake Baikal is the largest lake of all.", True),
+        ("The largest of all lakes, it is 31,722 km² large.", True),
+        ("Lake Baikal is the largest, and the deepest.", True),
+        ("It is the world's largest freshwater lake.", True),
+        ("Lake Malawi contains the largest number of fish species of any lake in the world.", False),
+        ("Lakes and channels are home to the largest array of electric fish.", False),
+        ("Lake Teletskoye is the largest body of freshwater.", False),
+        ("The lunette of the lake is one of the largest in the world.", False),
+        ("It is among the largest lakes in the world.", False),
+        ("It is the second largest lake.", False),
+        ("The lake is the largest in the insular Pacific.", False),
+    ],
+)
+def test_the_greatest_must_be_said_of_the_kind_itself(sentence: str, told: bool) -> None:
+    assert tells_of(stem("lake"), "Which is the largest lake?", sentence) is told
+
+
 @given(st.text(max_size=200), st.text(max_size=200))
 def test_any_text_is_read(question: str, sentence: str) -> None:
     assert fit(question, sentence) in (None, *Fit)
+    assert tells_of("lake", question, sentence) in (True, False)
 
 
 @given(st.sampled_from(["deepest", "largest", "oldest"]), st.text(alphabet="abc XYZ,", max_size=40))

@@ -26,12 +26,13 @@ from rsrag.stored.relations import (
     LENGTH,
     NORTH,
     PEOPLE,
+    QUANTITIES,
     WIDTH,
     Measure,
 )
 from rsrag.stored.sorts import Sort, of_number, places_of
 from rsrag.stored.values import Value, called, values_of
-from rsrag.superlatives import Fit, fit
+from rsrag.superlatives import tells_of
 from rsrag.types import Evidence, Place, Query
 from rsrag.words import terms
 
@@ -51,9 +52,14 @@ _WORDED: tuple[tuple[Measure, str, str], ...] = (
 _WORDS = "|".join(words for _, most, least in _WORDED for words in (most, least) if words)
 _NOUN, _IN = r"(?P<noun>[\w'-]+(?: [\w'-]+){0,3}?)", r"(?: (?:in|within|of|on) (?P<where>.+?))?"
 _AFTER = _IN.replace("where", "after")
+_MOST, _LEAST = "largest|greatest|highest|biggest|most", "smallest|lowest|least|fewest"
+_OF = rf"(?P<size>{_MOST}|{_LEAST})"
+_QUANTITY = rf"(?P<quantity>{'|'.join(QUANTITIES)})"
 _RULES = tuple(
     re.compile(rf"^{pattern}$", re.IGNORECASE)
     for pattern in (
+        rf"(?:which|what) {_NOUN}{_IN} (?:has|have|had) the {_OF} {_QUANTITY}(?: of all)?{_AFTER}",
+        rf"(?:which|what) (?:is|are|was) the {_OF} {_NOUN} by {_QUANTITY}{_IN}",
         rf"(?:which|what) (?:is|are|was) the (?P<word>{_WORDS}) {_NOUN}{_IN}",
         rf"(?:which|what) {_NOUN}{_IN} (?:is|are|was|lies) (?:the )?(?P<word>{_WORDS})(?: one)?(?: of all)?{_AFTER}",
         rf"(?:name|find|show|tell)(?: me)? the (?P<word>{_WORDS}) {_NOUN}{_IN}",
@@ -72,7 +78,7 @@ class Extreme:
     """A question for the greatest or least of a kind.
 
     Attributes:
-        word: the superlative, in the question's words.
+        word: the superlative, in the question's words; "one with the largest population" where that is asked.
         noun: what is compared: "airport".
         where: a region; empty for everywhere.
         measure: what it is told by.
@@ -101,12 +107,18 @@ def asks_for(question: str) -> Extreme | None:
         match = rule.match(text)
         if match is None or not terms(match["noun"]):
             continue
-        word = match["word"].lower()
+        found = match.groupdict()
+        where = ARTICLE.sub("", (found["where"] or found.get("after") or "").strip(" ,"))
+        where = "" if where.lower() in _EVERYWHERE else where
+        if quantity := (found.get("quantity") or "").lower():
+            size = found["size"].lower()
+            word = f"one with the {size} {quantity}"
+            return Extreme(word, found["noun"], where, QUANTITIES[quantity], 1 if size in _MOST.split("|") else -1)
+        word = found["word"].lower()
         for measure, most, least in _WORDED:
             for words, sign in ((most, 1), (least, -1)):
                 if word in words.split("|"):
-                    where = ARTICLE.sub("", (match["where"] or match.groupdict().get("after") or "").strip(" ,"))
-                    return Extreme(word, match["noun"], "" if where.lower() in _EVERYWHERE else where, measure, sign)
+                    return Extreme(word, found["noun"], where, measure, sign)
     return None
 
 
@@ -144,7 +156,7 @@ def _is_told(question: str, noun: str, found: Retrieval) -> bool:
     """Whether a sentence that was found tells of the greatest of that kind itself."""
     evidence = [Evidence(n, hit, "") for n, hit in enumerate(found.passages, start=1)]
     kind = terms(noun)[-1]
-    return any(kind in terms(one.text) and fit(question, one.text) is Fit.FITS for one in candidates(evidence))
+    return any(tells_of(kind, question, one.text) for one in candidates(evidence))
 
 
 def _valued(places: Sequence[Place], measure: Measure, sign: int) -> list[tuple[Place, Value]]:

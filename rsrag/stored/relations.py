@@ -95,7 +95,7 @@ _COMPARISONS = tuple(
 )
 _WORD = "|".join(f"(?:{words})" for _, more, less in _WORDED for words in (more, less) if words)
 _COMPASS = {"north": (NORTH, 1), "south": (NORTH, -1), "east": (EAST, 1), "west": (EAST, -1)}
-_QUANTITIES = {
+QUANTITIES = {
     "area": AREA, "size": AREA, "elevation": HIGH, "altitude": HIGH, "height": HEIGHT, "depth": DEPTH,
     "length": LENGTH, "width": WIDTH, "population": PEOPLE, "temperature": _WARMTH, "capacity": CAPACITY,
 }  # fmt: skip
@@ -128,7 +128,7 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("distance", rf"how far (?:(?:away|apart) )?{_BE} (?P<a>.+?)(?: away)? from (?P<b>.+)"),
         ("distance", rf"how far (?:apart )?{_BE} (?P<a>.+?) and (?P<b>.+?)(?: apart)?"),
         ("distance", r"(?:what is )?(?:the )?distance (?:between|from) (?P<a>.+?) (?:and|to) (?P<b>.+)"),
-        ("value", rf"(?:what|how (?:large|great|high)) {_BE} the (?P<q>{'|'.join(_QUANTITIES)}) of (?P<a>.+)"),
+        ("value", rf"(?:what|how (?:large|great|high)) {_BE} the (?P<q>{'|'.join(QUANTITIES)}) of (?P<a>.+)"),
         ("value", rf"(?P<q>{_PERSONS}) (?:live|are there|are|does|do) (?:in )?(?P<a>.+?)(?: have)?"),
         ("value", rf"(?P<q>how (?:large|big|high|deep|tall)) {_BE} (?P<a>.+)"),
         ("value", rf"{_WHERE} (?P<q>country|continent) (?:{_BE}|does) (?P<a>.+?)(?: lie)?(?: in| on)?"),
@@ -138,6 +138,7 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 )  # fmt: skip
 _ARTICLE = re.compile(r"^(?:the|an?) ", re.IGNORECASE)
 _POINTING = re.compile(r"^(?:there|here|it|this|that|these|those|he|she|they|we|any|all|some|which|who|what)\b", re.I)
+_NEGATED = re.compile(r"\bnot\b|n['’]t\b", re.IGNORECASE)
 _MOST_WORDS = 10
 """A name with more words is none."""
 
@@ -148,6 +149,8 @@ def relation(question: str) -> Relation | None:
     Whether the two names are things the archive knows is not looked at.
     """
     text = " ".join(question.split()).rstrip("?!. ").strip()
+    if _NEGATED.search(text):  # yes and no would say the opposite
+        return None
     for form, pattern in _PATTERNS:
         match = pattern.match(text)
         if match is None:
@@ -167,7 +170,7 @@ def _of_form(form: str, first: str, second: str, found: dict[str, str | None]) -
         return Relation("distance", first, second)
     if form == "value":
         asked = (found["q"] or "").lower()
-        return Relation("value", first, "", measure=_QUANTITIES.get(asked) or _ASKED[asked])
+        return Relation("value", first, "", measure=QUANTITIES.get(asked) or _ASKED[asked])
     if form == "compass":
         measure, sign = _COMPASS[word]
         return Relation("compare", first, second, word, measure, sign)
@@ -178,7 +181,7 @@ def _of_form(form: str, first: str, second: str, found: dict[str, str | None]) -
     if form == "quantity":
         named = (found["q"] or "").lower()
         sign = -1 if word in _LITTLE.split("|") else 1
-        return Relation("compare", first, second, word, _QUANTITIES.get(named, Measure(named, (named,))), sign)
+        return Relation("compare", first, second, word, QUANTITIES.get(named, Measure(named, (named,))), sign)
     measure, sign = next((m, s) for words, m, s in _COMPARISONS if words.fullmatch(word))
     return Relation("compare", first, second, word, measure, sign, choice=form == "which")
 

@@ -41,7 +41,7 @@ def places_of(noun: str, where: str, found: Sequence[Hit], filters: Filters, cat
     Args:
         noun: as the question has it: "airports".
         where: a region, in the question's words; empty for everywhere.
-        found: passages that retrieval found: without a region, places are read only where some of these are of it.
+        found: passages that retrieval found: what places of the kind among them name as their country is a region, too.
         filters: what the places are limited to.
         catalog: of the archive.
     """
@@ -50,7 +50,7 @@ def places_of(noun: str, where: str, found: Sequence[Hit], filters: Filters, cat
         return None
     some = [h.place for h in found if h.place is not None and _is_of_kind(h.place.kind, h.place.source, wanted)]
     region = _in_region(where, some, catalog) if where else _Region(lambda place: True)
-    if region is None or not (some or where):
+    if region is None:
         return None
     areas = Areas(filters)
     kinds = {kind for kind, source in catalog.place_sorts() if _is_of_kind(kind, source, wanted)}

@@ -32,6 +32,7 @@ _HELD = {
 """Words for what every archive holds, by what they are counted as."""
 _FORMS: tuple[tuple[Form, str], ...] = (
     ("count", r"(?:how many|what is the (?:total )?number of|count(?: all| the)*) (?P<things>.+)"),
+    ("count", r"(?:(?:is|are) there (?:no|not (?:an?|any))|(?:isn|aren)['’]t there (?:an?|any)) (?P<things>.+)"),
     ("exists", r"(?:is|are) there (?:(?:an?|any|some) )?(?P<things>.+)"),
     ("list", r"(?:list|name|show|give)(?: me| us)?(?: all| the| of)* (?P<things>.+)"),
     ("list", r"(?:which|what) (?P<things>(?:[\w'-]+ ){1,4}?)(?:are|lie)(?: there)?(?P<rest> (?:in|within|on) .+)"),
@@ -89,7 +90,7 @@ def tally(query: Query, found: Retrieval, catalog: Catalog) -> Tally | None:
 
     Args:
         query: without an image.
-        found: what retrieval found: places are only read where some that it found are of the kind.
+        found: what retrieval found.
         catalog: of the archive.
     """
     asked = asks_for(query.text or "")

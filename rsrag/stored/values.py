@@ -6,14 +6,11 @@ import math
 from dataclasses import dataclass
 
 from rsrag import geo
-from rsrag.facts import label, position_text, split_name, value_text
+from rsrag.facts import is_year, label, position_text, split_name, value_text
 from rsrag.quantities import quantities
 from rsrag.stored.relations import Measure
 from rsrag.types import Fact, Place
 from rsrag.words import terms
-
-_YEARS = frozenset(("built", "founded", "established", "opened", "inception", "completed", "inscribed"))
-"""Quantities that are years without saying so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +48,7 @@ def _value(fact: Fact, quantity: str) -> Value | None:
     if isinstance(fact.value, str) or not math.isfinite(fact.value):
         return None
     unit = fact.unit.strip()
-    if "year" in quantity.split("_") or (unit in ("", "1") and quantity in _YEARS):
+    if is_year(quantity, unit):
         return Value(label(quantity), float(fact.value), "year", f"{fact.value:.0f}")
     if unit in ("", "1"):
         return Value(label(quantity), float(fact.value), "", value_text(fact))

@@ -112,6 +112,9 @@ def test_near_an_outline_nothing_is_decided(catalog: Catalog) -> None:
         ("How many airports are in Greenland?", "The archive holds 1 airport in Greenland (by country): "),
         ("How many stadiums are in Iceland?", "The archive holds 1 stadium in Iceland (by country): Ice Park."),
         ("Are there any lakes in Iceland?", "Yes: the archive holds 2 lakes in Iceland"),
+        ("Is there no airport in Iceland?", "The archive holds 2 airports in Iceland (by country): "),
+        ("Aren't there any lakes in Iceland?", "The archive holds 2 lakes in Iceland"),
+        ("Are there no airports in Peru?", "The archive holds no airport in Peru."),
         ("List the airports in Greenland.", "The archive holds 1 airport in Greenland (by country): Kulusuk Airport."),
         ("Which airports are in Greenland?", "The archive holds 1 airport in Greenland (by country): Kulusuk Airport."),
         ("How many airports are there in Peru?", "The archive holds no airport in Peru."),
@@ -202,6 +205,14 @@ def test_other_questions_want_no_count(question: str) -> None:
             "Of the 2 lakes in Europe that the archive holds (by the continent stored of their country, or by position "
             "where none is stored), Mývatn is the largest",
         ),
+        (
+            "Which airport has the highest elevation?",
+            "Kulusuk Airport is the one with the highest elevation: elevation (altitude) 36 m; next is Bakki Airport",
+        ),
+        ("Which airport in Iceland has the lowest altitude?", "Akureyri Airport is the one with the lowest altitude"),
+        ("What is the smallest lake by area in Iceland?", "Askja Lake is the one with the smallest area: area about"),
+        ("Which country has the largest population?", None),  # only one of the two has people
+        ("Which lake has the largest number of fish?", None),
         ("What is the largest lake in South America?", None),
         ("Which country is the most populous?", None),  # only one of the two has people
         ("Which country is the tallest?", None),
@@ -234,10 +245,19 @@ def test_a_place_said_beside_the_question_is_the_region(catalog: Catalog) -> Non
 
 def test_what_a_text_tells_of_the_greatest_comes_first(catalog: Catalog) -> None:
     told = passage_hit("k", "Kulusuk Airport is the highest airport of them all.", atlas.PLACES[5])
-    other = passage_hit("v", "Vatnajökull is the highest ice cap of Iceland.", atlas.PLACES[0])
+    other = passage_hit("v", "The airport has the highest number of guests of all.", atlas.PLACES[5])
+    cap = passage_hit("i", "Vatnajökull is the highest ice cap of Iceland.", atlas.PLACES[0])
     query = Query("Which is the highest airport?")
     assert from_values(query, Retrieval((), (*hits(), told)), catalog) is None
     assert from_values(query, Retrieval((), (*hits(), other)), catalog) is not None
+    assert from_values(query, Retrieval((), (*hits(), cap)), catalog) is not None
+
+
+def test_places_are_read_whatever_was_found(catalog: Catalog) -> None:
+    asked = {"How many airports are there?": "holds 3 airports", "Which is the largest lake?": "Mývatn is the largest"}
+    for question, said in asked.items():
+        told = from_values(Query(question), Retrieval((), ()), catalog)
+        assert told is not None and said in told.sentences[0].text
 
 
 def test_places_round_the_earth_have_no_easternmost(tmp_path: Path) -> None:

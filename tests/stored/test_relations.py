@@ -59,6 +59,8 @@ def test_a_comparison_says_by_what_and_which_way(question: str, label: str, sign
         "Is this in France?",
         "How far is it from the coast?",
         "What is it?",
+        "Is Iceland not in Europe?",  # "yes" would say the opposite
+        "Isn't Kenya larger than Nepal?",
     ],
 )
 def test_other_questions_ask_about_none(question: str) -> None:
