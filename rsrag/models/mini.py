@@ -14,7 +14,7 @@ from rsrag.errors import BadModelFile, MissingExtra
 from rsrag.models import reference, runtime
 from rsrag.models.base import ModelRow, Picture, Vectors
 from rsrag.models.batching import Feeder
-from rsrag.models.described import PARTED_FROM, checked_bytes, directory_of, read_config
+from rsrag.models.described import PARTED_FROM, checked_bytes, directory_of, of_size, read_config
 from rsrag.models.runtime import Candidate
 from rsrag.models.static import TOKENIZER, WEIGHTS, StaticModel
 from rsrag.models.towers import Batch, OpenVinoTower, OrtTower, planes
@@ -22,7 +22,9 @@ from rsrag.models.vectors import unit
 from rsrag.once import once
 
 _OUTPUTS = ("semantic", "instance")
-_TEXT_FILES = {"text_head.safetensors"}
+HEAD, WORDS_HEAD = "text_head.safetensors", "words_head.safetensors"
+"""The head that the towers were trained against, and one fitted to the finished tower afterwards (not every model has
+it): see :mod:`rsrag.train.refit`."""
 
 
 @cache
@@ -76,6 +78,10 @@ class MiniImageEncoder:
         except (KeyError, TypeError, ValueError) as error:
             where = self.directory / "config.json"
             raise BadModelFile(f"{where} describes no image tower: {type(error).__name__}: {error}") from error
+        if not 0 < self._semantic <= self.dim or not 0 <= self._alpha <= 1:
+            where = self.directory / "config.json"
+            told = f"dim {self.dim}, semantic_dim {self._semantic}, alpha {self._alpha:g}"
+            raise BadModelFile(f"{where} describes no image tower: {told}")
         self._graph = str(self.config.get("graph", "encoder.onnx"))
         digests: Mapping[str, str] = self.config.get("sha256", {})
         digest = str(self.config.get(PARTED_FROM) or digests.get(self._graph, ""))
@@ -93,7 +99,7 @@ class MiniImageEncoder:
         installation gives the same vectors.
         """
         digests: Mapping[str, str] = self.config.get("sha256", {})
-        names = {self._graph, *digests} - _TEXT_FILES
+        names = {self._graph, *digests} - {HEAD, WORDS_HEAD}
         files = {name: checked_bytes(self.directory, name, digests) for name in names}
         path = self.directory / self._graph
         candidates = [
@@ -112,10 +118,18 @@ class MiniImageEncoder:
 
     @once
     def _head(self) -> Mapping[str, npt.NDArray[np.float32]]:
+        return self._read_head(HEAD)
+
+    @once
+    def _words_head(self) -> Mapping[str, npt.NDArray[np.float32]]:
+        return self._read_head(WORDS_HEAD) if WORDS_HEAD in self.config.get("sha256", {}) else self._head
+
+    def _read_head(self, name: str) -> Mapping[str, npt.NDArray[np.float32]]:
         from safetensors.numpy import load
 
-        data = checked_bytes(self.directory, "text_head.safetensors", self.config.get("sha256", {}))
-        head: Mapping[str, npt.NDArray[np.float32]] = load(data)
+        head: Mapping[str, npt.NDArray[np.float32]] = load(
+            checked_bytes(self.directory, name, self.config.get("sha256", {}))
+        )
         return head
 
     def prepare(self, picture: Picture) -> npt.NDArray[np.uint8]:
@@ -139,17 +153,21 @@ class MiniImageEncoder:
 
     def _encoded(self, prepared: Iterable[npt.NDArray[np.uint8]], count: int) -> Vectors:
         weights = np.sqrt(np.repeat([self._alpha, 1 - self._alpha], [self._semantic, self.dim - self._semantic]))
-        parts = [unit(weights * features) for features in self._feeder.features(prepared, count)]
-        return np.concatenate([np.zeros((0, self.dim), dtype=np.float32), *parts])
+        found = of_size(self._feeder.features(prepared, count), self.dim, self.directory)
+        return np.concatenate([np.zeros((0, self.dim), dtype=np.float32), *(unit(weights * f) for f in found)])
 
     def encode_words(self, texts: Sequence[str]) -> Vectors:
         """Texts mapped into the semantic part of the image space, the rest zero: float32 of shape [N, 384]."""
-        mapped = self.semantic_words(texts)
+        mapped = self._mapped(texts, self._words_head)
         return np.pad(mapped, ((0, 0), (0, self.dim - self._semantic)))
 
     def semantic_words(self, texts: Sequence[str]) -> Vectors:
-        """Texts in the semantic space alone: float32 of shape [N, 256], unit norm (residual MLP on static vectors)."""
+        """Texts in the space of the cells of :mod:`rsrag.models.dense`, which know the first head alone: float32 of
+        shape [N, 256], unit norm."""
+        return self._mapped(texts, self._head)
+
+    def _mapped(self, texts: Sequence[str], head: Mapping[str, npt.NDArray[np.float32]]) -> Vectors:
+        """A residual MLP on static vectors."""
         x = self._text.encode_questions(texts)
-        head = self._head
         hidden = np.maximum(x @ head["first.weight"].T + head["first.bias"], 0)
         return unit(x + hidden @ head["second.weight"].T + head["second.bias"])

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from rsrag.errors import SourceError
 from rsrag.ingest.discover import Discovered, discover, open_scenes
 from rsrag.layout import layout, likeness, poses
+from rsrag.models.mini import HEAD, WORDS_HEAD
 from rsrag.models.vectors import unit
 from rsrag.train.augment import QUERY, damage, plain, recolour
 from rsrag.train.config import SourceConfig, load_config
@@ -39,7 +40,8 @@ class Exported:
     """The shipped image tower and text head, run by ONNX Runtime and numpy.
 
     Args:
-        folder: holds ``encoder.onnx``, ``text_head.safetensors`` and ``config.json``.
+        folder: holds ``encoder.onnx``, ``text_head.safetensors``, perhaps ``words_head.safetensors``, and
+            ``config.json``.
         text_dir: static text model; empty means the shipped one.
         threads: ONNX Runtime threads.
         graph: another graph than ``encoder.onnx``.
@@ -55,7 +57,8 @@ class Exported:
         options.intra_op_num_threads = threads
         path = str(graph or folder / "encoder.onnx")
         self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        self.head = load_file(folder / "text_head.safetensors")
+        fitted = WORDS_HEAD in self.config["sha256"]
+        self.head = load_file(folder / (WORDS_HEAD if fitted else HEAD))
         self.frozen = load_text(text_dir)
 
     def images(self, pictures: Sequence[Pixels]) -> tuple[Vectors, Vectors]:

@@ -21,14 +21,16 @@ from rsrag.adapters.classify import CLASSIFY, ClassifyRequest, examples
 from rsrag.adapters.classify.adapter import ClassScore, _sentences
 from rsrag.adapters.classify.examples import blended, read_examples
 from rsrag.adapters.classify.labels import check_labels, read_labels, split_labels
-from rsrag.adapters.classify.wall import MEAN, Map, classify_everywhere, dense_cells
+from rsrag.adapters.classify.wall import MEAN, Map, cell_words, classify_everywhere, dense_cells
 from rsrag.adapters.look import opened, reading
 from rsrag.config import Settings
 from rsrag.errors import UnsupportedSource, UsageError
 from rsrag.models.base import ImageEncoder, Picture, Vectors
 from rsrag.models.calibration import Calibration, bank_vectors, calibration, softmax
+from rsrag.models.mini import MiniImageEncoder
 from rsrag.models.registry import load_profile
 from rsrag.models.turns import turned, vectors_of
+from rsrag.train.prompts import TEMPLATES
 from tests.support.towers import SIZES, semantic_of
 
 LABELS = ("open water", "dense forest", "desert")
@@ -201,7 +203,7 @@ def test_small_pictures_have_cells_too(side: int, context: Context) -> None:
 
 def test_cells_and_pictures_of_the_words_tower_share_a_scale(context: Context, tmp_path: Path) -> None:
     pytest.importorskip("onnx")
-    classes = bank_vectors(context.profile.image.encode_words, [[label] for label in LABELS], ["{}"])
+    classes = bank_vectors(cell_words(context), [[label] for label in LABELS], ["{}"])
     side = SIZES["words"]
     cells, pictures = dense_cells(context, classes)[0], [ground((90, 110, 70), side, 20, seed) for seed in range(8)]
     pictures += [ground((12, 40, 84), side, rough=1), ground((206, 170, 120), side, rough=8)]
@@ -210,9 +212,25 @@ def test_cells_and_pictures_of_the_words_tower_share_a_scale(context: Context, t
     assert np.abs(near - whole).mean() < 0.05
 
 
+def test_cells_have_a_head_of_their_own(context: Context) -> None:
+    image = context.profile.image
+    assert isinstance(image, MiniImageEncoder)
+    found = cell_words(context)(["a lake", "a village"])
+    np.testing.assert_array_equal(found[:, :256], image.semantic_words(["a lake", "a village"]))
+    assert found.shape == (2, image.dim) and not found[:, 256:].any()
+    scene = np.vstack([np.hstack([SEA, SAND]), np.hstack([ground((90, 110, 70), rough=25), SEA])])
+    classes = bank_vectors(cell_words(context), [[label] for label in LABELS], TEMPLATES)
+    with opened(scene, context) as view:
+        wall = classify_everywhere(view, LABELS, *dense_cells(context, classes), 0.0, context)
+    facts = {f.name: f.value for f in CLASSIFY.run(ClassifyRequest(scene, LABELS, everywhere=True), context).facts}
+    for label, pixels in zip(LABELS, wall.pixels, strict=False):
+        assert facts.get(f"share of {label}", 0) == pytest.approx(pixels / 256**2)
+
+
 def test_cells_and_pictures_share_a_scale(context: Context) -> None:
     classes = bank_vectors(context.profile.image.encode_words, [[label] for label in LABELS], ["{}"])
-    cells, pictures = dense_cells(context, classes)[0], [ground((90, 110, 70), 128, 20, seed) for seed in range(8)]
+    own = bank_vectors(cell_words(context), [[label] for label in LABELS], ["{}"])
+    cells, pictures = dense_cells(context, own)[0], [ground((90, 110, 70), 128, 20, seed) for seed in range(8)]
     pictures += [SEA, SAND]
     near = np.stack([cells(picture)[0].mean(axis=(1, 2)) for picture in pictures])
     whole = vectors_of(context.profile.image, pictures, 1) @ classes.T

@@ -23,7 +23,7 @@ def exported(tmp_path: Path) -> Path:
     """A folder as the export of a tower writes it."""
     folder = tmp_path / "weights" / "mine"
     folder.mkdir(parents=True)
-    for name in ("config.json", "encoder.onnx", "text_head.safetensors"):
+    for name in ("config.json", "encoder.onnx", "text_head.safetensors", "words_head.safetensors"):
         (folder / name).symlink_to(SHIPPED / name)
     return folder
 

@@ -103,8 +103,21 @@ def test_the_same_input_gives_the_same_vectors_in_another_encoder(images: MiniIm
 def test_words_live_in_the_semantic_part_alone(images: MiniImageEncoder) -> None:
     words = images.encode_words(TEXTS)
     assert not words[:, 256:].any()
-    np.testing.assert_array_equal(words[:, :256], images.semantic_words(TEXTS))
+    np.testing.assert_allclose(np.linalg.norm(words, axis=1), 1, atol=1e-5)
     assert images.encode_images(pictures(1))[0, 256:].any()
+
+
+def test_a_head_fitted_to_the_tower_is_not_that_of_its_cells(images: MiniImageEncoder, tmp_path: Path) -> None:
+    shutil.copytree(SHIPPED / "image", tmp_path / "image")
+    path = tmp_path / "image" / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    del config["sha256"]["words_head.safetensors"]
+    path.write_text(json.dumps(config), encoding="utf-8")
+    without = image_encoder(tmp_path / "image")
+    np.testing.assert_array_equal(without.encode_words(TEXTS)[:, :256], images.semantic_words(TEXTS))
+    np.testing.assert_array_equal(without.semantic_words(TEXTS), images.semantic_words(TEXTS))
+    cosines = (without.encode_words(TEXTS) * images.encode_words(TEXTS)).sum(axis=1)
+    assert (cosines < 0.9999).all() and (cosines > 0.7).all()
 
 
 def test_alpha_weighs_the_parts_and_changes_the_fingerprint(images: MiniImageEncoder, tmp_path: Path) -> None:
@@ -118,13 +131,13 @@ def test_alpha_weighs_the_parts_and_changes_the_fingerprint(images: MiniImageEnc
     assert shares == pytest.approx([config["alpha"], 0.25], abs=1e-4)
 
 
-@pytest.mark.parametrize("name", ["encoder.onnx", "text_head.safetensors"])
+@pytest.mark.parametrize("name", ["encoder.onnx", "text_head.safetensors", "words_head.safetensors"])
 def test_a_changed_byte_in_the_tower_is_noticed(name: str, tmp_path: Path) -> None:
     shutil.copytree(SHIPPED / "image", tmp_path / "image")
     flip(tmp_path / "image" / name)
     encoder = image_encoder(tmp_path / "image")
     with pytest.raises(BadModelFile, match=name):
-        _ = encoder.encode_images(pictures(1)) if name == "encoder.onnx" else encoder.encode_words(TEXTS)
+        _ = encoder.encode_images(pictures(1)), encoder.encode_words(TEXTS), encoder.semantic_words(TEXTS)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])

@@ -16,7 +16,7 @@ from rsrag.adapters.base import Context, TaskResult
 from rsrag.adapters.classify import knowledge
 from rsrag.adapters.classify.examples import blended, read_examples, shown_rows
 from rsrag.adapters.classify.labels import check_labels
-from rsrag.adapters.classify.wall import Map, classify_everywhere, dense_cells
+from rsrag.adapters.classify.wall import Map, cell_words, classify_everywhere, dense_cells
 from rsrag.adapters.look import View, colour_warning, opened, reading
 from rsrag.errors import UsageError
 from rsrag.models.base import Picture, Vectors
@@ -111,7 +111,9 @@ class Classify:
         encoder = context.profile.image
         fitted = calibration(encoder.fingerprint)
         warnings = [] if fitted.fitted else ["probabilities are not calibrated for this encoder"]
-        classes = bank_vectors(encoder.encode_words, [[label] for label in labels], request.templates)
+        names, templates = [[label] for label in labels], request.templates
+        classes = bank_vectors(encoder.encode_words, names, templates)
+        of_cells = bank_vectors(cell_words(context), names, templates) if request.everywhere else classes
         with opened(request.image, context, options=options) as view:
             picture, _ = view.seen(longest=_LONGEST)
             if (warning := colour_warning(view)) is not None:
@@ -119,7 +121,7 @@ class Classify:
             if request.examples is not None:
                 shown = read_examples(request.examples, context, request.turns, options=options)
                 warnings += [f"left out {name}" for name in shown.skipped[:5]]
-                classes = blended(classes, shown, labels)
+                classes, of_cells = blended(classes, shown, labels), blended(of_cells, shown, labels)
                 unused = set(range(len(shown.labels))) - set(shown_rows(shown, labels).values())
                 warnings += [f"examples of {shown.labels[row]!r}, which is no label" for row in sorted(unused)[:5]]
                 warnings.append("the temperature was fitted to words alone, without examples")
@@ -131,7 +133,7 @@ class Classify:
             known = best.probability >= request.unknown
             wall = None
             if request.everywhere:
-                cells, temperature = dense_cells(context, classes)
+                cells, temperature = dense_cells(context, of_cells)
                 wall = classify_everywhere(view, labels, cells, temperature, request.unknown, context)
                 seconds["map"] = time.perf_counter() - begun - seconds["look"]
                 if (drawn := len(wall.regions)) < wall.pieces:

@@ -53,6 +53,18 @@ class Map:
     square_metres: tuple[float | None, ...]
 
 
+def cell_words(context: Context) -> Callable[[Sequence[str]], Vectors]:
+    """Texts to vectors for :func:`dense_cells`, float32 [N, dim]; the cells of ``mini`` have another text head than its
+    whole pictures."""
+    words, dim = CellEncoder(context).words, context.profile.image.dim
+
+    def padded(texts: Sequence[str]) -> Vectors:
+        found = words(texts)
+        return np.pad(found, ((0, 0), (0, dim - found.shape[1])))
+
+    return padded
+
+
 def dense_cells(context: Context, classes: Vectors) -> tuple[Cells, float]:
     """Cosines of classes with cells, on the scale of whole pictures, and the temperature of those.
 
@@ -60,7 +72,7 @@ def dense_cells(context: Context, classes: Vectors) -> tuple[Cells, float]:
 
     Args:
         context: with the encoder.
-        classes: float32 [C, dim] as the encoder's words.
+        classes: float32 [C, dim], from :func:`cell_words`.
     """
     encoder = CellEncoder(context)
 

@@ -39,7 +39,7 @@ def model_trained_on(folder: Path, pictures: list[np.ndarray]) -> Path:
     """The shipped tower with another manifest of its training."""
     tower = folder / "tower"
     tower.mkdir(parents=True)
-    for name in ("config.json", "encoder.onnx", "text_head.safetensors"):
+    for name in ("config.json", "encoder.onnx", "text_head.safetensors", "words_head.safetensors"):
         (tower / name).symlink_to(SHIPPED / name)
     lines = [f"{hashlib.sha256(encoded(p)).hexdigest()[:32]} {turned_hashes(p)[0]:016x} mine train\n" for p in pictures]
     (folder / "train_manifest.txt.gz").write_bytes(gzip.compress("".join(lines).encode()))
