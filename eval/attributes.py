@@ -8,8 +8,6 @@ guessing, and always saying the commonest value.
 
 from __future__ import annotations
 
-import json
-import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +20,8 @@ import numpy.typing as npt
 from rsrag.errors import UsageError
 from rsrag.eval.classification import left_out
 from rsrag.eval.datasets import leakage
-from rsrag.eval.datasets.images import ImageSet, read_captions
-from rsrag.eval.datasets.tags import TagFile, default_template, read_tags, tags_of_captions, write_tags
+from rsrag.eval.datasets.images import read_captions, read_rows
+from rsrag.eval.datasets.tags import default_template, read_tags, tags_of_captions, write_tags
 from rsrag.eval.encoders import choose_row, embed, embed_words, encoder_settings, start_encoder
 from rsrag.eval.reports.intervals import mean_interval
 from rsrag.eval.reports.page import DetailedResult, write_report
@@ -32,6 +30,7 @@ from rsrag.eval.reports.result import mean
 from rsrag.models.base import ImageEncoder, Vectors
 from rsrag.models.vectors import unit
 from rsrag.progress import Progress, Silent
+from rsrag.train.sources.caption_files import CaptionRow
 
 BY_KEY = "By attribute"
 FEWEST = 3
@@ -104,7 +103,7 @@ def run(
     Args:
         data: folder or zip file with the pictures.
         tags: see :func:`rsrag.eval.datasets.tags.read_tags`.
-        from_captions: JSON list of ``{file, captions}``; a path, or its name inside ``data``.
+        from_captions: in a layout of :mod:`rsrag.train.sources.caption_files`; a path, or its name inside ``data``.
         split: only captions of this split; a tag file has none.
         keep_tags: file that the derived tags are written to.
         profile: whose image encoder is measured.
@@ -126,11 +125,9 @@ def run(
         raise UsageError("--split belongs to --from-captions, a tag file has no splits", hint=hint)
     if tags is not None:
         known, origin = read_tags(tags), tags.name
-        images = _tagged(data, tags, known, progress)
-        found = [json.loads(item.captions[0]) for item in images.items]
-        shown: list[Mapping[str, frozenset[str]]] = [
-            {key: frozenset(values) for key, values in one.items()} for one in found
-        ]
+        # The only caption of a picture is its name in the tag file.
+        images = read_rows(data, [CaptionRow(file, (file,)) for file in known.tags], tags, progress)
+        shown: list[Mapping[str, frozenset[str]]] = [known.tags[item.captions[0]] for item in images.items]
     elif from_captions is not None:
         images = read_captions(data, from_captions, split, progress)
         known = tags_of_captions({item.file: item.captions for item in images.items})
@@ -236,18 +233,3 @@ def _published() -> list[dict[str, Any]]:
         for row in published("attributes", dataset):
             found.setdefault(row.title, {"model": row.title})[dataset] = row.figures.get("top1")
     return list(found.values())
-
-
-def _tagged(data: Path, tags: Path, known: TagFile, progress: Progress) -> ImageSet:
-    """The pictures of a tag file, as a set whose only caption is the JSON of the tags."""
-    rows = [
-        {"file": file, "captions": [json.dumps({key: sorted(values) for key, values in found.items()})]}
-        for file, found in known.tags.items()
-    ]
-    with tempfile.TemporaryDirectory(prefix="rsrag-eval-") as folder:
-        listing = Path(folder) / "tags.json"
-        listing.write_text(json.dumps(rows), encoding="utf-8")
-        try:
-            return read_captions(data, listing, None, progress)
-        except UsageError as error:
-            raise UsageError(error.message.replace(str(listing), str(tags)), hint=error.hint) from error

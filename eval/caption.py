@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import shutil
-import tempfile
 from collections.abc import Sequence
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,16 +14,14 @@ import numpy as np
 
 from rsrag.adapters.base import Context
 from rsrag.adapters.caption.adapter import decoder, encoders, spoken
-from rsrag.adapters.caption.examples import Examples, Row, encoded, read_captions
+from rsrag.adapters.caption.examples import Examples, encoded, read_captions
 from rsrag.adapters.caption.fuse import Fuser
 from rsrag.errors import UsageError
-from rsrag.eval.datasets.caption_files import caption_rows, locator
 from rsrag.eval.metrics.captions import caption_figures
 from rsrag.eval.reports.page import DetailedResult
 from rsrag.ingest.readers.photo import load_picture
-from rsrag.models.base import Picture, Vectors
+from rsrag.models.base import Picture
 from rsrag.progress import Progress, Silent
-from rsrag.train.sources.files import ANNOTATION_BYTES, Files, open_files
 
 METHODS = ("fused", "decoder alone", "neighbours alone")
 ARCHIVE = "train"
@@ -52,7 +47,7 @@ def run(
     Args:
         data: folder or zip file of pictures.
         context: with the models.
-        captions: a file in one of the layouts of :mod:`rsrag.eval.datasets.caption_files`, or its name inside of
+        captions: a file in one of the layouts of :mod:`rsrag.train.sources.caption_files`, or its name inside of
             ``data``; "captions.json" when None.
         split: whose pictures are described.
         archive_split: whose captions may be drawn on; no retrieval when it has no pictures.
@@ -71,16 +66,17 @@ def run(
         raise UsageError(f"split {split!r} is the archive itself", hint="describe pictures that it does not hold")
     bar = progress or Silent()
     encoder, text = encoders(context)
-    files, rows = _rows(data, captions or Path("captions.json"), (split, archive_split))
-    asked, vectors, skipped = _encoded(files, [r for r in rows if r.split == split], encoder, data, bar)
+    files, rows, bad = read_captions(data, captions)
+    asked, vectors, skipped = encoded(files, [row for row in rows if row.of_split(split)], encoder, data, bar)
     if not asked:
         named = ", ".join(sorted({r.split for r in rows if r.split}))
         there = f"the file has {named}" if named else 'its rows name no split: add "split" to them'
         raise UsageError(f"no captioned picture in split {split!r}", hint=skipped[0] if skipped else there)
     asked, vectors = asked[:limit], vectors[:limit]
     own = {row.file for row in asked}
-    archive = [row for row in rows if row.split == archive_split and row.file not in own]
-    known, stock, left = _encoded(files, archive, encoder, data, bar)
+    archive = [row for row in rows if row.of_split(archive_split) and row.file not in own]
+    known, stock, left = encoded(files, archive, encoder, data, bar)
+    skipped += left + bad
     examples = Examples(tuple(r.file for r in known), tuple(r.captions for r in known), stock) if known else None
     warnings: list[str] = []
     captioner = decoder(encoder, warnings, needed=False)
@@ -111,9 +107,9 @@ def run(
         "tokens": "lower-case words of the PTB tokeniser without punctuation",
         "METEOR, SPICE": "by pycocoevalcap" if "meteor" in table[ours] else "none: pycocoevalcap or Java is missing",
     }  # fmt: skip
-    if skipped or left:
-        details["left out"] = len(skipped) + len(left)
-        details["left out files"] = [*skipped, *left][:_SHOWN]
+    if skipped:
+        details["left out"] = len(skipped)
+        details["left out files"] = skipped[:_SHOWN]
     if warnings:
         details["warnings"] = "; ".join(warnings)
     step = max(1, len(asked) // _SHOWN)
@@ -126,28 +122,6 @@ def run(
         [(load_picture(files.read(asked[n].file), asked[n].file).pixels, said[ours][n]) for n in chosen]
     )
     return DetailedResult("caption", table[ours], table, details, {"Sentences": shown}), grid
-
-
-def _rows(data: Path, captions: Path, splits: Sequence[str]) -> tuple[Files, list[Row]]:
-    """Pictures with their sentences; one whose row names no split belongs to that of its folder."""
-    files = open_files(data)
-    locate = locator(files.names)
-    listed = []
-    for row in caption_rows(captions, data, files.names, partial(files.read, limit=ANNOTATION_BYTES)):
-        place = locate(row)[0] or row.file
-        part = next((name for name in splits if row.of_split(name, place)), row.split or "")
-        listed.append({"file": place, "captions": row.captions, "split": part, "class": row.label})
-    with tempfile.TemporaryDirectory(prefix="rsrag-eval-") as folder:
-        listing = Path(folder) / captions.name
-        listing.write_text(json.dumps(listed), encoding="utf-8")
-        return read_captions(data, listing)
-
-
-def _encoded(
-    files: Any, rows: list[Row], encoder: Any, data: Path, progress: Progress
-) -> tuple[list[Row], Vectors, list[str]]:
-    vectors, usable, skipped = encoded(files, [row.file for row in rows], encoder, data, progress)
-    return [row for row, fine in zip(rows, usable, strict=True) if fine], vectors, skipped
 
 
 def javas(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:

@@ -18,8 +18,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from rsrag.errors import UsageError
-from rsrag.eval.datasets.caption_files import caption_rows
 from rsrag.models.base import Picture
+from rsrag.train.sources.caption_files import caption_rows
 from rsrag.train.sources.files import hidden
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff")

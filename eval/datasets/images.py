@@ -23,12 +23,12 @@ import numpy as np
 import numpy.typing as npt
 
 from rsrag.errors import SourceError, SourceTooLarge, UnreadableSource, UnsupportedSource, UsageError
-from rsrag.eval.datasets.caption_files import caption_rows, locator
 from rsrag.eval.datasets.labels import label_words
 from rsrag.ingest.guard import harden_gdal
 from rsrag.models.base import Picture
 from rsrag.progress import Progress, Silent
 from rsrag.train.prompts import words
+from rsrag.train.sources.caption_files import CaptionRow, caption_rows, located
 from rsrag.train.sources.files import hidden
 
 BATCH = 64
@@ -253,7 +253,7 @@ def read_captions(
     split: str | None = None,
     progress: Progress | None = None,
 ) -> ImageSet:
-    """A set with captions, in one of the layouts of :mod:`rsrag.eval.datasets.caption_files`.
+    """A set with captions, in one of the layouts of :mod:`rsrag.train.sources.caption_files`.
 
     Args:
         root: folder or zip file with the pictures.
@@ -267,29 +267,46 @@ def read_captions(
     """
     with Files(root) as source:
         rows = caption_rows(Path(captions), root, source.names, source.read)
-        splits = Counter(row.split for row in rows if row.split is not None)
+        splits = Counter(row.split for row in rows if row.split)
         if split is not None and splits and split not in splits and splits.total() == len(rows):
             raise UsageError(f"{captions}: no entries of split {split!r}", hint=f"splits: {', '.join(sorted(splits))}")
-        locate = locator(source.names)
-        entries, skips = [], []
-        for row in rows:
-            place, reason = locate(row)
-            if split is not None and not row.of_split(split, place or row.file):
-                continue
-            if not place or not row.captions:
-                skips.append(Skip(row.file, reason or "no captions"))
-            else:
-                entries.append(_Entry(place, row.label, row.captions))
-        if not entries:
-            first = f"{skips[0].file}: {skips[0].reason}" if skips else None
-            if split is not None and not skips:
-                raise UsageError(f"{captions}: no entries of split {split!r}", hint="entries name no split")
-            raise UsageError(f"{captions} names no picture in {root}", hint=first)
-        twice = [name for name, count in Counter(entry.file for entry in entries).items() if count > 1]
-        if twice:
-            raise UsageError(f"{captions}: {len(twice)} pictures have two entries", hint=f"the first is {twice[0]}")
-        labels = {entry.label: words(entry.label) for entry in entries if entry.label}
-        return _read(source, root, entries, skips, labels, progress)
+        found = [row for row in located(rows, source.names) if split is None or row.of_split(split)]
+        if not found and split is not None:
+            raise UsageError(f"{captions}: no entries of split {split!r}", hint="entries name no split")
+        return _captioned(source, root, found, captions, progress)
+
+
+def read_rows(root: Path, rows: Sequence[CaptionRow], origin: Path | str, progress: Progress | None = None) -> ImageSet:
+    """A set of the pictures that rows name, as :func:`read_captions` makes it of a file.
+
+    Args:
+        root: folder or zip file with the pictures.
+        rows: of the pictures.
+        origin: where the rows are from, for messages.
+        progress: told of every picture that is looked at.
+
+    Raises:
+        UnreadableSource: nothing to read at ``root``.
+        UsageError: none of the pictures is there, or one has two rows.
+    """
+    with Files(root) as source:
+        return _captioned(source, root, list(located(rows, source.names)), origin, progress)
+
+
+def _captioned(
+    source: Files, root: Path, rows: Sequence[CaptionRow], origin: Path | str, progress: Progress | None
+) -> ImageSet:
+    """A set of located rows."""
+    entries = [_Entry(row.file, row.label, row.captions) for row in rows if row.captions and not row.reason]
+    skips = [Skip(row.file, row.reason or "no captions") for row in rows if row.reason or not row.captions]
+    if not entries:
+        first = f"{skips[0].file}: {skips[0].reason}" if skips else None
+        raise UsageError(f"{origin} names no picture in {root}", hint=first)
+    twice = [name for name, count in Counter(entry.file for entry in entries).items() if count > 1]
+    if twice:
+        raise UsageError(f"{origin}: {len(twice)} pictures have two entries", hint=f"the first is {twice[0]}")
+    labels = {entry.label: words(entry.label) for entry in entries if entry.label}
+    return _read(source, root, entries, skips, labels, progress)
 
 
 def _read(

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import shapely
+from caption_layouts import LAYOUTS, SAID, written
 from rasters import TEN_METRES, UTM31, write_tiff
 
 from rsrag.adapters import measure
@@ -270,7 +271,7 @@ def test_requests_that_make_no_sense(context: Context, stock: Path, tmp_path: Pa
         CAPTION.run(CaptionRequest(SEA, bands="red"), context)
     with pytest.raises(UnsupportedSource):
         CAPTION.run(CaptionRequest(SEA[:8, :8]), context)
-    with pytest.raises(UsageError, match="no caption file"):
+    with pytest.raises(UsageError, match="no captions file"):
         read_captions(stock, "other.json")
     with pytest.raises(SourceError):
         read_captions(tmp_path / "nowhere")
@@ -286,6 +287,32 @@ def test_published_layouts_of_caption_files(stock: Path) -> None:
     (stock / "karpathy.json").write_text(json.dumps(rows), encoding="utf-8")
     found = read_captions(stock, stock / "karpathy.json")[1]
     assert found[0].captions == ("A sea .",) and found[0].split == "val"
+
+
+@pytest.mark.parametrize("layout", [*LAYOUTS, "NWPU"])
+def test_every_layout_of_caption_files(context: Context, tmp_path: Path, layout: str) -> None:
+    """With the pictures in folders that the rows do not name."""
+    for file in SAID:
+        path = tmp_path / "set" / "images" / file.split("_")[0] / file
+        path.parent.mkdir(parents=True)
+        cv2.imwrite(str(path), SEA)
+    examples = read_examples(tmp_path / "set", written(tmp_path, layout), context.profile.image)
+    assert dict(zip(examples.files, examples.captions, strict=True)) == {
+        f"images/{file.split('_')[0]}/{file}": texts for file, texts in SAID.items()
+    }
+    assert not examples.skipped
+
+
+def test_examples_of_a_split_by_folder_and_what_is_left_out(context: Context, tmp_path: Path) -> None:
+    for folder, file in (("train", "a.png"), ("val", "b.png"), ("x", "c.png"), ("y", "c.png")):
+        (tmp_path / "set" / folder).mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / "set" / folder / file), SEA)
+    rows = [{"file": f"{name}.png", "captions": ["A sea ."]} for name in "ab"]
+    rows += [{"file": "c.png", "captions": ["A sea ."], "split": "train"}, {"captions": ["A sea ."]}]
+    (tmp_path / "set" / "captions.json").write_text(json.dumps(rows), encoding="utf-8")
+    examples = read_examples(tmp_path / "set", None, context.profile.image, split="train")
+    assert examples.files == ("train/a.png",)
+    assert examples.skipped == ("c.png: several files of that name", "captions.json, entry 4: no 'file'")
 
 
 def test_rows_of_one_picture_are_one_neighbour(context: Context, stock: Path) -> None:

@@ -196,6 +196,17 @@ def test_captions_end_to_end(encoder: str, tmp_path: Path) -> None:
     assert again.metrics == result.metrics
 
 
+def test_pictures_of_tags_are_found_by_the_end_of_their_path(encoder: str, tmp_path: Path) -> None:
+    data = write_classes(tmp_path / "set" / "deep", colours=("red", "green")).parent
+    rows = [
+        {"file": p.relative_to(data / "deep").as_posix(), "tags": [f"roof={p.parent.name}"]}
+        for p in data.rglob("*.png")
+    ]
+    rows.append({"file": "gone.png", "tags": ["roof=red"]})
+    result = suite.run(data, tags=written(tmp_path / "tags.json", rows), encoder=encoder)
+    assert result.metrics["top1"] == 100 and result.details["left out files"] == ["gone.png: no such file"]
+
+
 def test_what_cannot_be_asked(encoder: str, tmp_path: Path) -> None:
     data = write_classes(tmp_path / "set", colours=("red",))
     tags = written(tmp_path / "tags.json", [{"file": "red/0.png", "tags": ["roof=red"]}])

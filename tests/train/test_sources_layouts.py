@@ -14,6 +14,8 @@ import pytest
 
 pytest.importorskip("cv2")
 
+from caption_layouts import LAYOUTS as CAPTION_LAYOUTS
+from caption_layouts import SAID, written
 from set_layouts import MAKERS, PICTURES, TEXTS, captions, folders, jpeg, listed, rs5m, shard
 
 from rsrag.errors import ConfigError, SourceError
@@ -180,6 +182,53 @@ def test_rows_about_one_picture_are_united_and_bad_rows_noted(tmp_path: Path) ->
         ("row", "row 4"),
         ("row", "row 5"),
     ]
+
+
+def test_jsonl_is_read_line_by_line_and_what_is_no_utf8_is_noted(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "a.jpg").write_bytes(PICTURES["000"])
+    lines = b'{"file": "a.jpg", "captions": ["A boat", "\xff"]}\n\n{"file": "b.jpg", "caption": "x"}\n'
+    (tmp_path / "set" / "rows.jsonl").write_bytes(lines)
+    listing = listed(tmp_path, {"path": "set/rows.jsonl", "kind": "captions"})
+    assert [(r.key, r.captions) for r in listing.records] == [("a.jpg", ("A boat",))]
+    assert [(p.what, p.key) for p in listing.problems] == [("caption", "a.jpg"), ("picture", "b.jpg")]
+
+
+@pytest.mark.parametrize("layout", [*CAPTION_LAYOUTS, "NWPU"])
+def test_caption_files_of_every_layout(tmp_path: Path, layout: str) -> None:
+    """Inside the set and beside it, with the pictures in folders that the rows do not name."""
+    for number, file in enumerate(SAID):
+        path = tmp_path / "set" / "images" / file.split("_")[0] / file
+        path.parent.mkdir(parents=True)
+        path.write_bytes(PICTURES[f"{number:03d}"])
+    beside, inside = written(tmp_path, layout), written(tmp_path / "set", layout)
+    for settings in ({"path": beside.name, "images": "set"}, {"path": "set", "annotations": inside.name}):
+        listing = listed(tmp_path, {**settings, "kind": "captions"})
+        assert {r.key.split("/")[-1]: r.captions for r in listing.records} == SAID
+        assert listing.problems == [] and {r.label for r in listing.records} <= {"", "airport", "beach"}
+        assert [record.read() for record in listing.records] == [PICTURES["000"], PICTURES["001"]]
+
+
+def test_names_that_fit_several_pictures_or_those_of_another_set(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / "set" / folder).mkdir(parents=True)
+        (tmp_path / "set" / folder / "1.jpg").write_bytes(PICTURES["000"])
+    (tmp_path / "set" / "a" / "2.jpg").write_bytes(PICTURES["001"])
+    rows = [{"file": f"{number}.jpg", "caption": "A boat"} for number in (1, 2)]
+    (tmp_path / "captions.json").write_text(json.dumps(rows), encoding="utf-8")
+    listing = listed(tmp_path, {"path": "captions.json", "kind": "captions", "images": "set"})
+    assert listing.records.keys == ["a/2.jpg"]
+    assert [(p.key, p.reason) for p in listing.problems] == [("1.jpg", "several files of that name")]
+    with pytest.raises(SourceError, match="no such picture"):  # other sets may lie beside the file
+        listed(tmp_path, {"path": "captions.json", "kind": "captions"})
+
+
+def test_boxes_are_no_captions(tmp_path: Path) -> None:
+    settings = captions(tmp_path)
+    table = {"images": [{"id": 1, "file_name": "000.jpg"}], "annotations": [{"image_id": 1, "bbox": [0, 0, 1, 1]}]}
+    (tmp_path / "set" / "dataset_rsicd.json").write_text(json.dumps(table), encoding="utf-8")
+    with pytest.raises(SourceError, match="not COCO's captions"):
+        listed(tmp_path, settings)
 
 
 def test_captions_asked_for_by_a_wrong_name_are_missed(tmp_path: Path) -> None:

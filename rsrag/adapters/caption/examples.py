@@ -7,8 +7,8 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -19,24 +19,12 @@ from rsrag.models.base import ImageEncoder, Vectors
 from rsrag.models.captioner import words_of
 from rsrag.models.runtime import cache_home
 from rsrag.progress import Progress, Silent
-from rsrag.train.sources.captions import first, parse_json
+from rsrag.train.sources.caption_files import EXAMPLE, CaptionRow, caption_rows, located
 from rsrag.train.sources.files import ANNOTATION_BYTES, Files, open_files
 
-_FILE = ("file", "filename", "file_name", "image")
-_TEXT = ("captions", "caption", "sentences")
 _BATCH = 64
 _LONGEST = 400
 """Characters of a caption that count."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A picture that a caption file names."""
-
-    file: str
-    captions: tuple[str, ...]
-    split: str
-    label: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,60 +49,33 @@ class Examples:
         return [(int(n), float(cosines[n])) for n in np.argsort(-cosines, kind="stable")[:count]]
 
 
-def read_captions(data: Path, captions: Path | str | None = None) -> tuple[Files, list[Row]]:
-    """Rows of a caption file and where the pictures lie.
+def read_captions(data: Path, captions: Path | str | None = None) -> tuple[Files, list[CaptionRow], list[str]]:
+    """Rows of a caption file, where the pictures lie, and rows that cannot be used, with the reason.
 
-    A row has ``file`` (or ``filename``, ``file_name``, ``image``), ``captions`` (or ``caption``, ``sentences``): a
-    text, a list of texts, or of ``{"raw": ...}``; perhaps ``split``, ``filepath`` (a folder), ``class`` or ``label``.
     A picture may have several rows, such as one a caption: they become one row, so that it counts as one neighbour.
 
     Args:
         data: folder or zip file of pictures.
-        captions: JSON file, or the name of one inside of ``data``; "captions.json" when None.
+        captions: a file in one of the layouts of :mod:`rsrag.train.sources.caption_files`, or the name of one inside of
+            ``data``; "captions.json" inside of it when None.
+
+    Returns:
+        The files; located rows, those without a sentence or a picture with the ``reason``; and what was no row.
 
     Raises:
         SourceError: a file is missing or no JSON.
         UsageError: the file names no picture with a sentence.
     """
-    files = open_files(data)
-    path = Path(captions) if captions is not None else Path("captions.json")
-    if path.is_file():
-        table = parse_json(path.read_bytes(), str(path))
-    elif str(path) in files.names:
-        table = parse_json(files.read(str(path), ANNOTATION_BYTES), f"{data}:{path}")
-    else:
-        raise UsageError(
-            f"no caption file {path}", hint="a JSON list of {file, captions}, as a path or inside the data"
-        )
-    found = table.get("images") if isinstance(table, dict) else table
-    rows = [row for row in map(_row, found if isinstance(found, list) else []) if row is not None]
-    if not rows:
-        raise UsageError(f"{path} names no picture with a sentence", hint="a JSON list of {file, captions}")
-    return files, _merged(rows)
-
-
-def _merged(rows: Sequence[Row]) -> list[Row]:
-    """One row a picture of a part, with the captions of all its rows, in the order of the first ones."""
-    found: dict[tuple[str, str], Row] = {}
-    for row in rows:
-        known = found.setdefault((row.file, row.split), row)
-        if known is not row:
-            label, captions = known.label or row.label, known.captions + row.captions
-            found[row.file, row.split] = replace(known, captions=captions, label=label)
-    return list(found.values())
-
-
-def _row(raw: Any) -> Row | None:
-    if not isinstance(raw, dict) or not isinstance(first(raw, _FILE), str):
-        return None
-    texts = first(raw, _TEXT)
-    texts = [texts] if isinstance(texts, str) else texts if isinstance(texts, list) else []
-    said = [t.get("raw", "") if isinstance(t, dict) else t for t in texts]
-    kept = tuple(" ".join(t.split())[:_LONGEST] for t in said if isinstance(t, str) and words_of(t))
-    if not kept:
-        return None
-    file = str(PurePosixPath(str(raw.get("filepath") or ""), str(first(raw, _FILE))))
-    return Row(file, kept, str(raw.get("split", "")), str(first(raw, ("class", "label")) or ""))
+    files, bad = open_files(data), list[str]()
+    path = None if captions is None else Path(captions)
+    listed = caption_rows(path, data, files.names, partial(files.read, limit=ANNOTATION_BYTES), bad)
+    rows = []
+    for row in located(listed, files.names):
+        said = tuple(" ".join(text.split())[:_LONGEST] for text in row.captions if words_of(text))
+        rows.append(replace(row, captions=said, reason=row.reason or ("" if said else "no captions")))
+    if not any(row.captions for row in rows):
+        raise UsageError(f"{path or data} names no picture with a sentence", hint=bad[0] if bad else EXAMPLE)
+    return files, rows, bad
 
 
 def read_examples(
@@ -131,24 +92,33 @@ def read_examples(
         data: folder or zip file of pictures.
         captions: see :func:`read_captions`.
         encoder: of the pictures.
-        split: only rows of this part.
+        split: only rows of this part; one that names none belongs to it by the folder of its picture.
         progress: told of pictures.
 
     Raises:
         SourceError: the data or the caption file cannot be read.
         UsageError: no picture is left.
     """
-    files, rows = read_captions(data, captions)
-    rows = [row for row in rows if split is None or row.split == split]
-    vectors, usable, skipped = encoded(files, [row.file for row in rows], encoder, data, progress)
-    kept = [row for row, fine in zip(rows, usable, strict=True) if fine]
+    files, rows, bad = read_captions(data, captions)
+    rows = [row for row in rows if split is None or row.of_split(split)]
+    kept, vectors, skipped = encoded(files, rows, encoder, data, progress)
     if not kept:
         raise UsageError(f"no captioned picture of {data} can be used", hint="; ".join(skipped[:3]) or "check --split")
-    return Examples(tuple(r.file for r in kept), tuple(r.captions for r in kept), vectors, tuple(skipped))
+    return Examples(tuple(r.file for r in kept), tuple(r.captions for r in kept), vectors, (*skipped, *bad))
 
 
 def encoded(
-    files: Files, names: Sequence[str], encoder: ImageEncoder, data: Path, progress: Progress | None = None
+    files: Files, rows: Sequence[CaptionRow], encoder: ImageEncoder, data: Path, progress: Progress | None = None
+) -> tuple[list[CaptionRow], Vectors, list[str]]:
+    """Rows whose picture can be used, its vectors, float32 [M, dim], and why other rows were left out."""
+    there = [row for row in rows if not row.reason]
+    vectors, usable, unread = _vectors(files, [row.file for row in there], encoder, data, progress)
+    skipped = [f"{row.file}: {row.reason}" for row in rows if row.reason]
+    return [row for row, fine in zip(there, usable, strict=True) if fine], vectors, skipped + unread
+
+
+def _vectors(
+    files: Files, names: Sequence[str], encoder: ImageEncoder, data: Path, progress: Progress | None
 ) -> tuple[Vectors, list[bool], list[str]]:
     """Vectors of the usable pictures, float32 [M, dim]; which of the N names were; and why others were not."""
     stamp = _stamp(data, names, encoder)

@@ -19,7 +19,7 @@ def inputs(source: SourceConfig, data_dir: Path) -> list[Path]:
     rows_alone = source.kind == "skyscript" or (source.kind == "captions" and paths[0].is_file())
     if source.images:
         paths.append(data_dir / source.images)
-    elif rows_alone and paths[0].suffix.lower() in (".json", ".csv"):
+    elif rows_alone and paths[0].suffix.lower() in (".json", ".jsonl", ".csv"):
         paths.append(paths[0].parent)
     if source.annotations and source.kind in ("skyscript", "gaia"):
         paths.append(data_dir / source.annotations)

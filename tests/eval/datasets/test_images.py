@@ -257,6 +257,7 @@ def test_paths_that_leave_the_set_are_not_followed(tmp_path: Path) -> None:
         (b"[{", "damaged JSON"),
         (b"{}", "not a list of objects"),
         (b"[1]", "not a list of objects"),
+        (b"[]", "names no picture"),
         (b'[{"captions": ["A"]}]', "entry 1: no 'file'"),
         (b'[{"file": "val/a.png"}]', "entry 1: 'captions' is not a list"),
         (b'[{"file": "val/a.png", "captions": [1]}]', "entry 1: 'captions' is not a list"),
