@@ -63,8 +63,8 @@ def read_coco(data: Path, coco: Path) -> tuple[tuple[str, ...], list[Labelled]]:
     return names, found
 
 
-def _read_coco(data: Path, coco: Path) -> tuple[tuple[str, ...], list[Labelled], list[str]]:
-    """As :func:`read_coco`, and the names of images that are not in the folder."""
+def _read_coco(data: Path, coco: Path) -> tuple[tuple[str, ...], list[Labelled], dict[str, str]]:
+    """As :func:`read_coco`, and the images that are not in the folder: id → name."""
     try:
         table = json.loads(coco.read_text(encoding="utf-8"))
         names = {row["id"]: _class_name(row["name"]) for row in table["categories"]}
@@ -80,16 +80,16 @@ def _read_coco(data: Path, coco: Path) -> tuple[tuple[str, ...], list[Labelled],
     if len(rows) < len(images):
         twice = Counter(key for key, *_ in images).most_common(1)[0][0]
         raise UsageError(f"{coco.name}: two images have the id {twice}", hint="an id belongs to one image")
-    found, gone = [], []
+    found, gone = [], dict[str, str]()
     for (key, name, width, height), boxes in zip(images, rows, strict=True):
         path = next((p for p in (data / name, data / "images" / name) if p.is_file()), None)
         if path is not None and path.resolve().is_relative_to(data.resolve()):
             by = {n: as_boxes([box for label, box in boxes if label == n]) for n in names.values()}
             found.append(Labelled(key, path, width, height, by))
         else:
-            gone.append(name)
+            gone[key] = name
     if not found:
-        first = f"the first is {gone[0]}; its path begins in the folder" if gone else None
+        first = f"the first is {next(iter(gone.values()))}; its path begins in the folder" if gone else None
         raise UsageError(f"none of the {len(images)} images of {coco.name} is in {data}", hint=first)
     return tuple(dict.fromkeys(names.values())), found, gone
 
@@ -143,13 +143,14 @@ def run(
     if unknown := set(methods) - set(METHODS):
         raise UsageError(f"unknown method {sorted(unknown)[0]!r}", hint=f"one of {', '.join(METHODS)}")
     names, images, gone = _read_coco(data, coco)
-    listed = len(images) + len(gone)
     if only is not None:
         try:
             wanted = set(only.read_text(encoding="utf-8-sig").split())
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"cannot read {only}: {error}", hint="ids of images, one a line") from error
         images = [image for image in images if image.key in wanted]
+        gone = {key: name for key, name in gone.items() if key in wanted}
+    listed = len(images) + len(gone)
     if limit is not None and limit < len(images):
         chosen = np.sort(np.random.default_rng(seed).choice(len(images), limit, replace=False))
         images = [images[n] for n in chosen]
@@ -175,7 +176,7 @@ def run(
         "seed": seed,
     }  # fmt: skip
     if gone:
-        details["not in the folder"] = f"{len(gone)} of {listed} images, the first is {gone[0]}"
+        details["not in the folder"] = f"{len(gone)} of {listed} images, the first is {next(iter(gone.values()))}"
     return SuiteResult("detection", rows[first], rows, details)
 
 

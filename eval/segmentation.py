@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -132,7 +132,7 @@ def label_samples(
     for folder in (images, labels):
         if not folder.is_dir():
             raise UsageError(f"no folder {folder}")
-    pairs = _named_alike(images, labels)
+    pairs, _ = _named_alike(images, labels)
     if not pairs:
         hint = "files of the same name that lie in the folders themselves, or ..._sat.jpg and ..._mask.png"
         raise UsageError(f"no picture of {images} has a label map in {labels}", hint=hint)
@@ -162,8 +162,8 @@ def label_samples(
         raise UsageError(what, hint=f"the label maps hold {held}; asked for were {asked}")
 
 
-def _named_alike(images: Path, labels: Path) -> list[tuple[Path, Path]]:
-    """Pictures with their label maps, by name."""
+def _named_alike(images: Path, labels: Path) -> tuple[list[tuple[Path, Path]], list[str]]:
+    """Pictures with their label maps, by name, and the names of pictures that have none."""
     files = [path for path in sorted(labels.iterdir()) if _is_picture(path)]
     maps: dict[str, Path] = {}
     for path in files:
@@ -173,12 +173,16 @@ def _named_alike(images: Path, labels: Path) -> list[tuple[Path, Path]]:
     if images.resolve() != labels.resolve():
         taken = frozenset()
         maps |= {path.stem: path for path in files}
-    found = []
+    found, alone = [], []
     for path in sorted(images.iterdir()):
+        if not _is_picture(path) or path in taken:
+            continue
         label = maps.get(path.stem) or maps.get(_PHOTO.sub("", path.stem))
-        if label is not None and _is_picture(path) and path not in taken:
+        if label is not None:
             found.append((path, label))
-    return found
+        else:
+            alone.append(path.name)
+    return found, alone
 
 
 def _is_picture(path: Path) -> bool:
@@ -284,10 +288,15 @@ def run(
     context = Context(load_profile(settings), settings)
     if coco is not None:
         samples = coco_samples(images, coco, context, limit=limit, seed=seed)
-    else:
-        assert labels is not None and classes is not None
-        samples = label_samples(images, labels, read_classes(classes), context, limit=limit, seed=seed)
-    return measure(samples, context, labelled=coco is None, progress=progress or Silent())
+        return measure(samples, context, labelled=False, progress=progress or Silent())
+    assert labels is not None and classes is not None
+    samples = label_samples(images, labels, read_classes(classes), context, limit=limit, seed=seed)
+    result = measure(samples, context, labelled=True, progress=progress or Silent())
+    pairs, alone = _named_alike(images, labels)
+    if not alone:
+        return result
+    told = f"{len(alone)} of {len(pairs) + len(alone)} pictures, the first is {alone[0]}"
+    return replace(result, details={**result.details, "without a label map": told})
 
 
 def measure(samples: Iterator[Sample], context: Context, *, labelled: bool, progress: Progress) -> SuiteResult:

@@ -30,6 +30,8 @@ _E2 = 0.0066943799901413165
 _E = math.sqrt(_E2)
 _GEOD = Geod(ellps="WGS84")
 _SLACK = 1e-6
+_DECIMALS = 9
+"""Of degrees that a footprint keeps."""
 _HAIR = 1e-9
 """Degrees to which coordinates are kept."""
 _AT_POLE = 1e-7
@@ -208,6 +210,7 @@ def footprint_from_shape(shape: Any) -> Footprint:
         pieces += [p for p in shapely.get_parts(part).tolist() if p.geom_type == "Polygon" and p.area > 0]
         for collection in (p for p in shapely.get_parts(part).tolist() if p.geom_type == "MultiPolygon"):
             pieces += [p for p in collection.geoms if p.area > 0]
+    pieces = [p for piece in pieces for p in _on_grid(piece)]
     if not pieces:
         raise BadFootprint("a footprint without area")
     if len(pieces) > 1 and east - west >= 360 - _HAIR:  # right round the Earth the pieces meet again
@@ -251,15 +254,27 @@ def _shape_of_rings(rings: list[Any]) -> Any:
     return shapely.Polygon(arrays[0], arrays[1:])
 
 
+def _on_grid(piece: Any) -> list[Any]:
+    """A polygon as it is, or as polygons on the nine decimals of footprints where rounding alone would break it.
+
+    A hole that touches its outer ring in the middle of a side would cross that side.
+    """
+    if not piece.interiors or shapely.transform(piece, lambda points: np.round(points, _DECIMALS)).is_valid:
+        return [piece]
+    valid = shapely.make_valid(piece, method="structure", keep_collapsed=False)
+    snapped = shapely.get_parts(shapely.set_precision(valid, 10.0**-_DECIMALS)).tolist()
+    return [p for p in snapped if p.geom_type == "Polygon" and p.area > 0]
+
+
 def _polygon(shape: Any) -> Polygon:
     rings = [shape.exterior, *shape.interiors]
     corners = (shapely.get_coordinates(ring).tolist() for ring in rings)
-    return tuple(tuple((round(x, 9), round(y, 9)) for x, y in ring) for ring in corners)
+    return tuple(tuple((round(x, _DECIMALS), round(y, _DECIMALS)) for x, y in ring) for ring in corners)
 
 
 def _bbox(pieces: Sequence[Any]) -> BBox:
     bounds = np.array([p.bounds for p in pieces])
-    south, north = round(float(bounds[:, 1].min()), 9), round(float(bounds[:, 3].max()), 9)
+    south, north = round(float(bounds[:, 1].min()), _DECIMALS), round(float(bounds[:, 3].max()), _DECIMALS)
     west, east = float(bounds[:, 0].min()), float(bounds[:, 2].max())
     # The box leaves out the widest gap: that behind the antimeridian, or one between two pieces.
     spans = sorted((float(b[0]), float(b[2])) for b in bounds)
@@ -269,8 +284,8 @@ def _bbox(pieces: Sequence[Any]) -> BBox:
             gap, gap_from = start - reach, reach
         reach = max(reach, end)
     if gap > 360 - (east - west) + _HAIR:
-        return BBox(round(gap_from + gap, 9), south, round(gap_from, 9), north)
-    return BBox(round(west, 9), south, round(east, 9), north)
+        return BBox(round(gap_from + gap, _DECIMALS), south, round(gap_from, _DECIMALS), north)
+    return BBox(round(west, _DECIMALS), south, round(east, _DECIMALS), north)
 
 
 # --- reading what users give ----------------------------------------------------------------------------------------

@@ -253,3 +253,19 @@ def test_swapped_position_is_named() -> None:
 def test_bad_geojson(geometry: dict[str, object]) -> None:
     with pytest.raises(BadFootprint):
         geo.footprint_from_geojson(geometry)
+
+
+def test_holes_that_touch_their_outer_ring_stay_on_their_side_of_it_after_rounding() -> None:
+    outer = [(4, 8), (4, 19), (2, 22), (6, 22), (6, 12), (9, 15), (12, 14)]
+    hole = [(7, 12), (8, 11), (8, 12)]
+    sound = shapely.Polygon(outer, [hole])
+    for step in range(60):
+        moved = shapely.transform(
+            sound, lambda points, by=step: points * 2.571e-4 + [-34.9 + by / 997, -8.1 + by / 991]
+        )
+        given_ = shapely.geometry.mapping(moved)
+        footprint = geo.footprint_from_geojson(
+            {"type": "Polygon", "coordinates": [list(r) for r in given_["coordinates"]]}
+        )
+        assert geo.shape(footprint).is_valid
+        assert geo.shape(footprint).area == pytest.approx(sound.area * 2.571e-4**2, rel=1e-3)

@@ -9,6 +9,7 @@ import typer
 
 from rsrag.cli.session import session
 from rsrag.cli.tasks import bare_context
+from rsrag.errors import ExitCode
 from rsrag.eval.cli.encoders import AsJson, ProfileName
 
 
@@ -55,3 +56,6 @@ def detection(
             seed=seed,
         )
     typer.echo(result.to_json() if state.as_json else result.to_text())
+    if gone := result.details.get("not in the folder"):
+        state.warn(f"not in the folder: {gone}")
+        raise typer.Exit(ExitCode.PARTIAL)

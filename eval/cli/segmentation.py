@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from rsrag.cli.session import session
+from rsrag.errors import ExitCode
 from rsrag.eval.cli.encoders import AsJson, ProfileName
 
 
@@ -44,3 +45,6 @@ def segmentation(
             progress=progress,
         )  # fmt: skip
     typer.echo(result.to_json() if state.as_json else result.to_text())
+    if alone := result.details.get("without a label map"):
+        state.warn(f"without a label map: {alone}")
+        raise typer.Exit(ExitCode.PARTIAL)

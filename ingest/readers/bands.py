@@ -73,6 +73,8 @@ _SYNONYMS = {
     "thermal": "lwir",
     "tir": "lwir",
 }
+_S2_ALONE = re.compile(r"(?<![a-z0-9])b0?8a(?![a-z0-9])", re.IGNORECASE)
+"""A band that no sensor but Sentinel-2's has: where it is described, the others are numbered as there."""
 _NOT_LIGHT = re.compile(r"temperature|thermal|kelvin|quality|qa|mask|cloud|angle|scl", re.IGNORECASE)
 _PICTURES = (("red", "green", "blue"), ("swir16", "nir", "red"), ("nir", "red", "green"))
 AS_STORED = ("band1", "band2", "band3")
@@ -161,6 +163,8 @@ def find_roles(
             roles[number - 1] = role
         _mark_alpha(roles, colours)
     else:
+        if sensor is None and any(_S2_ALONE.search(d or "") for d in descriptions):
+            sensor = "sentinel-2"
         _fill(roles, [role_of(h, sensor) for h in hinted])
         _fill(roles, [role_of(d, sensor) for d in descriptions])
         colour_roles = [None if c in ("gray", "undefined", "palette") else role_of(c) for c in colours]
@@ -171,6 +175,12 @@ def find_roles(
             roles[light[0]] = "grey"
     if picture_of(roles) is None and rule is None and eight_bit and count in (3, 4) and not any(roles):
         roles = [f"band{i}" for i in range(1, count + 1)]
+    if picture_of(roles) is None and rule is not None:
+        raise UnsupportedSource(
+            f"{name}: the band mapping names {', '.join(rule.roles)} of {count} bands: no picture can be made of them",
+            hint=f"name {', '.join(' '.join(p) for p in _PICTURES[:-1])} or {' '.join(_PICTURES[-1])}; or one band "
+            "that is shown in grey, such as grey=1",
+        )
     if picture_of(roles) is None:
         raise UnsupportedSource(
             f"{name}: {count} bands of unknown meaning",

@@ -99,7 +99,9 @@ def time_of_text(text: str) -> TimeSpan | None:
 
 
 def time_of_name(path: Path) -> TimeSpan | None:
-    """A date in a file's name: a Landsat scene id, a day or a month; or a file or folder named by a year alone."""
+    """A date in a file's name: a Landsat scene id, a day or a month; a year that is the one number beside the name of a
+    sensor; or a file or folder named by a year alone.
+    """
     stem = path.stem
     for match in _LANDSAT_SCENE.finditer(stem):
         try:
@@ -119,11 +121,26 @@ def time_of_name(path: Path) -> TimeSpan | None:
     for match in _MONTH.finditer(stem):
         if span := time_of_text(f"{match[1]}-{match[2]}"):
             return span
+    if span := _year_beside_sensor(stem):
+        return span
     # A number beside other words ("airport_1999") is more often a counter than a year.
     for name in (stem, path.parent.name):
         if re.fullmatch(r"\d{4}", name) and (span := time_of_text(name)):
             return span
     return None
+
+
+def _year_beside_sensor(stem: str) -> TimeSpan | None:
+    """The year in a name with no other number but the sensor's own: ``landsat_8_pucallpa_2019``.
+
+    The sensor must be spelled out: a number beside a code (``S2_1999``) is more often a counter.
+    """
+    match = next((m for pattern, _ in _SENSORS if (m := pattern.search(stem))), None)
+    if match is None or not re.match(r"[A-Za-z]{4}", match[0]):
+        return None
+    words = re.split(r"[-_. ]+", f"{stem[: match.start()]} {stem[match.end() :]}")
+    numbers = [word for word in words if word.isdigit()]
+    return time_of_text(numbers[0]) if len(numbers) == 1 and re.fullmatch(r"\d{4}", numbers[0]) else None
 
 
 def _possible(span: TimeSpan) -> TimeSpan | None:

@@ -27,6 +27,8 @@ from rsrag.types import Band, QueryImage, Scene, Tile, Window
 
 OVERVIEW = 2048
 """Longer side in pixels of the picture that results are drawn on."""
+_GLANCE = 256
+"""Side in pixels of the part that is looked at before all of an image is."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +45,7 @@ class View:
 
     def picture(self, window: Window | None = None, *, longest: int = OVERVIEW) -> Picture:
         """A window (all by default) as uint8 RGB [h, w, 3], averaged down by a power of two to fit ``longest``."""
-        return self.source.stretch.apply(self._reduced(window, longest))
+        return self.source.stretch.apply(self.reduced(window, longest))
 
     def seen(self, window: Window | None = None, *, longest: int = OVERVIEW) -> tuple[Picture, Mask]:
         """The same with its valid pixels, bool [h, w], for tasks that would invent something where there is nothing.
@@ -51,13 +53,14 @@ class View:
         Raises:
             UnsupportedSource: no pixel is valid.
         """
-        pixels = self._reduced(window, longest)
+        pixels = self.reduced(window, longest)
         if not pixels.mask.any():
             part = "" if window is None else f" in window {window.col},{window.row} {window.width}×{window.height}"
             raise UnsupportedSource(f"{self.subject.name}: no valid pixels{part}")
         return self.source.stretch.apply(pixels), pixels.mask
 
-    def _reduced(self, window: Window | None, longest: int) -> Pixels:
+    def reduced(self, window: Window | None, longest: int) -> Pixels:
+        """Values of a window (all by default), averaged down by a power of two to fit ``longest``."""
         window = window or Window(0, 0, self.subject.width, self.subject.height)
         scale = 1
         while max(window.width, window.height) > longest * scale:
@@ -85,8 +88,26 @@ def contrast_warning(view: View, indices: str) -> str | None:
     return f"{indices} of an 8-bit picture: its contrast may have been changed"
 
 
+def flat_warning(view: View) -> str | None:
+    """That there is nothing to see in a picture of one colour, of which the models say something all the same."""
+    subject = view.subject
+    side = min(_GLANCE, subject.width, subject.height)
+    centre = Window((subject.width - side) // 2, (subject.height - side) // 2, side, side)
+    for window in (centre, None):  # the whole is read only where its middle is of one colour
+        pixels = view.reduced(window, _GLANCE)
+        shown = view.source.stretch.apply(pixels)[pixels.mask]
+        if (shown != shown[:1]).any():
+            return None
+    return "all pixels have the same colour: there is nothing to see, whatever the answer says"
+
+
 def colour_warning(view: View) -> str | None:
-    """That the models learned on pictures in colour, where an image of radar, heights or infrared is none."""
+    """That the models learned on pictures in colour, where an image of radar, heights or infrared is none.
+
+    Of a picture of one colour :func:`flat_warning` instead.
+    """
+    if (flat := flat_warning(view)) is not None:
+        return flat
     roles = tuple(channel.role for channel in view.source.stretch.channels)
     if roles == ("red", "green", "blue") or roles[0].startswith("band"):  # bands that nobody named are told when read
         return None

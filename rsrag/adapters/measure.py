@@ -27,8 +27,6 @@ _BENT_DEGREES = 2.0
 """Degrees of longitude between neighbours of an outline from which on it gets more points."""
 _FINER = 16
 """How much closer they then are."""
-_DECIMALS = 9
-"""Of degrees that a footprint keeps."""
 _NODES = 17
 """Pixels across and down a window whose areas are measured where it is turned or bent on the Earth."""
 
@@ -50,21 +48,10 @@ def outline(subject: Subject, shape: Any) -> Footprint | None:
 
     placed = shapely.transform(shapely.segmentize(shape, step), to_earth)
     if full_turn(crs):
-        return geo.footprint_from_shape(_on_grid(placed))
+        return geo.footprint_from_shape(placed)
     if _bent(placed):
         placed = shapely.transform(shapely.segmentize(shape, max(1.0, step / _FINER)), to_earth)
-    return geo.footprint_from_shape(_on_grid(unwrapped(placed)))
-
-
-def _on_grid(shape: Any) -> Any:
-    """The shape, snapped to the nine decimals of footprints where rounding alone would break it.
-
-    A hole that touches its outer ring in the middle of a side would cross that side.
-    """
-    if shapely.transform(shape, lambda points: np.round(points, _DECIMALS)).is_valid:
-        return shape
-    valid = shapely.make_valid(shape, method="structure", keep_collapsed=False)
-    return shapely.set_precision(valid, 10.0**-_DECIMALS)
+    return geo.footprint_from_shape(unwrapped(placed))
 
 
 def _bent(placed: Any) -> bool:

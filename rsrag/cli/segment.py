@@ -16,7 +16,9 @@ def segment(
     ctx: typer.Context,
     image: ImageFile,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What to outline: 'water'.")],
-    threshold: Annotated[float, typer.Option(metavar="0.1…0.9", help="Score from which a pixel belongs to it.")] = 0.5,
+    threshold: Annotated[
+        float, typer.Option(metavar="0.1…0.9", help="Score from which a pixel belongs to it; neither end itself.")
+    ] = 0.5,
     method: Annotated[
         str,
         typer.Option(

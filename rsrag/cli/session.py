@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import sys
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import typer
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from rsrag.engine import Engine
 
 DEFAULT_WORKSPACE = "archive.rsrag"
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""Of a device that takes nothing more."""
 
 
 @dataclass
@@ -119,9 +122,18 @@ def error_table(error: RsragError) -> dict[str, str | None]:
 
 
 def fault_table(error: Exception) -> dict[str, str | None]:
-    """What the one JSON object says of a fault of rsrag itself."""
+    """What the one JSON object says of an error that is none of rsrag's own: a full device, or a fault of its code."""
+    if _cannot_write(error):
+        hint = "make room, or send the output and temporary files (TMPDIR) elsewhere"
+        where = f": {error.filename}" if error.filename is not None else ""
+        message = f"the output cannot be written: {error.strerror}{where}"
+        return {"code": "CannotWrite", "message": message, "hint": hint}
     hint = "add --verbose before the command for the traceback"
     return {"code": "UnexpectedFault", "message": f"{type(error).__name__}: {error}", "hint": hint}
+
+
+def _cannot_write(error: Exception) -> TypeGuard[OSError]:
+    return isinstance(error, OSError) and error.errno in _FULL
 
 
 def nearest(start: Path) -> Path | None:
@@ -190,10 +202,11 @@ def prepare_messages(state: Session) -> Callable[[], None]:
 
 
 def crashed(error: Exception) -> int:
-    """A fault of rsrag itself: one line, and the traceback with ``--verbose``. Returns the exit code."""
+    """An error that is none of rsrag's own: one line, and the traceback with ``--verbose``. Returns the exit code."""
     if {"-v", "--verbose"} & set(sys.argv):
         traceback.print_exception(error)
     told = fault_table(error)
     text = ascii(told["message"])[1:-1]
-    sys.stderr.write(f"error: unexpected fault: {text}\nhint: {told['hint']}\n")
+    what = "" if _cannot_write(error) else "unexpected fault: "
+    sys.stderr.write(f"error: {what}{text}\nhint: {told['hint']}\n")
     return ExitCode.NOTHING

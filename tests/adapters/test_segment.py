@@ -224,8 +224,9 @@ def test_pieces_are_counted_beyond_those_with_an_outline(context: Context, monke
     found = [things.Thing((x, y, x + 10, y + 10), 0.9) for x in (4, 24, 44) for y in (4, 24, 44)]
     monkeypatch.setattr(means, "things_named", lambda *_: things.Things(tuple(found), "stub"))
     monkeypatch.setattr(outlines, "MOST", 4)
-    request = SegmentRequest(np.full((64, 64, 3), 90, dtype=np.uint8), "ships", method="detector")
-    result = SEGMENT.run(request, context)
+    picture = np.full((64, 64, 3), 90, dtype=np.uint8)
+    picture[0] = 120  # not of one colour all over
+    result = SEGMENT.run(SegmentRequest(picture, "ships", method="detector"), context)
     assert len(result.regions) == 4 and "in 9 pieces" in result.text
     told = "only the largest 4 of 9 pieces have an outline; the mask and the areas have all"
     assert result.warnings == (told,)
@@ -237,7 +238,9 @@ def broken() -> None:
 
 def test_damaged_models_are_told_of(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked for, it is an error; otherwise the next best means is used, and a warning says why."""
-    request = SegmentRequest(np.full((64, 64, 3), 90, dtype=np.uint8), "ships")
+    picture = np.full((64, 64, 3), 90, dtype=np.uint8)
+    picture[0] = 120  # not of one colour all over
+    request = SegmentRequest(picture, "ships")
     monkeypatch.setattr(pixelhead, "shipped", broken)
     with pytest.raises(BadModelFile, match="another digest"):
         SEGMENT.run(replace(request, method="decoder"), context)
@@ -322,7 +325,9 @@ def test_finer_scenes_are_reduced_for_the_decoder_and_windows_agree(
 def test_coarse_scenes_are_not_for_the_decoder(tmp_path: Path, context: Context, bright: Decoder) -> None:
     """Ground at ten metres a pixel looks like nothing that it was trained on: only who insists gets an answer."""
     path = write_tiff(tmp_path / "rgb.tif", bands("uint8")[:3], crs=UTM31, transform=TEN_METRES)
-    assert SEGMENT.run(SegmentRequest(path, "buildings"), context).method == "refined"
+    result = SEGMENT.run(SegmentRequest(path, "buildings"), context)
+    assert result.method == "refined" and "pixels of 10 m: buildings" in result.warnings[0]
+    assert not any("pixels of" in told for told in SEGMENT.run(SegmentRequest(path, "a quarry"), context).warnings)
     insisted = SEGMENT.run(SegmentRequest(path, "buildings", method="decoder"), context)
     assert (
         insisted.method == "decoder"
@@ -427,6 +432,21 @@ def test_requests_that_make_no_sense(context: Context, wrong: dict[str, Any], sa
     with pytest.raises(UsageError) as caught:
         SEGMENT.run(replace(GOOD, **wrong), context)
     assert says in f"{caught.value.message} {caught.value.hint}"
+
+
+def test_pictures_of_one_colour_have_nothing_to_see(context: Context) -> None:
+    black = np.zeros((64, 96, 3), dtype=np.uint8)
+    told = "all pixels have the same colour: there is nothing to see, whatever the answer says"
+    assert told in SEGMENT.run(SegmentRequest(black, "water"), context).warnings
+    black[0, 0] = 9  # outside of the middle that is looked at first
+    assert told not in SEGMENT.run(SegmentRequest(black, "water"), context).warnings
+
+
+def test_pieces_below_the_least_area_are_no_specks(tmp_path: Path, context: Context) -> None:
+    path = scene(tmp_path / "lake.tif")
+    result = SEGMENT.run(SegmentRequest(path, "the lake", smallest=1e9), context)
+    assert not result.regions and result.share > 0.2
+    assert "in pieces below the least area of an outline" in result.text and "specks" not in result.text
 
 
 def test_tiny_pictures_are_refused(context: Context) -> None:

@@ -253,3 +253,24 @@ def test_ctrl_c_is_130(archive: Path) -> None:
         out, err = running.communicate(timeout=60)
     assert running.returncode == 130
     assert "Traceback" not in out + err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("buffered", ["", "1"])
+@pytest.mark.parametrize("arguments", [["config", "show"], ["config", "show", "--json"], ["status", "--json"]])
+def test_output_that_cannot_be_written_is_no_fault_of_rsrag(
+    tmp_path: Path, arguments: list[str], buffered: str
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "rsrag", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONUNBUFFERED": buffered},
+        )
+    assert ran.returncode == 1
+    assert "error: the output cannot be written: No space left on device" in ran.stderr
+    assert "unexpected" not in ran.stderr and "Exception ignored" not in ran.stderr

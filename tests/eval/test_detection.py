@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from typer.testing import CliRunner
 
 from rsrag.adapters.base import Context
+from rsrag.cli.app import app
 from rsrag.config import Settings
 from rsrag.errors import UsageError
 from rsrag.eval import detection
@@ -208,6 +210,13 @@ def test_images_that_are_not_in_the_folder_are_told(coco: Path, context: Context
     found_ = detection.run(coco, coco / "annotations.json", context, methods=(), predictions=given_)
     assert found_.details["images"] == 2
     assert found_.details["not in the folder"] == "1 of 3 images, the first is gone.png"
+    told = ["eval", "detection", "--data", str(coco), "--coco", str(coco / "annotations.json")]
+    told += ["--predictions", str(given_)]
+    ran = CliRunner().invoke(app, told)
+    assert ran.exit_code == 3 and "1 of 3 images" in ran.stderr and "AP50" in ran.stdout
+    (coco / "ids.txt").write_text("\n".join(str(row["id"]) for row in table["images"][:-1]))
+    asked = CliRunner().invoke(app, [*told, "--only", str(coco / "ids.txt")])
+    assert asked.exit_code == 0 and "not in the folder" not in asked.stdout, "images that nobody asked for"
 
 
 def test_a_list_of_ids_that_is_no_text(coco: Path, context: Context) -> None:

@@ -137,6 +137,14 @@ def test_label_maps(chips: Path) -> None:
     assert all(0 <= v <= 1 for row in document["rows"].values() for v in row.values())
 
 
+def test_pictures_without_a_label_map_are_told(chips: Path) -> None:
+    (chips / "labels" / "1.png").unlink()
+    ran = run("--images", chips / "images", "--labels", chips / "labels", "--classes", chips / "classes.json", "--json")
+    assert ran.exit_code == 3 and "1 of 2 pictures, the first is 1.png" in ran.stderr
+    details = json.loads(ran.stdout)["details"]
+    assert details["pictures"] == 1 and details["without a label map"] == "1 of 2 pictures, the first is 1.png"
+
+
 def test_what_is_shipped_is_the_decoder_where_it_knows_the_words(chips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Decoder:
         classes, fingerprint = ("building",), "scripted:1"

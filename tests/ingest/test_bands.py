@@ -34,6 +34,24 @@ def test_a_mapping_beyond_the_bands_is_named() -> None:
         find_roles("a.tif", 3, rule=parse_bands("red=9,green=2,blue=1"))
 
 
+@pytest.mark.parametrize(("text", "count"), [("red=1,nir=2", 2), ("red=1,green=2", 4)])
+def test_a_mapping_that_makes_no_picture_says_what_is_missing(text: str, count: int) -> None:
+    with pytest.raises(UnsupportedSource, match="no picture can be made of them") as caught:
+        find_roles("a.tif", count, rule=parse_bands(text))
+    assert ", ".join(parse_bands(text).roles) in caught.value.message
+    assert "unknown" not in caught.value.message
+    assert "red green blue" in (caught.value.hint or "") and "grey=1" in (caught.value.hint or "")
+
+
+def test_numbered_bands_with_8a_are_those_of_sentinel_2() -> None:
+    numbers = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
+    roles = find_roles("a.tif", 10, descriptions=numbers)
+    assert roles[:3] == ("blue", "green", "red") and roles[6:] == ("nir", "nir08", "swir16", "swir22")
+    for others in (("B02", "B03", "B04", "B08"), ("B02", "B03", "B04", "AB8A")):
+        with pytest.raises(UnsupportedSource, match="unknown meaning"):
+            find_roles("a.tif", 4, descriptions=others)
+
+
 def test_catalogue_entry_before_description_before_colour_before_layout() -> None:
     said = dict(colours=["red", "green", "blue", "undefined"], sensor="naip")
     assert find_roles("a", 4, **said) == ("red", "green", "blue", "nir")

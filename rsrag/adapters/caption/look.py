@@ -6,14 +6,25 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from rsrag.adapters.base import Context
-from rsrag.adapters.change.indices import INDICES, VEGETATION_NDVI, WATER_NDWI, available, index
+from rsrag.adapters.change.indices import (
+    INDICES,
+    VEGETATION_NDVI,
+    WATER_NDWI,
+    available,
+    index,
+    not_green,
+    tells_classes,
+)
 from rsrag.adapters.heat import BACKGROUND, HeatMapper
 from rsrag.adapters.look import View, contrast_warning
 from rsrag.adapters.measure import area_text, cell_of, pixel_areas_m2
+from rsrag.adapters.segment.refine import Counts
 from rsrag.adapters.sweep import sweep
-from rsrag.ingest.readers.base import Mask
+from rsrag.adapters.waterline import waterline
+from rsrag.ingest.readers.base import Mask, Pixels
 from rsrag.models.base import Picture
 from rsrag.types import Fact, Sentence
 
@@ -33,8 +44,9 @@ _COLOURS = {
 def indices(view: View, context: Context) -> tuple[list[Sentence], list[Fact]]:
     """Mean NDVI and NDWI and the shares of vegetation and water, over the whole scene in windows.
 
-    Vegetation is NDVI above 0.4, water NDWI above 0, of the pixels that are valid and have both bands (digital numbers
-    where no reflectance is given). Nothing where the bands allow no index, or no pixel has one.
+    Vegetation is NDVI above 0.4, water NDWI above the scene's :func:`rsrag.adapters.waterline.waterline` (0 without a
+    red band), of the pixels that are valid and have both bands (digital numbers where no reflectance is given). Nothing
+    where the bands allow no index, or no pixel has one.
     """
     roles = [str(band.role) for band in view.source.bands]
     names = [name for name in available(roles) if name in ("ndvi", "ndwi")]
@@ -42,12 +54,10 @@ def indices(view: View, context: Context) -> tuple[list[Sentence], list[Fact]]:
         return [], []
     totals, over, counted = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0), dict.fromkeys(names, 0)
     areas = dict.fromkeys(names, 0.0)
-    line = {"ndvi": VEGETATION_NDVI, "ndwi": WATER_NDWI}
+    line = {"ndvi": VEGETATION_NDVI, "ndwi": _waterline(view, roles) if tells_classes(roles) else WATER_NDWI}
     for step in sweep(view.subject.width, view.subject.height, core=_CORE, margin=0):
         pixels = view.source.read(step.core)
-        values = np.stack([
-            pixels.data[n].astype(np.float32) * band.scale + band.offset for n, band in enumerate(view.source.bands)
-        ])  # fmt: skip
+        values = _values(view, pixels)
         each = pixel_areas_m2(view.subject, step.core)
         for name in names:
             pair = [next(roles.index(role) for role in side if role in roles) for side in INDICES[name]]
@@ -66,11 +76,25 @@ def indices(view: View, context: Context) -> tuple[list[Sentence], list[Fact]]:
             share = over[name] / counted[name]
             facts.append(Fact(f"share of {what}", share))
             measured = f", {area_text(areas[name])}" if np.isfinite(areas[name]) else ""
-            said.append(f"{what} covers {share:.0%}{measured} ({name.upper()} above {line[name]:g})")
+            said.append(f"{what} covers {share:.0%}{measured} ({name.upper()} above {round(line[name], 2) + 0.0:g})")
     if not said:
         return [], []
     text = " and ".join(said)
     return [Sentence(f"{text[0].upper()}{text[1:]}.", ())], facts
+
+
+def _values(view: View, pixels: Pixels) -> npt.NDArray[np.float32]:
+    """Physical values of all bands, float32 [bands, h, w]."""
+    bands = enumerate(view.source.bands)
+    return np.stack([pixels.data[n].astype(np.float32) * band.scale + band.offset for n, band in bands])
+
+
+def _waterline(view: View, roles: Sequence[str]) -> float:
+    counts = Counts(-1.0, 1.0)
+    for step in sweep(view.subject.width, view.subject.height, core=_CORE, margin=0):
+        pixels = view.source.read(step.core)
+        counts.add(not_green(_values(view, pixels), roles)[pixels.mask])
+    return waterline(counts)
 
 
 def index_warnings(view: View, facts: Sequence[Fact]) -> list[str]:

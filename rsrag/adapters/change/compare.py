@@ -88,7 +88,7 @@ def compare(pair: Pair, request: ChangeRequest, context: Context) -> ChangeResul
     mask, tally = _mask(magnitude, line, least, detector, context)
     clock.lap("mask")
     told = (
-        outline.kinds(pair, mask, encoder or _encoder(pair), context.progress)
+        outline.kinds(pair, mask, seen, encoder or _encoder(pair), context.progress)
         if tally.changed and request.kinds
         else None
     )

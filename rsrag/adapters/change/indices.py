@@ -7,6 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from rsrag.adapters.segment.refine import Counts
+from rsrag.adapters.waterline import dry_or_wet, waterline
+
 Values = npt.NDArray[np.float32]
 INDICES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "ndvi": (("nir", "nir08"), ("red",)),  # Rouse et al. 1974
@@ -43,14 +46,38 @@ def tells_classes(roles: Sequence[str]) -> bool:
     return {"ndvi", "ndwi"} <= set(available(roles))
 
 
-def classes(values: Values, roles: Sequence[str]) -> npt.NDArray[np.uint8]:
+def line_of(values: Values, roles: Sequence[str]) -> float:
+    """NDWI from which ground is water at a date, of the band values [bands, n] of a sample of its pixels."""
+    counts = Counts(-1.0, 1.0)
+    counts.add(not_green(values, roles))
+    return waterline(counts)
+
+
+def not_green(values: Values, roles: Sequence[str]) -> Values:
+    """NDWI of the ground on which the line of a scene is drawn, NaN elsewhere."""
+    return dry_or_wet(_ndwi(values, roles), index("ndvi", values, roles))
+
+
+def _ndwi(values: Values, roles: Sequence[str]) -> Values:
+    """NDWI, NaN where both bands are 0: shadows without light are no water."""
+    green, near = (values[next(roles.index(role) for role in side if role in roles)] for side in INDICES["ndwi"])
+    return np.where(green + near > 0, index("ndwi", values, roles), np.float32(np.nan))
+
+
+def classes(values: Values, roles: Sequence[str], line: float) -> npt.NDArray[np.uint8]:
     """Kinds of ground by rules, numbers into :data:`CLASSES`: uint8 [h, w].
 
-    Water where NDWI (or, with a short-wave band, MNDWI) is above 0 and NDVI low, vegetation where NDVI is above 0.4,
-    the rest bare; bare and built-up ground cannot be told apart by these indices, so nothing is called built-up here.
+    Water where NDWI is above ``line`` (or, with a short-wave band, MNDWI above 0) and NDVI low, vegetation where NDVI
+    is above 0.4, the rest bare; bare and built-up ground cannot be told apart by these indices, so nothing is called
+    built-up here.
+
+    Args:
+        values: float32 [bands, h, w].
+        roles: of the bands.
+        line: NDWI from which ground is water, see :func:`line_of`.
     """
     ndvi = index("ndvi", values, roles)
-    water = index("ndwi", values, roles) > WATER_NDWI
+    water = _ndwi(values, roles) > line
     if "mndwi" in available(roles):
         water |= (index("mndwi", values, roles) > WATER_NDWI) & (ndvi < 0.2)
     found = np.full(ndvi.shape, CLASSES.index(BARE), dtype=np.uint8)

@@ -18,6 +18,7 @@ from rsrag.adapters.base import Region, Subject
 from rsrag.adapters.change import describe, ground, indices
 from rsrag.adapters.change.pair import Pair
 from rsrag.adapters.change.request import Transition
+from rsrag.adapters.change.statistics import Sample
 from rsrag.adapters.coarse import Coarse, as_it_is, coarse, pieces_of
 from rsrag.adapters.generalise import generalised, is_small
 from rsrag.adapters.outlines import CORNERS, HOLES
@@ -56,11 +57,22 @@ class Ground:
         return (self.both,) if self.both is not None else (self.before, self.after)
 
 
-def kinds(pair: Pair, mask: Layer, encoder: DenseEncoder | None, progress: Progress) -> Ground | None:
-    """Kinds of ground of changed pixels at both dates; None where they cannot be told."""
+def kinds(pair: Pair, mask: Layer, found: Sample, encoder: DenseEncoder | None, progress: Progress) -> Ground | None:
+    """Kinds of ground of changed pixels at both dates; None where they cannot be told.
+
+    Args:
+        pair: both dates.
+        mask: of changes.
+        found: pixels of the whole scene, on which the line of water is drawn for each date.
+        encoder: of feature maps, where no index tells kinds.
+        progress: told of every window.
+    """
     by_rules = indices.tells_classes(pair.roles)
     if not by_rules and (encoder is None or not (ground.natural(pair.before) and ground.natural(pair.after))):
         return None
+    lines = (
+        [indices.line_of(v.T.astype(np.float32), pair.roles) for v in (found.before, found.after)] if by_rules else []
+    )
     subject = pair.subject
     legend = [
         LegendEntry(i, name, colour)
@@ -76,7 +88,7 @@ def kinds(pair: Pair, mask: Layer, encoder: DenseEncoder | None, progress: Progr
             if changed.any():
                 one, two = (
                     np.where(changed, values[step.inner], ground.UNKNOWN)
-                    for values in _tell(pair, step.outer, by_rules, encoder)
+                    for values in _tell(pair, step.outer, lines, encoder)
                 )
                 both = np.where(changed, one * _KINDS + two, ground.UNKNOWN).astype(np.uint8)
                 if by_rules:
@@ -117,11 +129,12 @@ def majority(kinds: ground.Kinds, count: int) -> ground.Kinds:
     return found
 
 
-def _tell(pair: Pair, window: Window, by_rules: bool, encoder: DenseEncoder | None) -> list[ground.Kinds]:
+def _tell(pair: Pair, window: Window, lines: Sequence[float], encoder: DenseEncoder | None) -> list[ground.Kinds]:
+    """Kinds of a window at both dates: by indices with the lines of water, else by the encoder."""
     one, two = pair.read(window)
-    if by_rules:
+    if lines:
         values = pair.values(one, two)
-        return [majority(indices.classes(v, pair.roles), _KINDS) for v in values]
+        return [majority(indices.classes(v, pair.roles, line), _KINDS) for v, line in zip(values, lines, strict=True)]
     assert encoder is not None
     return [
         ground.kinds_of(encoder, source.stretch.apply(pixels))

@@ -13,7 +13,7 @@ from rsrag.adapters.base import Context, TaskResult
 from rsrag.adapters.coarse import COARSE
 from rsrag.adapters.ground.spatial import without_article
 from rsrag.adapters.ground.words import is_plural
-from rsrag.adapters.look import View, colour_warning, contrast_warning, opened
+from rsrag.adapters.look import View, colour_warning, contrast_warning, flat_warning, opened
 from rsrag.adapters.outlines import Outlines, outlined
 from rsrag.adapters.segment.means import Means, means_for
 from rsrag.adapters.segment.priors import Prior
@@ -84,7 +84,7 @@ class Segment:
             return Segmentation(
                 task=self.name,
                 subject=view.subject,
-                sentences=_sentences(text, share, given, band, outlines.pieces, prior),
+                sentences=_sentences(text, share, given, band, outlines.pieces, prior, request.smallest),
                 facts=_facts(areas, share, given, band),
                 regions=outlines.regions,
                 layers=(mask, score),
@@ -148,6 +148,7 @@ def _sentences(
     band: tuple[float, float] | None,
     count: int,
     prior: Prior | None,
+    smallest: float | None,
 ) -> tuple[Sentence, ...]:
     several = is_plural(text)
     if share == 0:
@@ -156,7 +157,8 @@ def _sentences(
     if given is not None and band is not None:
         low, high = measure.area_text(band[0]), measure.area_text(band[1])
         measured = f", {measure.area_text(given)} (between {low} and {high} at stricter and laxer thresholds)"
-    pieces = f"in {count:,} {'piece' if count == 1 else 'pieces'}" if count else "in specks"
+    few = "in specks" if smallest is None else "in pieces below the least area of an outline"
+    pieces = f"in {count:,} {'piece' if count == 1 else 'pieces'}" if count else few
     how = f" {prior.name.upper()} was used." if prior is not None else ""
     covers = f"{text[:1].upper()}{text[1:]} {'cover' if several else 'covers'}"
     part = f"{share:.1%}" if share >= 0.0005 else "less than 0.1%"
@@ -165,7 +167,10 @@ def _sentences(
 
 def _warnings(view: View, prior: Prior | None, outlines: Outlines) -> tuple[str, ...]:
     # An index measures the bands themselves.
-    warning = colour_warning(view) if prior is None else contrast_warning(view, prior.name.upper())
+    if prior is None:
+        warning = colour_warning(view)
+    else:
+        warning = flat_warning(view) or contrast_warning(view, prior.name.upper())
     told = [] if warning is None else [warning]
     if (drawn := len(outlines.regions)) < (pieces := outlines.pieces):
         told.append(f"only the largest {drawn:,} of {pieces:,} pieces have an outline; the mask and the areas have all")

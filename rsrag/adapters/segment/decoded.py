@@ -89,6 +89,14 @@ def decoded(text: str, subject: Subject, *, everywhere: bool = False) -> Decoded
     return Decoded(numbers_of(known), scale, pixelhead.shipped().fingerprint, told)
 
 
+def too_coarse(text: str, subject: Subject) -> tuple[str, ...]:
+    """A warning where a text names what the decoder knows, and the scene is coarser than anything it was learned on."""
+    metres = subject.gsd_m
+    if metres is None or metres <= COARSEST_THING or known_of(text) is None:
+        return ()
+    return (f"pixels of {metres:.3g} m: {text} and the like were learned on finer pictures, this can be plainly wrong",)
+
+
 def known_of(text: str, gsd_m: float | None = FINEST_COVER) -> Known | None:
     """What of a text the decoder knows, a kind of ground or things as the detector knows them, at a scale.
 

@@ -126,8 +126,9 @@ def _detected(
     if things is None:
         return None, told
     seconds = {"detector": time.perf_counter() - begun}
+    coarse = decoding.too_coarse(text, view.subject)
     maker = partial(_painted, view, things.found, Cuts(view, front_of))
-    return Means("detector", "detector", things.model, maker, (*told, *things.warnings), seconds=seconds), ()
+    return Means("detector", "detector", things.model, maker, (*told, *coarse, *things.warnings), seconds=seconds), ()
 
 
 def _warm(request: SegmentRequest, text: str, view: View, context: Context, told: tuple[str, ...]) -> Means:
@@ -138,6 +139,8 @@ def _warm(request: SegmentRequest, text: str, view: View, context: Context, told
     heat = heat_layer(view, mapper, mapper.query(text, background=rivals(text)), context)
     seconds = {"heat map": time.perf_counter() - begun}
     prior = prior_for(text, view) if request.index and method == "refined" else None
+    if prior is None or not prior.alone:
+        told += decoding.too_coarse(text, view.subject)
     maker = partial(_refined, view, heat, prior, _limits(view, heat, prior), method)
     name = f"{method} with {prior.name}" if prior is not None else method
     return Means(name, method, mapper.fingerprint, maker, told, prior, seconds=seconds)
@@ -157,7 +160,7 @@ def _limits(view: View, heat: Layer, prior: Prior | None) -> _Limits:
     for step in sweep(view.subject.width, view.subject.height, core=CORE, margin=0):
         counts.add(heat.read(step.core))
         if prior is not None:
-            index.add(prior.values(view, view.source.read(step.core)))
+            index.add(prior.parted(view, view.source.read(step.core)))
     # An index finds water where the heat sees none; without one, a scene that is cold all over has none.
     seen = counts.hottest >= LEAST or (prior is not None and prior.alone)
     return _Limits(seen, middle_of(counts), prior.parting(index) if prior is not None else 0.0)

@@ -9,6 +9,7 @@ import numpy as np
 
 from rsrag.adapters.look import View
 from rsrag.adapters.segment.refine import Counts, Scores, sigmoid
+from rsrag.adapters.waterline import dry_or_wet, waterline
 from rsrag.ingest.enrich import VEGETATION_NDVI, WATER_NDWI
 from rsrag.ingest.readers.base import Pixels
 from rsrag.words import STOPWORDS, stem, terms, tokens
@@ -18,7 +19,7 @@ SLOPE = 0.04
 WEIGHT = 0.75
 """Of the index where it measures the thing itself; the refined heat has the rest."""
 _REACH = 0.25
-"""How far the scene's own parting value of an index may lie from the usual one."""
+"""How far the scene's own parting value of NDVI may lie from the usual one."""
 _WATER = frozenset(terms("water lake lakes river rivers sea ocean pond ponds reservoir reservoirs lagoon bay"))
 _GREEN = frozenset(terms("vegetation greenery plants green"))
 _PLANTS = frozenset(
@@ -51,18 +52,22 @@ class Prior:
 
     def values(self, view: View, pixels: Pixels) -> Scores:
         """The index, float32 [H, W], NaN where it has no meaning."""
-        first, second = (view.physical(pixels, role) for role in self.roles)
-        assert first is not None and second is not None
-        total = first + second
-        with np.errstate(divide="ignore", invalid="ignore"):
-            found = np.where(total > 0, (first - second) / total, np.float32(np.nan))
-        return np.clip(found, -1, 1).astype(np.float32)
+        return _difference(view, pixels, *self.roles)
+
+    def parted(self, view: View, pixels: Pixels) -> Scores:
+        """The index where it counts for :meth:`parting`, float32 [H, W], NaN elsewhere."""
+        found = self.values(view, pixels)
+        if self.name != "ndwi" or view.band("red") is None:
+            return found
+        return dry_or_wet(found, _difference(view, pixels, self.roles[1], "red"))
 
     def parting(self, counts: Counts) -> float:
         """Value that parts the thing from the rest in this scene: Otsu's, not far from the usual one.
 
         Stored contrast and haze shift an index, in 8-bit pictures above all.
         """
+        if self.name == "ndwi":
+            return waterline(counts)
         return float(np.clip(counts.parting(), self.usual - _REACH, self.usual + _REACH))
 
     def joined(self, index: Scores, parting: float, score: Scores) -> Scores:
@@ -70,6 +75,16 @@ class Prior:
         said = sigmoid((index - np.float32(parting)) / np.float32(SLOPE))
         both = WEIGHT * said + (1 - WEIGHT) * score if self.alone else np.sqrt(said * score)
         return np.where(np.isfinite(index), both, score).astype(np.float32)
+
+
+def _difference(view: View, pixels: Pixels, first: str, second: str) -> Scores:
+    """(first - second) / (first + second) of two bands, float32 [H, W], NaN where it has no meaning."""
+    one, two = view.physical(pixels, first), view.physical(pixels, second)
+    assert one is not None and two is not None
+    total = one + two
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = np.where(total > 0, (one - two) / total, np.float32(np.nan))
+    return np.clip(found, -1, 1).astype(np.float32)
 
 
 def prior_for(text: str, view: View) -> Prior | None:

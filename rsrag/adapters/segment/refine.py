@@ -66,6 +66,16 @@ class Counts:
         best = np.flatnonzero(between >= between.max() * (1 - 1e-12))
         return self.low + (float(best.mean()) + 1.0) * (self.high - self.low) / _BINS
 
+    def sides(self, value: float) -> tuple[float, float]:
+        """Mean of the values below and of those above a value; NaN where there are none."""
+        centres = self.low + (np.arange(_BINS) + 0.5) * (self.high - self.low) / _BINS
+        below = centres < value
+        with np.errstate(invalid="ignore"):
+            low, high = (
+                float((self.counts * centres)[part].sum() / self.counts[part].sum()) for part in (below, ~below)
+            )
+        return low, high
+
 
 def middle_of(counts: Counts) -> float:
     """Heat that parts hot from cold ground in a scene."""

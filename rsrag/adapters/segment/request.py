@@ -56,7 +56,9 @@ def check(request: SegmentRequest, text: str) -> None:
     if request.method not in METHODS:
         raise UsageError(f"method {request.method!r}", hint=f"one of {', '.join(METHODS)}")
     if not BAND < request.threshold < 1 - BAND:
-        raise UsageError(f"a threshold of {request.threshold:g}", hint=f"between {BAND:g} and {1 - BAND:g}")
+        raise UsageError(
+            f"a threshold of {request.threshold:g}", hint=f"between {BAND:g} and {1 - BAND:g}, neither of them"
+        )
     for name, value in (("outlines that move by", request.simplify), ("outlines of at least", request.smallest)):
         if value is not None and not 0 <= value < float("inf"):
             raise UsageError(f"{name} {value:g}", hint="a number from 0 on")
