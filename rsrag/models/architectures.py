@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,26 @@ from rsrag.models import visual_prompts
 
 Config = dict[str, Any]
 _NEEDED = {"embed_dim", "vision_cfg", "text_cfg"}
+BESIDE = "open_clip_config.json"
+"""What the architecture lies in beside the weights of an open_clip model on the hub."""
+_PICTURES = "preprocess_cfg"
+_RESIZE_MODES = {"shortest": "crop", "squash": "squash"}
+"""open_clip's names of :data:`rsrag.models.resize.WAYS`."""
+
+# Mean and standard deviation of CLIP's training pictures (Radford et al. 2021), which most models use.
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """How a model wants its pictures: mean and standard deviation by channel, on values from 0 to 1, and how they are
+    brought to its size (:func:`rsrag.models.resize.resized`)."""
+
+    mean: tuple[float, float, float] = MEAN
+    std: tuple[float, float, float] = STD
+    way: str = "crop"
+    bilinear: bool = False
 
 
 def _open_clip() -> Any:
@@ -44,11 +66,52 @@ def read_config(architecture: str) -> Config:
 
 def _read_json(path: Path) -> Any:
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BadModelFile(f"cannot read the architecture {path}: {error}") from error
-    # Files beside open_clip weights on the hub wrap the same thing.
-    return config.get("model_cfg", config) if isinstance(config, dict) else config
+    if not isinstance(found, dict):
+        return found
+    # Files beside open_clip weights on the hub wrap the architecture, and say how pictures are prepared.
+    config = found.get("model_cfg", found)
+    own = found.get(_PICTURES)
+    if not isinstance(config, dict) or own is None:
+        return config
+    rest = {key: value for key, value in config.items() if key != _PICTURES}
+    # Nothing is noted where they are prepared as for CLIP, so that the label is that of the architecture alone.
+    return rest if pictures({_PICTURES: own}, str(path)) == Pictures() else {**rest, _PICTURES: own}
+
+
+def pictures(config: Mapping[str, Any], name: str = "") -> Pictures:
+    """How the model of a configuration wants its pictures; as CLIP does where it does not say.
+
+    Raises:
+        BadModelFile: figures that are none.
+        ModelError: pictures that are to be padded.
+    """
+    said = config.get(_PICTURES) or {}
+    if not isinstance(said, Mapping):
+        raise BadModelFile(f"architecture {name}: {_PICTURES} must be an object")
+    mode, filtered = said.get("resize_mode") or "shortest", said.get("interpolation") or "bicubic"
+    if mode not in _RESIZE_MODES:
+        raise ModelError(
+            f"architecture {name}: resize_mode is {mode!r}", hint=f"only {' and '.join(_RESIZE_MODES)} are supported"
+        )
+    if filtered not in ("bicubic", "bilinear", "random"):  # at random in training: bicubic afterwards
+        raise BadModelFile(f"architecture {name}: interpolation is {filtered!r}")
+    mean, std = _channels(said.get("mean"), MEAN), _channels(said.get("std"), STD)
+    if mean is None or std is None or min(std) <= 0:
+        raise BadModelFile(f"architecture {name}: mean and std of {_PICTURES} must be one number or three")
+    return Pictures(mean, std, _RESIZE_MODES[mode], filtered == "bilinear")
+
+
+def _channels(said: Any, usual: tuple[float, float, float]) -> tuple[float, float, float] | None:
+    """A figure of each channel; None where it is none."""
+    if said is None:
+        return usual
+    values = list(said) if isinstance(said, Sequence) and not isinstance(said, str) else [said] * 3
+    if len(values) != 3 or any(isinstance(v, bool) or not isinstance(v, int | float) for v in values):
+        return None
+    return float(values[0]), float(values[1]), float(values[2])
 
 
 def checked(config: Any, name: str) -> Config:
@@ -85,6 +148,7 @@ def build(config: Config) -> Any:
     open_clip = _open_clip()
     fields = deepcopy(config)
     tokens = visual_prompts.take(fields)
+    fields.pop(_PICTURES, None)
     custom = fields.pop("custom_text", False)
     if "timm_model_name" in fields["vision_cfg"]:
         fields["vision_cfg"]["timm_model_pretrained"] = False

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rsrag.errors import BadModelFile
-from rsrag.models.base import ModelRow
+from rsrag.models.base import ModelRow, Vectors
 from rsrag.models.weights import file_digest
 
 PARTED_FROM = "parted_from"
@@ -100,3 +100,16 @@ def check_encoder(directory: Path, config: Mapping[str, Any], fingerprint: str, 
             f"the network in {directory.name} was trained on {trained_on}, not on {fingerprint}",
             hint=f"python -m {module} makes one for this encoder",
         )
+
+
+def of_size(batches: Iterable[Vectors], dim: int, directory: Path) -> Iterator[Vectors]:
+    """Vectors as a model's graph gives them, float32 of shape [N, dim] a batch.
+
+    Raises:
+        BadModelFile: they have another size than its config says.
+    """
+    for batch in batches:
+        if batch.shape[1] != dim:
+            where = directory / "config.json"
+            raise BadModelFile(f"{where}: dim is {dim}, but the graph gives vectors of {batch.shape[1]}")
+        yield batch

@@ -21,8 +21,8 @@ from rsrag.errors import MissingExtra, ModelError, SourceError, UsageError
 from rsrag.models import cliptokens, exported, quantise, reference, registry, runtime
 from rsrag.models.base import ModelRow, Picture, Vectors
 from rsrag.models.described import PARTED_FROM
-from rsrag.models.mini import MiniImageEncoder
-from rsrag.models.openclip import MEAN, STD, OpenClipEncoder
+from rsrag.models.mini import HEAD, WORDS_HEAD, MiniImageEncoder
+from rsrag.models.openclip import OpenClipEncoder
 from rsrag.models.towers import OpenVinoTower, OrtTower, from_torch, image_half, import_openvino, planes, run
 from rsrag.models.vectors import unit
 from rsrag.models.weights import file_digest
@@ -98,6 +98,7 @@ def export(row: ModelRow, settings: Settings, to: str, out: Path, pictures: Path
         raise UsageError("int8 needs pictures to be calibrated on", hint="--pictures FOLDER, a few hundred tiles")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} is not empty", hint="name a new folder")
+    out = out.absolute()  # a relative source of a model is one inside the package
     given = read_pictures(pictures) if pictures is not None else []
     kind = "ort" if row.backend == "mini_image" else "torch-f32"
     model: Encoder = registry.load(row, replace(settings, runtime=kind, device="cpu"))
@@ -157,7 +158,9 @@ def _mini(model: MiniImageEncoder, to: str, work: Path, calibration: Sequence[Pi
     """The folder of the mini tower with another graph in it."""
     source = model.directory
     graph, outputs = work / "encoder.onnx", ("semantic", "instance")
-    shutil.copyfile(source / "text_head.safetensors", work / "text_head.safetensors")
+    for name in (HEAD, WORDS_HEAD):
+        if (source / name).is_file():
+            shutil.copyfile(source / name, work / name)
     if to == "onnx-int8":
         quantise.int8(source / "encoder.onnx", graph, map(planes, _batches(model, calibration)))
         quantise.strip(graph)
@@ -198,7 +201,7 @@ def _clip(model: OpenClipEncoder, to: str, work: Path, calibration: Sequence[Pic
 
     network, side = model.network(), model.input_size
     simple = architectures.tokenizer(model.config)
-    image = image_half(network.visual, MEAN, STD, torch.float32)
+    image = image_half(network.visual, model.pictures.mean, model.pictures.std, torch.float32)
     network.visual = None
     text = text_half(network)
     pixels, tokens = torch.zeros(2, side, side, 3, dtype=torch.uint8), simple(["a lake", "a river"])
@@ -220,10 +223,12 @@ def _clip(model: OpenClipEncoder, to: str, work: Path, calibration: Sequence[Pic
         tower = OrtTower(graph)
     (work / exported.TOKENIZER).write_text(cliptokens.from_open_clip(simple), encoding="utf-8")
     config = {
-        "name": model.name, "format": to, "dim": model.dim, "input_size": side, "resize": model.resize,
+        "name": model.name, "format": to, "dim": model.dim, "input_size": side, "resize": model.pictures.way,
         "context_length": int(tokens.shape[1]), "source": model.fingerprint, "licence": model.licence,
         "rsrag": __version__,
     }  # fmt: skip
+    if model.pictures.bilinear:
+        config["bilinear"] = True
     suffix = graph_suffix(to)
     own = f"exported-int8:{file_digest(work / (exported.IMAGE + suffix))[:16]}"
     config["fingerprint"] = own if to == "onnx-int8" else model.fingerprint

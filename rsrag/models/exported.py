@@ -15,7 +15,7 @@ from rsrag.errors import BadModelFile, MissingExtra
 from rsrag.models import cliptokens, reference, runtime
 from rsrag.models.base import ModelRow, Picture, Vectors
 from rsrag.models.batching import Feeder
-from rsrag.models.described import checked_bytes, read_config
+from rsrag.models.described import checked_bytes, of_size, read_config
 from rsrag.models.resize import resized
 from rsrag.models.runtime import Candidate
 from rsrag.models.towers import Batch, OpenVinoTower, OrtTower, compiled, ort_session
@@ -86,7 +86,8 @@ class ExportedEncoder:
 
     def prepare(self, picture: Picture) -> npt.NDArray[np.uint8]:
         """A picture at the input size, uint8 of shape [S, S, 3], as the model it was made from has it."""
-        return resized(picture, self.input_size, str(self._config["resize"]))
+        way, bilinear = str(self._config["resize"]), bool(self._config.get("bilinear"))
+        return resized(picture, self.input_size, way, bilinear=bilinear)
 
     def encode_images(self, pictures: Sequence[Picture]) -> Vectors:
         """Unit vectors, float32 of shape [N, dim]; pictures may differ in size."""
@@ -97,7 +98,8 @@ class ExportedEncoder:
         return self._encoded(batch, len(batch))
 
     def _encoded(self, prepared: Iterable[npt.NDArray[np.uint8]], count: int) -> Vectors:
-        parts = [unit(features) for features in self._feeder.features(prepared, count)]
+        found = of_size(self._feeder.features(prepared, count), self.dim, self._directory)
+        parts = [unit(features) for features in found]
         return np.concatenate([np.zeros((0, self.dim), dtype=np.float32), *parts])
 
     def encode_words(self, texts: Sequence[str]) -> Vectors:

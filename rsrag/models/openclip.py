@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from importlib import import_module
 from typing import Any
@@ -22,9 +23,6 @@ from rsrag.models.runtime import Candidate
 from rsrag.models.towers import Batch, OpenVinoTower, TorchTower, from_torch, image_half
 
 _log = logging.getLogger("rsrag.models")
-# Mean and standard deviation of CLIP's training pictures (Radford et al. 2021); every model of the registry uses them.
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
 _TEXTS = 256
 
 
@@ -32,9 +30,10 @@ class OpenClipEncoder:
     """A CLIP model by architecture and weights file.
 
     Options of the row: ``architecture`` (open_clip name or JSON file; not needed for weights written by
-    ``rsrag models convert``), ``file`` (the .safetensors file when the source is a directory with several),
-    ``resize``: "crop" (default: shorter side to the input size, then the centre, as these models were trained and
-    evaluated) or "squash" (the whole picture, its proportions lost).
+    ``rsrag models convert``, or beside an ``open_clip_config.json``), ``file`` (the .safetensors file when the source
+    is a directory with several), ``resize``: "crop" (shorter side to the input size, then the centre, as these models
+    were trained and evaluated; the default unless the JSON file says otherwise) or "squash" (the whole picture, its
+    proportions lost). Mean, standard deviation and interpolation are those of the JSON file, or else CLIP's.
 
     Weights that were fine-tuned from OpenAI's need QuickGELU: the architecture must then be a "-quickgelu" one. The
     keys are the same either way, so nothing but the row can tell.
@@ -51,9 +50,8 @@ class OpenClipEncoder:
         self.licence = row.licence
         self._row = row
         self._settings = settings
-        self.resize = row.options.get("resize", "crop")
-        if self.resize not in WAYS:
-            raise ConfigError(f"model {row.name}: resize is {self.resize!r}", hint=" or ".join(WAYS))
+        if (way := row.options.get("resize", "crop")) not in WAYS:
+            raise ConfigError(f"model {row.name}: resize is {way!r}", hint=" or ".join(WAYS))
         self._file = weights.one_weights_file(weights.locate(row, settings), row.options.get("file"))
         self._feeder: Feeder | None = None
         self._texts: tuple[Any, Any] | None = None
@@ -63,11 +61,14 @@ class OpenClipEncoder:
         """Configuration of the architecture, with its label under "label"."""
         note = weights.read_side_car(self._file)
         stated = self._row.options.get("architecture")
+        beside = self._file.with_name(architectures.BESIDE)
+        if stated is None and note is None and beside.is_file():
+            stated = str(beside)
         if stated is None:
             if note is None:
                 raise BadModelFile(
                     f"model {self.name}: nothing says which architecture {self._file} has",
-                    hint="set the option 'architecture'",
+                    hint=f"put its {beside.name} beside it, or set the option 'architecture' of the model in a profile",
                 )
             return {**architectures.checked(note["config"], self.name), "label": str(note["architecture"])}
         config = architectures.read_config(stated)
@@ -77,6 +78,12 @@ class OpenClipEncoder:
                 hint="convert it again with the right architecture",
             )
         return {**config, "label": architectures.label(stated, config)}
+
+    @cached_property
+    def pictures(self) -> architectures.Pictures:
+        """How the model wants its pictures."""
+        own = architectures.pictures(self._config, self.name)
+        return replace(own, way=self._row.options.get("resize", own.way))
 
     @cached_property
     def dim(self) -> int:
@@ -98,7 +105,7 @@ class OpenClipEncoder:
     def fingerprint(self) -> str:
         """Architecture, preprocessing and digest of the weights: equal fingerprints give comparable vectors."""
         label = self._config["label"]
-        return f"open_clip:{label}:{self.resize}{self.input_size}:{weights.file_digest(self._file)[:16]}"
+        return f"open_clip:{label}:{self.pictures.way}{self.input_size}:{weights.file_digest(self._file)[:16]}"
 
     @property
     def batch_size(self) -> int:
@@ -131,12 +138,13 @@ class OpenClipEncoder:
 
     def _in_torch(self, device: Any, number: str, dtype: Any) -> TorchTower:
         visual = self.network().visual.to(device=device, dtype=dtype)
-        return TorchTower(image_half(visual, MEAN, STD, dtype), device, number)
+        return TorchTower(image_half(visual, self.pictures.mean, self.pictures.std, dtype), device, number)
 
     def _in_openvino(self, number: str) -> OpenVinoTower:
         import torch
 
-        half, side = image_half(self.network().visual, MEAN, STD, torch.float32), self.input_size
+        mean, std, side = self.pictures.mean, self.pictures.std, self.input_size
+        half = image_half(self.network().visual, mean, std, torch.float32)
         return OpenVinoTower(from_torch(half, torch.zeros((2, side, side, 3), dtype=torch.uint8)), number)
 
     def network(self) -> Any:
@@ -176,8 +184,8 @@ class OpenClipEncoder:
         return {key: value for key, value in self._config.items() if key != "label"}
 
     def prepare(self, picture: Picture) -> npt.NDArray[np.uint8]:
-        """A picture at the input size, uint8 of shape [S, S, 3], bicubic with antialiasing."""
-        return resized(picture, self.input_size, self.resize)
+        """A picture at the input size, uint8 of shape [S, S, 3], with antialiasing."""
+        return resized(picture, self.input_size, self.pictures.way, bilinear=self.pictures.bilinear)
 
     def encode_images(self, pictures: Sequence[Picture]) -> Vectors:
         """Unit vectors, float32 of shape [N, dim]; pictures may differ in size."""

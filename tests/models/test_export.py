@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -289,3 +290,30 @@ def copied(source: Path, target: Path) -> Path:
 
     shutil.copytree(source, target)
     return target
+
+
+def test_a_relative_folder_is_one_of_the_caller_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = export.export(registry.find("mini-image"), Settings(), "onnx", Path("out"))
+    assert made.profile == tmp_path / "out" / "profile.toml"
+
+
+@pytest.mark.parametrize(("key", "value"), [("dim", 128), ("dim", 500), ("semantic_dim", 900), ("alpha", 2.0)])
+def test_figures_that_do_not_fit_the_graph_are_told(tmp_path: Path, key: str, value: float) -> None:
+    changed = tmp_path / "mini"
+    shutil.copytree(MINI, changed)
+    config = json.loads((changed / "config.json").read_text(encoding="utf-8"))
+    (changed / "config.json").write_text(json.dumps({**config, key: value}), encoding="utf-8")
+    row = ModelRow("mini-image", "image", "mini_image", str(changed))
+    with pytest.raises(BadModelFile, match=r"config\.json"):
+        export.export(row, Settings(), "onnx", tmp_path / "out")
+
+
+def test_an_export_whose_size_was_altered_is_told(exports: dict[str, export.Export], tmp_path: Path) -> None:
+    changed = tmp_path / "export"
+    shutil.copytree(exports["onnx"].directory, changed)
+    config = json.loads((changed / "config.json").read_text(encoding="utf-8"))
+    (changed / "config.json").write_text(json.dumps({**config, "dim": 16}), encoding="utf-8")
+    encoder = registry.load(ModelRow("tiny", "image", "exported", str(changed)), Settings(runtime="ort"))
+    with pytest.raises(BadModelFile, match="dim is 16"):
+        encoder.encode_images(list(runtime.drawn(64, 2)))  # type: ignore[attr-defined]

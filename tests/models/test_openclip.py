@@ -54,6 +54,46 @@ def test_vectors_are_those_of_open_clip_itself(tiny_clip: Path, pictures: Pictur
     assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
 
 
+def test_pictures_are_prepared_as_the_file_beside_the_weights_says(
+    tiny_clip: Path, pictures: Pictures, tmp_path: Path
+) -> None:
+    import json
+    import shutil
+
+    import open_clip
+    import torch
+    from PIL import Image
+
+    file = weights.one_weights_file(tiny_clip, None)
+    note = weights.read_side_car(file)
+    assert note is not None
+    shutil.copyfile(file, tmp_path / "open_clip_model.safetensors")
+    own = {"mean": [0.5, 0.4, 0.3], "std": 0.5, "interpolation": "bilinear", "resize_mode": "squash"}
+    said = {"model_cfg": note["config"], "preprocess_cfg": own}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(said), encoding="utf-8")
+    tiny, plain = encoder(tmp_path), encoder(tiny_clip)
+    cfg = open_clip.transform.PreprocessCfg(
+        size=32, mean=(0.5, 0.4, 0.3), std=(0.5,) * 3, **dict(list(own.items())[2:])
+    )
+    transform = open_clip.transform.image_transform_v2(cfg, is_train=False)
+    with torch.no_grad():
+        batch = torch.stack([transform(Image.fromarray(p)) for p in pictures])
+        expected = checkpoints.clip_network().encode_image(batch, normalize=True).numpy()
+    assert np.allclose(tiny.encode_images(pictures), expected, atol=1e-5)
+    assert not np.allclose(plain.encode_images(pictures), expected, atol=1e-3)
+    assert tiny.fingerprint != plain.fingerprint
+    assert encoder(tmp_path, resize="crop").pictures.way == "crop"
+
+
+def test_weights_without_an_architecture_say_what_to_do(tiny_clip: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copyfile(weights.one_weights_file(tiny_clip, None), tmp_path / "model.safetensors")
+    with pytest.raises(BadModelFile) as refused:
+        _ = encoder(tmp_path).dim
+    assert "open_clip_config.json" in str(refused.value.hint)
+
+
 def test_batches_do_not_change_vectors(tiny_clip: Path, pictures: Pictures) -> None:
     tiny = encoder(tiny_clip)
     many = tiny.encode_images(pictures * 12)

@@ -22,9 +22,6 @@ from rsrag.models.resize import resized
 from rsrag.train.config import ModelConfig
 from rsrag.train.towers.base import Tower
 
-# Of CLIP's training pictures, as the loader of finished encoders has them.
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
 SIGLIP_SCALE, SIGLIP_BIAS = 10.0, -10.0
 """Where temperature and bias of the SigLIP loss begin (Zhai et al. 2023)."""
 RESIZE = "crop"
@@ -72,8 +69,9 @@ class OpenClipTower(Tower):
             dim = int(self.architecture["embed_dim"])
             hidden = nn.Linear(dim, config.instance_hidden)
             self.instance = nn.Sequential(hidden, nn.ReLU(), nn.Linear(config.instance_hidden, config.instance_dim))
-        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
+        self._pictures = architectures.pictures(self.architecture, self.label)
+        self.register_buffer("mean", torch.tensor(self._pictures.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(self._pictures.std).view(1, 3, 1, 1), persistent=False)
 
     def _prepare_loss(self, with_bias: bool, *, random_start: bool) -> None:
         own = self.network.logit_bias
@@ -168,7 +166,7 @@ class OpenClipTower(Tower):
         return projected
 
     def resized(self, picture: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
-        return resized(picture, size, RESIZE)
+        return resized(picture, size, RESIZE, bilinear=self._pictures.bilinear)
 
     def scale(self) -> Tensor:
         scale: Tensor = self.network.logit_scale.exp().clamp(max=100.0).reshape(())
