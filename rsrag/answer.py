@@ -24,6 +24,7 @@ from rsrag.rerank import passage_text
 from rsrag.retrieve import Retrieval, merge
 from rsrag.sentences import fitting_numbers
 from rsrag.stored.answer import CONFIDENCE, from_values
+from rsrag.stored.meant import about_it
 from rsrag.stored.relations import says
 from rsrag.types import Answer, Evidence, Hit, Provenance, Query, Sentence
 from rsrag.words import terms
@@ -61,6 +62,7 @@ def answer(
             warnings=found.warnings,
         )
     found = _of_the_place(query, found)
+    found = replace(found, passages=about_it(question, found.passages, catalog))
     hits = evidence_hits(query, found)
     sure = confidence(
         question,

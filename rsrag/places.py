@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 from rsrag import geo, locate
@@ -10,10 +9,10 @@ from rsrag.catalog import Catalog
 from rsrag.collections import PASSAGES
 from rsrag.indexes.base import VectorIndex
 from rsrag.ingest.positions import positions
-from rsrag.questions import understand
+from rsrag.questions import asks_about, understand
 from rsrag.stored.relations import relation
 from rsrag.types import Filters, Location, Place, Query
-from rsrag.words import fold, terms
+from rsrag.words import terms
 
 
 class PlaceFinder:
@@ -74,7 +73,7 @@ class PlaceFinder:
             or (location is not None and not _movable(query))
         ):
             return None
-        about = [name for name in asked.names if _asks_about(query.text, name)]
+        about = [name for name in asked.names if asks_about(query.text, name)]
         found = {place.id: place for name in about for place in self._called(name)}
         fits = location is not None and any(_fits(location, place) for place in found.values())
         return next(iter(found.values())) if len(found) == 1 and not fits else None
@@ -106,16 +105,6 @@ class PlaceFinder:
         ]
         scored.sort(key=lambda item: (-item[1], item[0].id))
         return {p.id: (p, value) for p, value in scored}
-
-
-_BEFORE_A_PLACE = "about|around|at|in|is|are|near|of|on|was|were"
-
-
-def _asks_about(question: str, name: str) -> bool:
-    """Whether a name stands where that of a place does: "of Angkor", "Where is Lake Chad?", not "Did Cook land?"."""
-    written = r"\W+".join(map(re.escape, name.split()))
-    pattern = rf"\b(?:{_BEFORE_A_PLACE})\s+(?:the\s+)?{written}\b"
-    return re.search(pattern, fold(question)) is not None
 
 
 def _movable(query: Query) -> bool:

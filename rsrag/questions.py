@@ -311,3 +311,13 @@ def _names(text: str) -> tuple[str, ...]:
         if words:
             found.append(" ".join(words))
     return tuple(dict.fromkeys(found))
+
+
+_BEFORE_A_PLACE = "about|around|at|does|in|is|are|near|of|on|was|were"
+
+
+def asks_about(question: str, name: str) -> bool:
+    """Whether a name stands where that of a place does: "of Angkor", "Where is Lake Chad?", not "Did Cook land?"."""
+    written = r"\W+".join(map(re.escape, name.split()))
+    pattern = rf"\b(?:{_BEFORE_A_PLACE})\s+(?:the\s+)?{written}\b"
+    return re.search(pattern, fold(question)) is not None

@@ -21,6 +21,10 @@ _IMAGE = r"(?:image|picture|photo|photograph|scene|tile|chip|view|frame)"
 _WITHIN = rf"(?:in|on|within|of|across|inside) (?:this|that|the) {_IMAGE}|here|visible|shown|can (?:you|we|i) see"
 _END = rf"(?= (?:are|is|were|can|do|does|there|{_WITHIN}|in view|near|by|next|that|which|with|on|at|in)\b|[?.!,]|$)"
 _CHANGED = r"(?:chang\w+|differ\w*|appear\w*|disappear\w*|vanish\w*|expand\w*|shr[aiu]nk\w*|grown?|grew|gained|lost)"
+_MOVED = r"(?:mov|shift|retreat|advanc|migrat|erod|meander)(?:e|ed)?"
+_MADE = r"(?:built|constructed|erected|demolished|removed|cleared|felled|flooded|drained|burn(?:ed|t)|destroyed)"
+_SEEN = r"(?:19[4-9]\d|20\d\d)"
+"""A year that a picture from above may be of: what was built since 1200 is for the texts."""
 _SPAN = r"(?:since|between|from|after|before|over|during|compared)"
 _HERE = re.compile(rf" (?:{_WITHIN})\b")
 _CLAUSE = re.compile(r"[?.!;]|,?\s(?:and|or|but) (?:who|what|when|where|why|how|which|is|are|was|were|does|did)\b")
@@ -57,6 +61,8 @@ class Route:
 _WORDED: tuple[tuple[Task, str, bool], ...] = (
     ("change", rf"\bwhat(?:'s| has| have|)? {_CHANGED}", False),
     ("change", rf"\b(?:has|have|did|is|are|was|were|how|any|which|what)\b.*\b{_CHANGED}\b.*\b{_SPAN}\b", False),
+    ("change", rf"\bdid\b.*\b{_MOVED}\b.*\b{_SPAN}\b.*\b{_SEEN}\b", False),
+    ("change", rf"\b(?:has|have)\b.*\b(?:{_MOVED}|been {_MADE})\b.*\b{_SPAN}\b.*\b{_SEEN}\b", False),
     ("change", rf"\b(?:changes?|differences?)\b(?! between an? ).*\b{_SPAN}\b|\bbefore and after\b", False),
     (
         "change",

@@ -16,7 +16,11 @@ _WORDS = (
     "deepest|largest|biggest|greatest|longest|shortest|highest|tallest|lowest|oldest|earliest|youngest|smallest|widest|"
     "broadest|narrowest|shallowest|driest|wettest|coldest|hottest|northernmost|southernmost|easternmost|westernmost"
 )
-_RANK = r"second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|eleventh|twelfth|next|\d{1,3}(?:st|nd|rd|th)"
+ORDINALS = (
+    "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh",
+    "twelfth",
+)  # fmt: skip
+_RANK = rf"{'|'.join(ORDINALS[1:])}|next|\d{{1,3}}(?:st|nd|rd|th)"
 _SAID = re.compile(
     rf"(?<!\bits )(?<!\btheir )(?:\b(?P<rank>{_RANK})[\s-]+)?\b(?P<word>{_WORDS})\b(?=(?P<rest>[^.;]*))", re.IGNORECASE
 )
@@ -24,10 +28,14 @@ _SAID = re.compile(
 _NAME = r"[A-ZÀ-Ý][\w'’-]*"
 _SIDE = r"(?:[\w-]*(?:north|south|east|west)(?:ern)?|central|insular|mainland|tropical)\s+"
 _SCOPE = re.compile(
-    r"(?:[\s,]+[\w'’-]+){0,7}?\s+(?:in|of|on|within|among)\s+"
-    rf"(?P<name>(?:an?\s+)[\w'’-]+(?:\s+[\w'’-]+)?|(?:the\s+)?(?:{_SIDE})?{_NAME}(?:\s+{_NAME})*)"
+    r"(?:[\s,(]+[\w'’-]+\)?){0,7}?\s+(?:in|of|on|within|among)\s+"
+    r"(?P<name>(?:its|their)\s+(?:kind|type|class|sort)|(?:an?\s+)[\w'’-]+(?:\s+[\w'’-]+)?"
+    rf"|(?:the\s+)?(?:{_SIDE})?{_NAME}(?:\s+{_NAME})*)"
 )
-"""Within eight words: "in North America", "of the Great Lakes", "in a freshwater lake", "in the insular Pacific"."""
+"""Within eight words: "in North America", "of the Great Lakes", "in a freshwater lake", "in the insular Pacific", "of
+its kind"."""
+_OF_FEW = re.compile(r"\s+of (?:which|whom|them)\b")
+"""The greatest of those that were just named."""
 _ENDS = "in|of|on|within|among|and|or|by|with|for|to|at|from|that|which|ever|is|are|was|were"
 _HEAD = re.compile(rf"(?:\s+of (?:all|the|these|those)\b)?(?:\s+(?!(?:{_ENDS})\b)[\w'’-]+)*")
 """What a superlative is of: "freshwater lake", "of all lakes", "number"; nothing in "is the largest in Africa"."""
@@ -100,6 +108,8 @@ def _kind(said: re.Match[str]) -> str:
 def _one(said: re.Match[str], asked: dict[str, str], question: str) -> Fit:
     if (said["rank"] or "").lower() != asked[_kind(said)]:
         return Fit.RANKED
+    if _OF_FEW.match(said["rest"]):
+        return Fit.ELSEWHERE
     scope = _SCOPE.match(said["rest"])
     if scope is None:
         return Fit.FITS

@@ -296,3 +296,11 @@ def test_how_many_is_answered_by_sentences_with_a_number(profile: Profile, catal
     assert not told.abstained and all("12" in s.text for s in told.sentences)
     loose = answer(query, Retrieval((), (vague, others)), profile, Settings(), catalog)
     assert "many bridges" not in " ".join(s.text for s in loose.sentences)
+
+
+def test_what_is_told_of_another_place_does_not_answer(profile: Profile, catalog: Catalog) -> None:
+    catalog.save_places([DESERT], "places.geojson")
+    asked = Query(f"How deep was the lake in {DESERT.name} in 1972?")
+    given = answer(asked, FOUND, profile, Settings(), catalog)
+    assert given.abstained
+    assert "a" not in [e.hit.id for e in given.evidence]

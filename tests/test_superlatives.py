@@ -27,6 +27,13 @@ from rsrag.words import stem
         ("Which is the largest lake?", "It has a greatest depth of 127 m.", None),
         ("Which island is large?", "It is the largest island.", None),
         ("Which is the largest lake?", "The lake is the largest in the insular Pacific.", Fit.ELSEWHERE),
+        (
+            "Which is the largest lake in Africa?",
+            "It is the largest lake at high elevation (2,357 m) in North America.",
+            Fit.ELSEWHERE,
+        ),
+        ("Which is the largest lake?", "There are four lakes, the largest of which covers 358 ha.", Fit.ELSEWHERE),
+        ("What is the second largest lake?", "The lake is the second largest of its kind.", Fit.ELSEWHERE),
         ("Which is the largest lake?", "It is the largest lake in south-western Siberia.", Fit.ELSEWHERE),
         ("Which is the most northern airport?", "It is the northernmost airport of the world.", Fit.FITS),
         ("Which airport is farthest south?", "It is the most southerly airport of Chile.", Fit.ELSEWHERE),

@@ -47,7 +47,8 @@ def from_values(query: Query, found: Retrieval, catalog: Catalog) -> FromValues 
     if asked is not None:
         told = decide(asked, catalog, found.passages)
         sentences = [Sentence(_capital(text), evidence.of_places(places)) for text, places in told]
-        return FromValues(tuple(sentences), evidence.all(), f"values/{asked.kind}") if sentences else None
+        if sentences:
+            return FromValues(tuple(sentences), evidence.all(), f"values/{asked.kind}")
     if query.image is not None:
         return None
     most = extreme(query, found, catalog)
@@ -58,7 +59,7 @@ def from_values(query: Query, found: Retrieval, catalog: Catalog) -> FromValues 
         return None
     if not counted.places and not counted.hits:
         return FromValues((), (), f"values/{counted.form}", counted.text)
-    cited = (*evidence.of_places((p, "") for p in counted.places), *evidence.of_hits(counted.hits))
+    cited = (*evidence.of_places(counted.places), *evidence.of_hits(counted.hits))
     return FromValues((Sentence(counted.text, cited),), evidence.all(), f"values/{counted.form}")
 
 

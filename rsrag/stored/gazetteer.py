@@ -17,6 +17,13 @@ from rsrag.words import terms, tokens
 
 ARTICLE = re.compile(r"^(?:the|an?) ", re.IGNORECASE)
 CONTINENTS = frozenset(("africa", "antarctica", "asia", "europe", "north america", "oceania", "south america"))
+_REGIONS = frozenset(
+    (
+        "continent", "region", "subregion", "region_un", "state", "province", "county", "district", "municipality",
+        "city", "town", "island", "archipelago",
+    )
+)  # fmt: skip
+"""Values that tell where a place is."""
 _MOST = 5
 """Places of one name that are looked at."""
 
@@ -82,6 +89,12 @@ def keys_of_country(name: str, places: Iterable[Place]) -> frozenset[str]:
 def continent(place: Place) -> Fact | None:
     """The continent stored with a place."""
     return next((f for f in place.facts if f.name == "continent" and isinstance(f.value, str)), None)
+
+
+def region_of(place: Place, name: str) -> Fact | None:
+    """The value of a place that says it is in a region of that name: its city, province or the like."""
+    told = (f for f in place.facts if f.name in _REGIONS and isinstance(f.value, str))
+    return next((f for f in told if name_key(str(f.value)) == name_key(name)), None)
 
 
 @cache

@@ -87,33 +87,34 @@ _WORDED: tuple[tuple[Measure, str, str], ...] = (
     (EAST, "(?:further|farther) east|more eastern", "(?:further|farther) west|more western"),
 )
 """Measure, words for the greater value, words for the smaller one."""
-_COMPARISONS = tuple(
+COMPARISONS = tuple(
     (re.compile(words, re.IGNORECASE), measure, sign)
     for measure, more, less in _WORDED
     for words, sign in ((more, 1), (less, -1))
     if words
 )
-_WORD = "|".join(f"(?:{words})" for _, more, less in _WORDED for words in (more, less) if words)
+WORD = "|".join(f"(?:{words})" for _, more, less in _WORDED for words in (more, less) if words)
 _COMPASS = {"north": (NORTH, 1), "south": (NORTH, -1), "east": (EAST, 1), "west": (EAST, -1)}
 QUANTITIES = {
     "area": AREA, "size": AREA, "elevation": HIGH, "altitude": HIGH, "height": HEIGHT, "depth": DEPTH,
     "length": LENGTH, "width": WIDTH, "population": PEOPLE, "temperature": _WARMTH, "capacity": CAPACITY,
+    "seats": CAPACITY, "inhabitants": PEOPLE, "people": PEOPLE,
 }  # fmt: skip
 _ASKED = {
-    "how many people": PEOPLE, "how many inhabitants": PEOPLE, "how large": AREA, "how big": AREA,
-    "how high": HIGH, "how deep": DEPTH, "how tall": HEIGHT,
+    "how many people": PEOPLE, "how many inhabitants": PEOPLE, "how many seats": CAPACITY,
+    "how large": AREA, "how big": AREA, "how high": HIGH, "how deep": DEPTH, "how tall": HEIGHT,
     "country": Measure("country"), "continent": Measure("continent"),
 }  # fmt: skip
 
 _BE = r"(?:is|are|was|were)"
 _WHICH, _WHERE = r"(?:which|what)(?: \w+)?(?: one)?", "(?:in |on )?(?:what|which)"
-_PERSONS = "how many (?:people|inhabitants)"
+_HOW_MANY = "how many (?:people|inhabitants|seats)"
 _GREAT, _LITTLE = "higher|larger|greater|bigger", "lower|smaller"
 _IN = r"(?:(?:located|situated|found) )?(?:in|inside|within|on)|(?:a )?part of"
 _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (name, re.compile(rf"^{pattern}$", re.IGNORECASE))
     for name, pattern in (
-        ("than", rf"{_BE} (?P<a>.+?) (?P<word>{_WORD}) than (?P<b>.+)"),
+        ("than", rf"{_BE} (?P<a>.+?) (?P<word>{WORD}) than (?P<b>.+)"),
         ("compass", rf"{_BE} (?P<a>.+?) (?:to the )?(?P<way>north|south|east|west) of (?P<b>.+)"),
         ("dated", rf"{_BE} (?P<a>.+?) (?P<verb>\w+ed|built) (?P<order>before|after|earlier than|later than) (?P<b>.+)"),
         (
@@ -122,14 +123,14 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
             r"(?:(?:that|the (?P=q)) of )?(?P<b>.+)",
         ),
         ("quantity", rf"(?:do|does|did) (?P<a>.+?) have an? (?P<size>{_GREAT}|{_LITTLE}) (?P<q>\w+) than (?P<b>.+)"),
-        ("which", rf"{_WHICH} {_BE} (?:the )?(?P<word>{_WORD})(?: one)?[,:;]? (?P<a>.+?) or (?P<b>.+)"),
-        ("which", rf"which of (?P<a>.+?) and (?P<b>.+?) {_BE} (?:the )?(?P<word>{_WORD})(?: one)?"),
-        ("which", rf"{_BE} (?P<a>.+?) or (?P<b>.+?) (?P<word>{_WORD})"),
+        ("which", rf"{_WHICH} {_BE} (?:the )?(?P<word>{WORD})(?: one)?[,:;]? (?P<a>.+?) or (?P<b>.+)"),
+        ("which", rf"which of (?P<a>.+?) and (?P<b>.+?) {_BE} (?:the )?(?P<word>{WORD})(?: one)?"),
+        ("which", rf"{_BE} (?P<a>.+?) or (?P<b>.+?) (?P<word>{WORD})"),
         ("distance", rf"how far (?:(?:away|apart) )?{_BE} (?P<a>.+?)(?: away)? from (?P<b>.+)"),
         ("distance", rf"how far (?:apart )?{_BE} (?P<a>.+?) and (?P<b>.+?)(?: apart)?"),
         ("distance", r"(?:what is )?(?:the )?distance (?:between|from) (?P<a>.+?) (?:and|to) (?P<b>.+)"),
         ("value", rf"(?:what|how (?:large|great|high)) {_BE} the (?P<q>{'|'.join(QUANTITIES)}) of (?P<a>.+)"),
-        ("value", rf"(?P<q>{_PERSONS}) (?:live|are there|are|does|do) (?:in )?(?P<a>.+?)(?: have)?"),
+        ("value", rf"(?P<q>{_HOW_MANY}) (?:live|are there|are|does|do) (?:in )?(?P<a>.+?)(?: have)?"),
         ("value", rf"(?P<q>how (?:large|big|high|deep|tall)) {_BE} (?P<a>.+)"),
         ("value", rf"{_WHERE} (?P<q>country|continent) (?:{_BE}|does) (?P<a>.+?)(?: lie)?(?: in| on)?"),
         ("within", rf"{_BE} (?P<a>.+?) (?:{_IN}) (?P<b>.+)"),
@@ -175,15 +176,20 @@ def _of_form(form: str, first: str, second: str, found: dict[str, str | None]) -
         measure, sign = _COMPASS[word]
         return Relation("compare", first, second, word, measure, sign)
     if form == "dated":
-        verb = (found["verb"] or "").lower()
+        verb = found["verb"] or ""
         sign = -1 if word in ("before", "earlier than") else 1
-        return Relation("compare", first, second, word, Measure(f"year {verb}", verb=stem(verb)), sign)
+        return Relation("compare", first, second, word, of_verb(verb), sign)
     if form == "quantity":
         named = (found["q"] or "").lower()
         sign = -1 if word in _LITTLE.split("|") else 1
         return Relation("compare", first, second, word, QUANTITIES.get(named, Measure(named, (named,))), sign)
-    measure, sign = next((m, s) for words, m, s in _COMPARISONS if words.fullmatch(word))
+    measure, sign = next((m, s) for words, m, s in COMPARISONS if words.fullmatch(word))
     return Relation("compare", first, second, word, measure, sign, choice=form == "which")
+
+
+def of_verb(verb: str) -> Measure:
+    """The year that a verb tells of: "inscribed"."""
+    return Measure(f"year {verb.lower()}", verb=stem(verb.lower()))
 
 
 def _name(text: str | None) -> str:

@@ -12,8 +12,9 @@ from rsrag import geo
 from rsrag.areas import Areas
 from rsrag.catalog import Catalog
 from rsrag.catalog.names import name_key
-from rsrag.stored.gazetteer import ARTICLE, CONTINENTS, continent, country_keys, is_country, keys_of_country
-from rsrag.types import Filters, Hit, Place
+from rsrag.facts import label
+from rsrag.stored.gazetteer import ARTICLE, CONTINENTS, continent, country_keys, is_country, keys_of_country, region_of
+from rsrag.types import Filters, Place
 from rsrag.words import STOPWORDS, stem, terms, tokens
 
 MOST_PLACES = 200_000
@@ -35,28 +36,27 @@ class Sort:
     how: str = ""
 
 
-def places_of(noun: str, where: str, found: Sequence[Hit], filters: Filters, catalog: Catalog) -> Sort | None:
+def places_of(noun: str, where: str, filters: Filters, catalog: Catalog) -> Sort | None:
     """The places that a noun means; None where it means none, or the archive does not know the region.
 
     Args:
         noun: as the question has it: "airports".
-        where: a region, in the question's words; empty for everywhere.
-        found: passages that retrieval found: what places of the kind among them name as their country is a region, too.
+        where: a region, in the question's words; empty for everywhere. What places of the kind name as their country,
+            or as their city, province or other region, is one, too.
         filters: what the places are limited to.
         catalog: of the archive.
     """
     wanted = tuple(stem(w) for w in tokens(noun) if w not in STOPWORDS)
     if not wanted or catalog.counts()["places"] > MOST_PLACES:
         return None
-    some = [h.place for h in found if h.place is not None and _is_of_kind(h.place.kind, h.place.source, wanted)]
-    region = _in_region(where, some, catalog) if where else _Region(lambda place: True)
-    if region is None:
-        return None
     areas = Areas(filters)
     kinds = {kind for kind, source in catalog.place_sorts() if _is_of_kind(kind, source, wanted)}
     kinds = {kind for kind in kinds if kind in filters.kinds} if filters.kinds else kinds
     every = (p for batch in catalog.iter_places(kinds=kinds) for p in batch)
     known = [p for p in every if _is_of_kind(p.kind, p.source, wanted) and areas.hold(p.lon, p.lat, None)]
+    region = _in_region(where, known, catalog) if where else _Region(lambda place: True)
+    if region is None:
+        return None
     places = sorted((p for p in known if region.holds(p)), key=lambda p: (p.name.casefold(), p.id))
     how = region.how
     if region.by_country and not all(map(country_keys, places)):
@@ -106,11 +106,12 @@ def _in_region(where: str, known: Sequence[Place], catalog: Catalog) -> _Region 
     """A region by its name; None where the archive does not know it.
 
     A country is told by the country stored with a place, and for places without one by its outline, where that is
-    stored; a continent by the countries of it, in the same way; any other region by its outline.
+    stored; a continent by the countries of it, in the same way; any other region by its outline, or by what the places
+    are stored with as their country or city.
 
     Args:
         where: as the question has it.
-        known: some of what is counted: what they name as their country is one ("England").
+        known: what is counted: what they name as their country is a region ("England"), or else as their city.
         catalog: of the archive.
     """
     name = ARTICLE.sub("", where)
@@ -126,8 +127,10 @@ def _in_region(where: str, known: Sequence[Place], catalog: Catalog) -> _Region 
     if any(p.extent is not None for p in same):
         return _Region(at, "by position within its stored outline")
     key = name_key(name)
-    named = any(key in country_keys(place) for place in known)
-    return _Region(lambda p: key in country_keys(p), "by country") if named else None
+    if any(key in country_keys(place) for place in known):
+        return _Region(lambda p: key in country_keys(p), "by country")
+    labels = {label(fact.name) for place in known if (fact := region_of(place, name))}
+    return _Region(lambda p: region_of(p, name) is not None, f"by {' or '.join(sorted(labels))}") if labels else None
 
 
 def _within_outlines(regions: Sequence[Place]) -> Callable[[Place], bool]:

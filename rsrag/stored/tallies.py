@@ -14,8 +14,10 @@ from rsrag.catalog import Catalog
 from rsrag.plain import clipped
 from rsrag.questions import MONTHS, Dates, dates_of
 from rsrag.retrieve import Retrieval
+from rsrag.stored.bounds import Bound, parted, within
 from rsrag.stored.gazetteer import ARTICLE
 from rsrag.stored.sorts import Sort, of_number, places_of
+from rsrag.stored.values import LEAST_SHARE, called
 from rsrag.types import Filters, Hit, Place, Query, Scene
 from rsrag.words import terms
 
@@ -38,12 +40,15 @@ _FORMS: tuple[tuple[Form, str], ...] = (
     ("list", r"(?:which|what) (?P<things>(?:[\w'-]+ ){1,4}?)(?:are|lie)(?: there)?(?P<rest> (?:in|within|on) .+)"),
 )
 _RULES = tuple((form, re.compile(rf"^{pattern}$", re.IGNORECASE)) for form, pattern in _FORMS)
+_BOUNDED: tuple[Form, re.Pattern[str]] = ("list", re.compile(r"(?i)^(?:(?:which|what|find|the) )*(?P<things>.+)$"))
+"""Any other question that sets a limit: "lakes larger than 100 km²"."""
 _FILLING = re.compile(
     r"\b(?:(?:do|does|did) (?:the|this|your) archive (?:hold|have|contain|know|store)(?: of)?|(?:do|did) (?:you|we|i) "
     r"(?:have|hold|know)(?: of)?|(?:are|is|were) (?:there|stored|held|known|listed|located|situated|found)|there|stored"
     r"|(?:in|of|from) (?:the|this|your|our) archive|(?:do|does) (?:exist|lie)|lie|exist|in total|altogether|are|is)\b",
     re.IGNORECASE,
 )
+_NEGATED = re.compile(r"\b(?:not|without|except|outside|other than)\b|n['’]t\b", re.IGNORECASE)
 _PARTS = re.compile(
     r"^(?P<noun>.+?)(?:\s+(?:taken |made |acquired )?(?:(?:in|within|inside|on|of|from|during)\s+(?P<where>.+)"
     r"|(?P<when>(?:between|before|after|since|until)\s.+)))?$",
@@ -53,27 +58,31 @@ _PARTS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question for a count or list: what is counted, in the question's words, and the region or date, if any."""
+    """A question for a count or list: what is counted, in the question's words, and the region or date and the limit
+    to a stored value, if any."""
 
     form: Form
     noun: str
     where: str = ""
+    bound: Bound | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """An answer of one sentence, and what it cites: places or scenes. Nothing is cited where there are none."""
+    """An answer of one sentence, and what it cites: places, each with what is said of it besides its passage, or
+    scenes. Nothing is cited where there are none."""
 
     form: Form
     text: str
-    places: tuple[Place, ...] = ()
+    places: tuple[tuple[Place, str], ...] = ()
     hits: tuple[Hit, ...] = ()
 
 
 def asks_for(question: str) -> Asked | None:
     """What a question wants counted, or listed; None where it is of another form. Pure."""
-    text = " ".join(question.split()).rstrip("?!. ")
-    for form, pattern in _RULES:
+    rest, bound = parted(" ".join(question.split()).rstrip("?!. "))
+    text = " ".join(rest.split())
+    for form, pattern in _RULES if bound is None else (*_RULES, _BOUNDED):
         match = pattern.match(text)
         if match is None:
             continue
@@ -81,7 +90,11 @@ def asks_for(question: str) -> Asked | None:
         parts = _PARTS.match(" ".join(_FILLING.sub(" ", things).split()))
         if parts is None or not 1 <= len(terms(parts["noun"])) <= _MOST_WORDS:
             return None
-        return Asked(form, parts["noun"], (parts["where"] or parts["when"] or "").strip(" ,"))
+        noun = parts["noun"]
+        if _NEGATED.search(f"{noun} {parts['where'] or ''}"):  # what is counted would be the opposite
+            return None
+        noun = noun.lower() if text.startswith(noun) and noun.istitle() else noun  # the first word of the question
+        return Asked(form, noun, (parts["where"] or parts["when"] or "").strip(" ,"), bound)
     return None
 
 
@@ -100,10 +113,13 @@ def tally(query: Query, found: Retrieval, catalog: Catalog) -> Tally | None:
         asked = replace(asked, where=query.where)
     elif query.where is not None:
         return None
+    if asked.bound is not None:
+        sort = places_of(asked.noun, asked.where, query.filters, catalog)
+        return _of_bounded(asked, asked.bound, sort) if sort is not None else None
     held = _HELD.get(asked.noun.lower().removesuffix("s"))
     if held is not None:
         return _of_archive(asked, held, query, found, catalog)
-    sort = places_of(asked.noun, asked.where, found.passages, query.filters, catalog)
+    sort = places_of(asked.noun, asked.where, query.filters, catalog)
     return _of_places(asked, sort) if sort is not None else None
 
 
@@ -115,7 +131,28 @@ def _of_places(asked: Asked, sort: Sort) -> Tally | None:
     if not sort.places:
         return _none(asked, where) if sort.known and asked.form != "exists" else None
     shown = sort.places[: _NAMED[asked.form]]
-    return Tally(asked.form, _sentence(asked, len(sort.places), where, [p.name for p in shown], sort.how), places=shown)
+    text = _sentence(asked, len(sort.places), where, [p.name for p in shown], sort.how)
+    return Tally(asked.form, text, tuple((p, "") for p in shown))
+
+
+def _of_bounded(asked: Asked, bound: Bound, sort: Sort) -> Tally | None:
+    """The places whose value fits a limit; None where less than half have such a value."""
+    fitting, known = within(bound, sort.places)
+    if not known or known < LEAST_SHARE * len(sort.places):
+        return None
+    where = f" in {asked.where}" if asked.where else ""
+    if not fitting:
+        return Tally(asked.form, f"{_none(asked, where).text[:-1]} {bound.told}.")
+    shown = fitting[: _NAMED[asked.form]]
+    count, noun = len(fitting), of_number(asked.noun, len(fitting))
+    lead = "Yes: the" if asked.form == "exists" else "The"
+    how = f" ({sort.how})" if sort.how else ""
+    among = f" of {known:,} whose {called(shown[0][1], bound.measure)} is stored"
+    among += f", of {len(sort.places):,} in all" if known < len(sort.places) else ""
+    named = _listed([f"{clipped(p.name, 80)} ({v.text})" for p, v in shown])
+    names = f": {named}" if count == len(shown) else f", among them {named}"
+    text = f"{lead} archive holds {count:,} {noun}{where}{how} {bound.told},{among}{names}."
+    return Tally(asked.form, text, tuple((p, v.note) for p, v in shown))
 
 
 def _none(asked: Asked, where: str) -> Tally:

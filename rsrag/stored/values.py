@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rsrag import geo
@@ -11,6 +13,9 @@ from rsrag.quantities import quantities
 from rsrag.stored.relations import Measure
 from rsrag.types import Fact, Place
 from rsrag.words import terms
+
+LEAST_SHARE = 0.5
+"""Of the places in question, so many must have a value for an answer about all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,20 @@ def values_of(place: Place, measure: Measure) -> list[Value]:
         text = f"about {value_text(Fact('area', float(f'{area:.3g}'), 'km2'))} by its stored outline"
         found.append(Value(measure.label, area, "outline", text, f"Area: {text}."))
     return found
+
+
+def of_one_quantity(places: Iterable[Place], measure: Measure, sign: int) -> list[tuple[Place, Value]]:
+    """The places that have a value of the one quantity that most of them have, the greatest first, or for the sign -1
+    the least."""
+    groups: dict[tuple[str, str], list[tuple[Place, Value]]] = defaultdict(list)
+    for place in places:
+        own = {(value.quantity, value.dimension): value for value in reversed(values_of(place, measure))}
+        for key, value in own.items():
+            groups[key].append((place, value))
+    if not groups:
+        return []
+    most = max(groups.values(), key=len)
+    return sorted(most, key=lambda pair: -sign * pair[1].number)
 
 
 def _value(fact: Fact, quantity: str) -> Value | None:

@@ -25,21 +25,15 @@ from rsrag.stored.gazetteer import (
     is_country,
     keys_of_country,
     named,
+    region_of,
 )
 from rsrag.stored.relations import Measure, Relation
 from rsrag.stored.values import Value, called, values_of
-from rsrag.types import Fact, Footprint, Hit, Place
+from rsrag.types import BBox, Footprint, Hit, Place
 
 Told = tuple[str, tuple[tuple[Place, str], ...]]
 """A sentence, and the places it rests on, each with what is to be said of it besides its passage."""
 
-_REGIONS = frozenset(
-    (
-        "continent", "region", "subregion", "region_un", "state", "province", "county", "district", "municipality",
-        "city", "town", "island", "archipelago",
-    )
-)  # fmt: skip
-"""Values that tell where a place is."""
 _EDGE = 0.05
 """Share of a region's size within which of its border a stored outline decides nothing: outlines are simplified."""
 _ALIKE = 0.02
@@ -115,7 +109,7 @@ def _place_within(place: Place, region: _Region, catalog: Catalog) -> _Verdict |
     own = ((place, ""),)
     if (region.keys | {name_key(region.name)}) & mine:
         return _Verdict(True, f"{place.name} is in {_and_list(place.country or '')}", own)
-    fact = next((f for f in place.facts if _is_region(f, region.name)), None)
+    fact = region_of(place, region.name)
     if fact is not None:
         return _Verdict(True, f"{place.name} is in {fact.value} ({label(fact.name)})", own)
     if region.keys and mine and mine <= countries() and not is_country(place):
@@ -143,16 +137,37 @@ def _on_continent(place: Place, catalog: Catalog) -> _Verdict | None:
         if fact is not None:
             text = f"{place.name} is in {place.country}, whose continent the archive gives as {fact.value}"
             return _Verdict(None, text, ((place, ""), (country, "")))
-    return None
+    told = [(c, str(fact.value)) for c in _countries_around(place, catalog) if (fact := continent(c)) is not None]
+    if not told:
+        return None
+    cited = ((place, ""), *((country, "") for country, _ in told))
+    lies = _lies_in(place, len(told))
+    if len({where for _, where in told}) == 1:
+        names = _and_list("; ".join(country.name for country, _ in told))
+        text = f"{lies} {names}, whose continent the archive gives as {told[0][1]}"
+    else:
+        names = _and_list("; ".join(f"{country.name} (continent: {where})" for country, where in told))
+        text = f"{lies} {names}"
+    return _Verdict(None, text, cited)
+
+
+def _countries_around(place: Place, catalog: Catalog) -> list[Place]:
+    """The countries in whose outlines a place without a country lies, the one with the largest share of it first."""
+    if country_keys(place):
+        return []
+    box = place.extent.bbox if place.extent is not None else BBox(place.lon, place.lat, place.lon, place.lat)
+    near = [c for c in catalog.places_in(box) if c.id != place.id and c.extent is not None and is_country(c)]
+    shares = [(share, c) for c in near if c.extent is not None and (share := _share(place, c.extent))]
+    return [c for _, c in sorted(shares, key=lambda pair: (-pair[0], pair[1].name))][:_NAMED]
+
+
+def _lies_in(place: Place, count: int) -> str:
+    return f"{place.name} lies in the stored outline{'s' if count > 1 else ''} of"
 
 
 def _country_of(place: Place, catalog: Catalog) -> list[Place]:
     """The country that a place is in, as far as it is stored as a place."""
     return [p for p in catalog.places_by_name(place.country or "") if is_country(p) and p.id != place.id]
-
-
-def _is_region(fact: Fact, name: str) -> bool:
-    return fact.name in _REGIONS and isinstance(fact.value, str) and name_key(fact.value) == name_key(name)
 
 
 def _share(place: Place, region: Footprint) -> float | None:
@@ -164,12 +179,12 @@ def _share(place: Place, region: Footprint) -> float | None:
         if share > 0:
             return share
     inside = geo.holds(region, (place.lon, place.lat))
-    if _km_to_edge((place.lon, place.lat), region) <= _EDGE * math.sqrt(max(geo.area_km2(region), 1e-9)):
+    if km_to_edge((place.lon, place.lat), region) <= _EDGE * math.sqrt(max(geo.area_km2(region), 1e-9)):
         return None
     return 1.0 if inside else 0.0
 
 
-def _km_to_edge(position: tuple[float, float], region: Footprint) -> float:
+def km_to_edge(position: tuple[float, float], region: Footprint) -> float:
     """About how far a position is from the edge of an outline, in kilometres; fit for short distances."""
     squeeze = max(math.cos(math.radians(position[1])), 1e-6)
     flat = shapely.transform(geo.shape(region).boundary, lambda xy: xy * [squeeze, 1.0])
@@ -237,6 +252,9 @@ def _valued(measure: Measure, first: Named, catalog: Catalog) -> tuple[Told, ...
         if measure.label == "country":
             if place.country and country_keys(place) and not is_country(place):
                 told.append((f"{place.name} is in {_and_list(place.country)}.", ((place, ""),)))
+            elif around := _countries_around(place, catalog):
+                names = _and_list("; ".join(country.name for country in around))
+                told.append((f"{_lies_in(place, len(around))} {names}.", ((place, ""), *((c, "") for c in around))))
         elif measure.label == "continent":
             verdict = _on_continent(place, catalog)
             told += [(f"{verdict.text}.", verdict.cited)] if verdict is not None else []

@@ -13,6 +13,7 @@ from evidence import passage_hit, tile_hit
 from rsrag.catalog import Catalog
 from rsrag.retrieve import Retrieval
 from rsrag.stored.answer import FromValues, from_values
+from rsrag.stored.bounds import parted
 from rsrag.stored.extremes import extreme
 from rsrag.stored.relations import relation
 from rsrag.stored.tallies import asks_for
@@ -52,6 +53,12 @@ def text(catalog: Catalog, question: str, **said: Any) -> str | None:
             "The archive gives Greenland as the country of Kulusuk Airport, not Denmark, and Denmark as the sovereign "
             "of Greenland.",
         ),
+        # a lake without a country: by the outlines of countries
+        (
+            "Is Mývatn in Europe?",
+            "Mývatn lies in the stored outline of Iceland, whose continent the archive gives as Europe.",
+        ),
+        ("Which country is Mývatn in?", "Mývatn lies in the stored outline of Iceland."),
         ("Is Zorbania in Iceland?", None),
         ("Is Machu Picchu in Zorbania?", None),
     ],
@@ -116,6 +123,7 @@ def test_near_an_outline_nothing_is_decided(catalog: Catalog) -> None:
         ("Aren't there any lakes in Iceland?", "The archive holds 2 lakes in Iceland"),
         ("Are there no airports in Peru?", "The archive holds no airport in Peru."),
         ("List the airports in Greenland.", "The archive holds 1 airport in Greenland (by country): Kulusuk Airport."),
+        ("Which airports are in Akureyri?", "The archive holds 1 airport in Akureyri (by city): Akureyri Airport."),
         ("Which airports are in Greenland?", "The archive holds 1 airport in Greenland (by country): Kulusuk Airport."),
         ("How many airports are there in Peru?", "The archive holds no airport in Peru."),
         # nothing of the kind, or no such region: for the texts to answer
@@ -129,6 +137,69 @@ def test_near_an_outline_nothing_is_decided(catalog: Catalog) -> None:
 def test_what_the_archive_holds_is_counted(catalog: Catalog, question: str, said: str | None) -> None:
     told = text(catalog, question)
     assert told is None if said is None else str(told).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        (
+            "Which lakes are larger than 50 km²?",
+            "The archive holds 1 lake larger than 50 km², of 2 whose area is stored: Mývatn (about 103 km² by its "
+            "stored outline).",
+        ),
+        ("lakes smaller than 20,000 hectares", "The archive holds 2 lakes smaller than 20,000 hectares, of 2 whose"),
+        # 36 m are more than 45 ft
+        ("How many airports are higher than 100 ft?", "The archive holds 1 airport higher than 100 ft, of 3 whose "),
+        (
+            "List the airports in Iceland above 10 m.",
+            "The archive holds 1 airport in Iceland (by country) above 10 m, ",
+        ),
+        (
+            "Are there airports with an altitude over 30 m?",
+            "Yes: the archive holds 1 airport with altitude over 30 m, ",
+        ),
+        (
+            "Which airports in Iceland are higher than 900 m?",
+            "The archive holds no airport in Iceland higher than 900 m.",
+        ),
+        ("Which stadiums have more than 80000 seats?", None),  # no stadium has a capacity
+        (
+            "Which countries have more than 100,000 people?",
+            "The archive holds 1 country with more than 100,000 people, of 1 whose population (pop est) is stored, of "
+            "2 in all: Iceland (339,747).",
+        ),
+        ("Which cultural sites were inscribed after 1990?", "The archive holds 1 cultural site inscribed after 1990, "),
+        ("Which volcanoes are higher than 900 m?", None),
+        ("How many airports are not in Iceland?", None),
+        ("How many fires were larger than 10 km²?", None),
+    ],
+)
+def test_a_limit_to_a_stored_value(catalog: Catalog, question: str, said: str | None) -> None:
+    told = text(catalog, question)
+    assert told is None if said is None else str(told).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("question", "measure", "sign", "limit", "rest"),
+    [
+        ("stadiums with at least 1,500 seats in Peru", "capacity", 1, 1500.0, "stadiums in Peru"),
+        ("countries with fewer than 2.5 million people", "population", -1, 2.5e6, "countries"),
+        ("lakes that are deeper than 2000 metres", "depth", 1, 2000.0, "lakes"),
+        ("stadiums whose capacity is above 60000 in Peru", "capacity", 1, 60000.0, "stadiums in Peru"),
+        ("parks with an area of more than 3 square miles", "area", 1, 3 * 2.589988110336, "parks"),
+        ("stadiums opened since 1998", "year opened", 1, 1998.0, "stadiums"),
+    ],
+)
+def test_limits_in_the_words_of_a_question(question: str, measure: str, sign: int, limit: float, rest: str) -> None:
+    text, bound = parted(question)
+    assert bound is not None
+    assert (bound.measure.label, bound.sign, " ".join(text.split())) == (measure, sign, rest)
+    assert bound.limit == pytest.approx(limit)
+
+
+@pytest.mark.parametrize("question", ["Are there more than 5 lakes?", "Is A larger than B?", "What is over there?"])
+def test_what_is_no_limit_to_a_value(question: str) -> None:
+    assert parted(question) == (question, None)
 
 
 def test_a_count_of_none_is_a_reason_and_no_sentence(catalog: Catalog) -> None:
@@ -193,6 +264,18 @@ def test_other_questions_want_no_count(question: str) -> None:
             "Of the 2 airports in Iceland that the archive holds (by country), Akureyri Airport is the lowest: "
             "elevation (altitude) 6 ft; next is Bakki Airport: 45 ft.",
         ),
+        (
+            "What are the two highest airports?",
+            "Of the 3 airports that the archive holds, the 2 highest are Kulusuk Airport: elevation (altitude) 36 m "
+            "and Bakki Airport: 45 ft.",
+        ),
+        ("What are the five highest airports?", None),  # there are three
+        ("northernmost airport", "Akureyri Airport is the northernmost: latitude 65.6600° N"),
+        (
+            "Which country is the northernmost in the world?",
+            "Of the 2 countries that the archive holds, Iceland",
+        ),
+        ("Which country is the northernmost in South America?", None),  # one alone
         ("Name the most northern airport.", "Akureyri Airport is the most northern: latitude 65.6600° N; next is Kulu"),
         (
             "Which airport in the archive is the westernmost?",
@@ -218,7 +301,16 @@ def test_other_questions_want_no_count(question: str) -> None:
         ("Which country is the tallest?", None),
         ("Which country is the northernmost in Zorbania?", None),
         ("Which is the deepest lake?", None),  # no depths
-        ("Which is the second highest airport?", None),
+        (
+            "Which is the second highest airport?",
+            "Bakki Airport is the second highest: elevation (altitude) 45 ft; before it is Kulusuk Airport: 36 m; next "
+            "is Akureyri Airport: 6 ft.",
+        ),
+        (
+            "Which airport has the 3rd highest altitude?",
+            "Akureyri Airport is the one with the third highest altitude: ",
+        ),
+        ("Which is the fourth highest airport?", None),  # there are three
         ("Which is the highest airport in Zorbania?", None),
         ("Which is the highest volcano?", None),
         ("Which is the tallest?", None),
