@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-# On all cores; `make test PYTEST_FLAGS=` is one process.
-PYTEST_FLAGS ?= -n auto --maxprocesses 8 --dist worksteal
+# On up to four cores (a process with all extras takes 3 GB); `make test PYTEST_FLAGS=` is one process.
+PYTEST_FLAGS ?= -n auto --maxprocesses 4 --dist worksteal
 
 .PHONY: demo test test-all test-oldest lint docs typeview clean
 
