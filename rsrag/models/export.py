@@ -158,9 +158,9 @@ def _mini(model: MiniImageEncoder, to: str, work: Path, calibration: Sequence[Pi
     """The folder of the mini tower with another graph in it."""
     source = model.directory
     graph, outputs = work / "encoder.onnx", ("semantic", "instance")
-    for name in (HEAD, WORDS_HEAD):
-        if (source / name).is_file():
-            shutil.copyfile(source / name, work / name)
+    shutil.copyfile(source / HEAD, work / HEAD)
+    if WORDS_HEAD in model.config.get("sha256", {}):
+        shutil.copyfile(source / WORDS_HEAD, work / WORDS_HEAD)
     if to == "onnx-int8":
         quantise.int8(source / "encoder.onnx", graph, map(planes, _batches(model, calibration)))
         quantise.strip(graph)

@@ -57,7 +57,7 @@ class Exported:
         options.intra_op_num_threads = threads
         path = str(graph or folder / "encoder.onnx")
         self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        fitted = WORDS_HEAD in self.config["sha256"]
+        fitted = WORDS_HEAD in self.config.get("sha256", {})
         self.head = load_file(folder / (WORDS_HEAD if fitted else HEAD))
         self.frozen = load_text(text_dir)
 

@@ -102,7 +102,9 @@ def _export_open_clip(config: TrainConfig, run_dir: Path) -> list[str]:
     }
     with replacing(weights.side_car(target)) as new:
         new.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-    write_profile(config, run_dir, "open_clip", target, {"resize": "crop"})
+    from rsrag.train.towers.openclip import RESIZE
+
+    write_profile(config, run_dir, "open_clip", target, {"resize": RESIZE})
     return [str(path.relative_to(run_dir)) for path in (target, weights.side_car(target))]
 
 

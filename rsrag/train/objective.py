@@ -68,8 +68,7 @@ class Objective:
     def __init__(self, config: OptimConfig, texts: Texts, rows: Tensor, device: torch.device) -> None:
         self.config, self.texts, self.rows, self.device = config, texts, rows, device
         self.groups = torch.from_numpy(texts.groups).to(device)
-        sets = [key.split("/", 1)[0] for key in texts.classes]
-        self.sets = torch.tensor([sorted(set(sets)).index(name) for name in sets], dtype=torch.int64, device=device)
+        self.sets = set_numbers(texts).to(device)
         self.alike = _alike(texts, self.sets, device, shared=config.shared_classes)
 
     def inputs(self, batch: Batch, rng: np.random.Generator) -> Inputs:
@@ -140,6 +139,12 @@ class Objective:
             assert features.bias is not None
             return sigmoid_pairs(images, words, groups, features.scale, features.bias)
         return multi_positive_nce(images, words, groups, features.scale)
+
+
+def set_numbers(texts: Texts) -> Tensor:
+    """int64 [C], number of the set that a class belongs to."""
+    names = [key.split("/", 1)[0] for key in texts.classes]
+    return torch.tensor([sorted(set(names)).index(name) for name in names], dtype=torch.int64)
 
 
 def _alike(texts: Texts, sets: Tensor, device: torch.device, *, shared: bool) -> Tensor:

@@ -157,6 +157,29 @@ def same_class_map(vectors: tuple[Vectors, Vectors], labels: Sequence[str], alph
     return float(((precision * hits).sum(axis=1)[kept] / counts[kept]).mean())
 
 
+def of_sets(
+    semantic: Vectors, items: Sequence[Item], names: dict[str, list[str]], encode: Callable[[list[str]], Vectors]
+) -> dict[str, float]:
+    """Zero-shot top-1 (``top1/SET``) and caption recall (``mr/SET``) of every set that has classes or captions, 0..1.
+
+    Args:
+        semantic: vectors of the pictures, float32 [N, D].
+        items: the pictures.
+        names: class names in words.
+        encode: sentences to unit vectors of the same space.
+    """
+    result: dict[str, float] = {}
+    for source in sorted({item.source for item in items}):
+        rows = [row for row, item in enumerate(items) if item.source == source]
+        labelled = [row for row in rows if items[row].label]
+        if labelled:
+            result[f"top1/{source}"] = zero_shot(semantic[labelled], [items[r] for r in labelled], names, encode)
+        told = [row for row in rows if items[row].captions]
+        if told:
+            result[f"mr/{source}"] = caption_recall(semantic[told], [items[r] for r in told], encode)["mr"]
+    return result
+
+
 def held_out_metrics(
     tower: Tower,
     encode: Callable[[list[str]], Vectors],
@@ -183,16 +206,8 @@ def held_out_metrics(
     Returns:
         ``top1/SET``, ``mr/SET`` (0..1), ``twin@1/ALPHA``.
     """
-    result: dict[str, float] = {}
     semantic, _ = embed(tower, [item.pixels for item in items], size, device, resize)
-    for source in sorted({item.source for item in items}):
-        rows = [row for row, item in enumerate(items) if item.source == source]
-        labelled = [row for row in rows if items[row].label]
-        if labelled:
-            result[f"top1/{source}"] = zero_shot(semantic[labelled], [items[r] for r in labelled], names, encode)
-        told = [row for row in rows if items[row].captions]
-        if told:
-            result[f"mr/{source}"] = caption_recall(semantic[told], [items[r] for r in told], encode)["mr"]
+    result = of_sets(semantic, items, names, encode)
     first, second = (embed(tower, views, size, device) for views in twin_views(items, size))
     for alpha in alphas:
         result[f"twin@1/{alpha:g}"] = twin_hits(first, second, alpha)[0]

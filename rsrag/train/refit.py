@@ -14,13 +14,13 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -30,12 +30,12 @@ from rsrag.models.weights import file_digest
 from rsrag.replacing import replacing
 from rsrag.train.checkpoint import Average
 from rsrag.train.config import OptimConfig, TrainConfig, load_config
-from rsrag.train.data import Collection, Item, load
+from rsrag.train.data import Collection, load
 from rsrag.train.evaluate import Exported
 from rsrag.train.export import CONFIG_NAME, HEAD_NAME, ONNX_NAME
 from rsrag.train.losses import multi_positive_nce, prompt_classes
-from rsrag.train.objective import PROMPTS
-from rsrag.train.probe import caption_recall, zero_shot
+from rsrag.train.objective import PROMPTS, set_numbers
+from rsrag.train.probe import of_sets
 from rsrag.train.tower import TextHead
 
 Vectors = npt.NDArray[np.float32]
@@ -62,7 +62,7 @@ def read_head(path: Path) -> TextHead:
         hidden, width = state["first.weight"].shape
         head = TextHead(width, hidden)
         head.load_state_dict(state)
-    except Exception as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise BadModelFile(f"{path} holds no text head: {error}") from error
     return head
 
@@ -81,8 +81,7 @@ class Fitting:
     def __init__(self, images: Vectors, sentences: Vectors, data: Collection, config: OptimConfig, seed: int) -> None:
         self.images, self.sentences = torch.from_numpy(images), torch.from_numpy(sentences)
         self.data, self.texts, self.config, self.seed = data, data.texts, config, seed
-        names = [key.split("/", 1)[0] for key in self.texts.classes]
-        self.sets = torch.tensor([sorted(set(names)).index(name) for name in names], dtype=torch.int64)
+        self.sets = set_numbers(data.texts)
 
     def train(self, head: TextHead) -> None:
         """Fit a head in place; in the end it has the averaged weights.
@@ -138,30 +137,6 @@ class Fitting:
         return loss + self.config.class_weight * extra
 
 
-def figures(
-    images: Vectors, items: Sequence[Item], names: dict[str, list[str]], encode: Callable[[list[str]], Vectors]
-) -> dict[str, dict[str, float]]:
-    """Zero-shot top-1 and caption recall (``mr``) of every set, 0..1.
-
-    Args:
-        images: semantic vectors of the pictures, float32 [N, D].
-        items: the pictures.
-        names: of every class, the main one first.
-        encode: sentences to unit vectors.
-    """
-    result: dict[str, dict[str, float]] = {}
-    for source in sorted({item.source for item in items}):
-        rows = [row for row, item in enumerate(items) if item.source == source]
-        labelled = [row for row in rows if items[row].label]
-        told = [row for row in rows if items[row].captions]
-        own = result.setdefault(source, {"images": float(len(rows))})
-        if labelled:
-            own["top1"] = zero_shot(images[labelled], [items[row] for row in labelled], names, encode)
-        if told:
-            own["mr"] = caption_recall(images[told], [items[row] for row in told], encode)["mr"]
-    return result
-
-
 def refit(
     config: TrainConfig, tower: Path, out_dir: Path, data_dir: Path, *, share: float = SHARE, threads: int = 1
 ) -> dict[str, Any]:
@@ -176,22 +151,27 @@ def refit(
         threads: of the processor.
 
     Returns:
-        ``config`` as written, and the figures of the held-out pictures ``before`` and ``after``.
+        ``config`` as written, and the figures of the held-out pictures ``before`` and ``after``
+        (:func:`rsrag.train.probe.of_sets`); none without such pictures.
 
     Raises:
         BadModelFile: no export.
+        ConfigError: no share, or no picture with a text.
         SourceError: training data is missing.
     """
+    if not 0 <= share <= 1:
+        raise ConfigError(f"a share of {share:g}", hint="from 0, the head before, to 1, the fitted one")
     head = read_head(tower / HEAD_NAME)
+    old = {key: value.clone() for key, value in head.state_dict().items()}
     encoder = Exported(tower, text_dir=config.model.text_model, threads=threads)
     data = load(config.data, data_dir, config.seed)
     torch.set_num_threads(threads)
     _log.info("encoding %d pictures", len(data.train) + len(data.held))
-    images, held = (encoder.images([item.pixels for item in part])[0] for part in (data.train, data.held))
-    encoder.head = {key: value.numpy() for key, value in head.state_dict().items()}
-    before = figures(held, data.held, data.names, encoder.words)
+    images = encoder.images([item.pixels for item in data.train])[0]
+    held = encoder.images([item.pixels for item in data.held])[0] if len(data.held) else images[:0]
+    encoder.head = {key: value.numpy() for key, value in old.items()}
+    before = of_sets(held, data.held, data.names, encoder.words)
     Fitting(images, encoder.frozen(list(data.texts.sentences)), data, config.optim, config.seed).train(head)
-    old = read_head(tower / HEAD_NAME).state_dict()
     state = {key: old[key].lerp(value, share).contiguous() for key, value in head.state_dict().items()}
     out_dir.mkdir(parents=True, exist_ok=True)
     if out_dir.resolve() != tower.resolve():
@@ -204,7 +184,7 @@ def refit(
     with replacing(out_dir / CONFIG_NAME) as path:
         path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
     encoder.head = {key: value.numpy() for key, value in state.items()}
-    return {"config": table, "before": before, "after": figures(held, data.held, data.names, encoder.words)}
+    return {"config": table, "before": before, "after": of_sets(held, data.held, data.names, encoder.words)}
 
 
 def main(arguments: list[str]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from rsrag.train import export_encoder, train_encoder
 from rsrag.train.config import TrainConfig, parse_config
 from rsrag.train.data import load
 from rsrag.train.evaluate import Exported
-from rsrag.train.refit import Fitting, figures, main, read_head, refit
+from rsrag.train.probe import of_sets
+from rsrag.train.refit import Fitting, main, read_head, refit
 
 FILES = ("encoder.onnx", "text_head.safetensors", "config.json", "words_head.safetensors")
 
@@ -62,10 +64,10 @@ def test_words_meet_the_pictures_of_a_tower_that_stays(
     seen = load(config.data, toy_data, config.seed)
     before, after = Exported(tower), Exported(tmp_path / "out")
     images = before.images([item.pixels for item in seen.train])[0]
-    first, second = (figures(images, seen.train, seen.names, encoder.words) for encoder in (before, after))
-    assert all(second[name]["top1"] > first[name]["top1"] + 0.2 for name in ("scenes", "told"))
-    assert second["told"]["mr"] > first["told"]["mr"] + 0.1
-    assert made["before"].keys() == made["after"].keys() == {"scenes", "told"}
+    first, second = (of_sets(images, seen.train, seen.names, encoder.words) for encoder in (before, after))
+    assert all(second[f"top1/{name}"] > first[f"top1/{name}"] + 0.2 for name in ("scenes", "told"))
+    assert second["mr/told"] > first["mr/told"] + 0.1
+    assert made["before"].keys() == made["after"].keys() == {"top1/scenes", "top1/told", "mr/told"}
 
 
 def test_a_share_lies_between_old_and_new(tower: Path, config: TrainConfig, toy_data: Path, tmp_path: Path) -> None:
@@ -108,6 +110,16 @@ def test_command_line(tower: Path, toy_data: Path, tmp_path: Path, capsys: pytes
         '[[data.sources]]\npath = "told"\nkind = "captions"\n'
     )
     assert main([str(path), str(tower), str(tmp_path / "out"), str(toy_data)]) == 0
-    assert json.loads(capsys.readouterr().out)["after"]["told"]["images"] > 0
+    assert json.loads(capsys.readouterr().out)["after"].keys() == {"top1/told", "mr/told"}
     assert main([str(path), str(tmp_path / "nothing"), str(tmp_path / "out"), str(toy_data)]) != 0
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_without_held_out_pictures_nothing_is_measured(
+    tower: Path, config: TrainConfig, toy_data: Path, tmp_path: Path
+) -> None:
+    every = replace(config, data=replace(config.data, holdout=0.0))
+    made = refit(every, tower, tmp_path / "out", toy_data)
+    assert made["before"] == made["after"] == {}
+    with pytest.raises(ConfigError, match="a share of 2"):
+        refit(every, tower, tmp_path / "out", toy_data, share=2)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from rsrag.adapters.base import PixelBox
 from rsrag.adapters.ground.words import is_plural, several
+from rsrag.superlatives import ORDINALS
 
 NEAR = 0.15
 """Part of the picture's diagonal within which things are near each other."""
@@ -21,14 +22,9 @@ LEVEL = 0.1
 _WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _NUMBERS = {word: number for number, word in enumerate(_WORDS, start=1)}
 _ORDINALS = (
-    {
-        word: number
-        for number, word in enumerate(
-            ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"), start=1
-        )
-    }
+    {word: number for number, word in enumerate(ORDINALS, start=1)}
     | {"1st": 1, "2nd": 2, "3rd": 3}
-    | {f"{number}th": number for number in range(4, 11)}
+    | {f"{number}th": number for number in range(4, len(ORDINALS) + 1)}
 )
 _LEAD = re.compile(
     r"^(?:please|(?:can|could) you(?: see)?|(?:can|do) i see"

@@ -24,8 +24,6 @@ from rsrag.train.sources.config import SourceConfig
 from rsrag.train.sources.files import ANNOTATION_BYTES, Files, Folder, open_files, safe_name
 from rsrag.train.sources.record import Gather, Listing, of_split
 
-__all__ = ["NOT_THERE", "first", "known", "list_captions", "parse_json"]
-
 NOT_THERE = "no such picture"
 """Why a row is left out whose picture is not among the files of the set."""
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rsrag.errors import SourceError, UnreadableSource
-from rsrag.train.sources.captions import first, parse_json
+from rsrag.train.sources.caption_files import first
+from rsrag.train.sources.captions import parse_json
 from rsrag.train.sources.config import SourceConfig
 from rsrag.train.sources.files import ANNOTATION_BYTES, Files, expand, open_files
 from rsrag.train.sources.record import Gather, Listing, of_split, plain_word

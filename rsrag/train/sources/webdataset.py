@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rsrag.errors import SourceError
-from rsrag.train.sources.captions import first
+from rsrag.train.sources.caption_files import first
 from rsrag.train.sources.config import SourceConfig
 from rsrag.train.sources.files import Files, Tar, find
 from rsrag.train.sources.record import Gather, Listing, of_split
